@@ -1,0 +1,28 @@
+# vim_add_test(NAME SOURCES ... USES ... [LABEL unit]): a cmocka program, run by ctest under LABEL.
+function(vim_add_test name)
+    cmake_parse_arguments(PARSE_ARGV 1 TEST "" "LABEL" "SOURCES;USES")
+    if(NOT TEST_LABEL)
+        set(TEST_LABEL unit)
+    endif()
+    add_executable(${name} ${TEST_SOURCES})
+    target_link_libraries(${name} PRIVATE vim_flags ${TEST_USES} PkgConfig::CMOCKA)
+    target_compile_definitions(${name} PRIVATE
+        TEST_PLUGIN_DIR="${CMAKE_BINARY_DIR}/plugins" TEST_SOURCE_DIR="${CMAKE_SOURCE_DIR}")
+    add_test(NAME ${name} COMMAND ${name})
+    set_tests_properties(${name} PROPERTIES LABELS ${TEST_LABEL} TIMEOUT 300)
+endfunction()
+
+# vim_add_fuzzer(NAME SOURCES ... USES ...): LLVMFuzzerTestOneInput in SOURCES. With the preset
+# fuzz it becomes a libFuzzer; otherwise a test that runs it over tests/fuzz/corpus/NAME.
+function(vim_add_fuzzer name)
+    cmake_parse_arguments(PARSE_ARGV 1 FUZZER "" "" "SOURCES;USES")
+    add_executable(${name} ${FUZZER_SOURCES})
+    target_link_libraries(${name} PRIVATE vim_flags ${FUZZER_USES})
+    if(VIMD_FUZZ)
+        target_link_options(${name} PRIVATE -fsanitize=fuzzer)
+    else()
+        target_sources(${name} PRIVATE ${CMAKE_SOURCE_DIR}/tests/fuzz/run_corpus.c)
+        add_test(NAME ${name} COMMAND ${name} ${CMAKE_SOURCE_DIR}/tests/fuzz/corpus/${name})
+        set_tests_properties(${name} PROPERTIES LABELS fuzz TIMEOUT 300)
+    endif()
+endfunction()
