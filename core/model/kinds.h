@@ -1,0 +1,105 @@
+/*
+ * model/kinds.h - the resource vocabulary of docs/resources.md as tables.
+ *
+ * One table serves to check requests, to make /openapi.json, to translate references between
+ * vimd's ids and the far side's, and to hold drivers to the vocabulary (vim-plugin-check).
+ */
+#ifndef VIMD_MODEL_KINDS_H
+#define VIMD_MODEL_KINDS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <jansson.h>
+
+enum field_type {
+    FIELD_TEXT,      /* minimum..maximum: length in bytes */
+    FIELD_INTEGER,   /* minimum..maximum */
+    FIELD_BOOLEAN,
+    FIELD_TIME,      /* RFC 3339, UTC */
+    FIELD_REFERENCE, /* id of a resource of kind `reference` */
+    FIELD_CHOICE,    /* one of `choices` */
+    FIELD_ADDRESS,   /* IPv4 or IPv6 address */
+    FIELD_CIDR,      /* network with host bits zero */
+    FIELD_MAC,
+    FIELD_BASE64,    /* maximum: length of the encoded text */
+    FIELD_TEXTS,     /* object of texts; maximum: number of members */
+    FIELD_LIST,      /* of one `fields` element (unnamed); maximum: number of elements */
+    FIELD_OBJECT     /* of `fields` */
+};
+
+enum field_flag {
+    FIELD_CREATE = 1u << 0,
+    FIELD_UPDATE = 1u << 1,
+    FIELD_REQUIRED = 1u << 2, /* at create; inside an object: always */
+    FIELD_NULLABLE = 1u << 3,
+    FIELD_HIDDEN = 1u << 4 /* taken at create, never shown (user_data) */
+};
+
+struct field {
+    const char *name; /* NULL for the element of a list */
+    enum field_type type;
+    unsigned flags; /* enum field_flag; none: only read */
+    int64_t minimum, maximum;
+    const char *choices;   /* words separated by spaces */
+    const char *reference; /* kind */
+    const struct field *fields;
+    unsigned field_count;
+    const char *help; /* one sentence, for openapi */
+    const char *default_value; /* for openapi; NULL: none */
+};
+
+struct kind {
+    const char *name;   /* "security-group" */
+    const char *plural; /* path segment: "security-groups" */
+    const char *etsi;   /* the name that ETSI NFV-IFA uses, or NULL */
+    const char *help;
+    const struct field *fields;
+    unsigned field_count;
+    const char *const *actions;        /* NULL-terminated names; NULL if none */
+    const struct field *action_fields; /* arguments that actions take ("type" of reboot), or NULL */
+    unsigned action_field_count;
+};
+
+/* All kinds, in a stable order, parents before what refers to them. */
+const struct kind *kinds_all(size_t *ret_count);
+
+/* By name or by plural; NULL if unknown. */
+const struct kind *kind_by_name(const char *name);
+const struct kind *kind_by_plural(const char *plural);
+
+/* A finding of a check: where and what. */
+struct finding {
+    char pointer[256]; /* JSON pointer, RFC 6901 */
+    char detail[256];
+};
+
+struct findings {
+    struct finding *items;
+    size_t count, capacity; /* stops growing at 100 */
+};
+
+void findings_add(struct findings *findings, const char *pointer, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+void findings_free(struct findings *findings);
+
+/* Checks OBJECT against FIELDS for a create (all that carry FIELD_CREATE, required ones present)
+ * or an update (FIELD_UPDATE). Adds one finding per problem: unknown fields (with the nearest
+ * known name), wrong types, lengths, ranges, formats, things that exclude each other. */
+void kind_check_create(const struct kind *kind, const json_t *object, struct findings *findings);
+void kind_check_update(const struct kind *kind, const json_t *object, struct findings *findings);
+void kind_check_action(const struct kind *kind, const char *action, const json_t *object,
+                       struct findings *findings);
+
+/* Checks what a driver emitted: only known fields, right types. */
+void kind_check_body(const struct kind *kind, const json_t *object, struct findings *findings);
+
+/* Calls EACH for every reference inside OBJECT, at any depth: REFERENCED kind and the value, which
+ * EACH may replace by storing a new text in *RET_VALUE (malloc, taken over). Returns the first
+ * nonzero result of EACH, or 0. POINTER is where it stands. */
+typedef int (*kind_reference_fn)(void *argument, const char *referenced, const char *pointer,
+                                 const char *value, char **ret_value);
+int kind_each_reference(const struct kind *kind, json_t *object, kind_reference_fn each,
+                        void *argument);
+
+#endif

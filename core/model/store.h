@@ -1,0 +1,75 @@
+/*
+ * model/store.h - the one caller of the store plugin's operations.
+ *
+ * Calls are made on the caller's thread and block for as long as the store takes, at most the
+ * store's timeout. All functions may be called from any thread.
+ */
+#ifndef VIMD_MODEL_STORE_H
+#define VIMD_MODEL_STORE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <vim/store.h>
+
+struct instance;
+struct store;
+
+/* Why something failed, for people and for the mapping to HTTP. */
+struct failure {
+    int code;                /* enum vim_error, < 0 */
+    uint32_t retry_after_ms; /* 0: not told */
+    char text[512];
+};
+
+/* Fills FAILURE (which may be NULL) and returns CODE. */
+int failure_set(struct failure *failure, int code, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+
+/* One row, owned by whoever asked for it. */
+struct row {
+    char *id;
+    char *parent;
+    char *body;
+    size_t body_length;
+    int64_t due;
+    uint64_t revision;
+    uint32_t state;
+};
+
+/* Frees what ROW holds (not ROW itself) and clears it. A cleared row is fine. */
+void row_free(struct row *row);
+
+/* Wraps an open store INSTANCE, which must outlive the result. TIMEOUT_MS bounds every call. */
+struct store *store_new(struct instance *instance, int64_t timeout_ms);
+void store_free(struct store *store);
+
+/* True if reads are fast enough to be made on a network thread (VIM_CHEAP). */
+bool store_is_cheap(const struct store *store);
+
+/* Reads one row. VIM_E_NOT_FOUND if there is none. */
+int store_get(struct store *store, const char *collection, const char *id, struct row *ret_row,
+              struct failure *failure);
+
+/* Called per row of a scan; the item lives for the call. Nonzero ends the scan early. */
+typedef int (*store_row_fn)(void *argument, const struct vim_item *item);
+
+/* Calls EACH for every row that matches, on the caller's thread. */
+int store_scan(struct store *store, const struct vim_scan *scan, store_row_fn each, void *argument,
+               struct failure *failure);
+
+/* All or nothing; see vim/store.h. VIM_E_CONFLICT: a row was not as expected. */
+int store_commit(struct store *store, const struct vim_write *writes, uint32_t count,
+                 struct failure *failure);
+
+/* Asks the plugin whether it is well. */
+int store_probe(struct store *store, struct failure *failure);
+
+/* Names of the collections that are not resource kinds. A resource's collection is its kind. */
+#define COLLECTION_TASK "task"
+#define COLLECTION_IDEMPOTENCY "idempotency"
+#define COLLECTION_ALIAS "alias"
+#define COLLECTION_TOKEN "token"
+#define COLLECTION_POLL "poll"
+
+#endif
