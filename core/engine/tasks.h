@@ -1,0 +1,111 @@
+/*
+ * engine/tasks.h - submit, step, retry, cancel and sweep tasks; the one caller of the queue.
+ *
+ * Truth is in the store: every change of a task is a commit that expects the revision it read, so
+ * of two who act on the same state one loses and looks again. The queue only carries ids.
+ *
+ * A step: claim (RUNNING, owner, lease + 1, due = end of lease) -> driver step on the VIM's lane ->
+ * commit of its outcome together with the resource's row. A claim whose owner is a process that
+ * no longer lives is void at once; any other ends with its lease. Whoever finds its claim gone
+ * writes nothing.
+ */
+#ifndef VIMD_ENGINE_TASKS_H
+#define VIMD_ENGINE_TASKS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include "engine/vims.h"
+#include "model/resource.h"
+#include "model/store.h"
+#include "model/task.h"
+
+struct instance;
+struct tasks;
+struct inventory;
+
+struct tasks_settings {
+    int64_t deadline_ms;       /* of a task that names none */
+    uint32_t max_attempts;     /* consecutive failures of one step */
+    int64_t backoff_base_ms, backoff_cap_ms;
+    int64_t lease_margin_ms;   /* lease = call timeout of the VIM + this */
+    int64_t sweep_ms;          /* between looks for what is due and forgotten */
+    int64_t idempotency_ms;    /* how long keys are kept */
+    int64_t retention_ms;      /* how long ended tasks are kept; 0: for ever */
+    uint32_t active_max;       /* accepted tasks that have not ended; beyond: VIM_E_BUSY */
+};
+
+struct tasks *tasks_new(struct store *store, struct instance *queue, struct vims *vims,
+                        const struct tasks_settings *settings);
+void tasks_free(struct tasks *tasks);
+/* Settings that a reload changed. */
+void tasks_configure(struct tasks *tasks, const struct tasks_settings *settings);
+
+/* Starts recovery (claims of dead owners) and the sweep; stop() ends them. */
+int tasks_start(struct tasks *tasks, struct failure *failure);
+void tasks_stop(struct tasks *tasks);
+
+/* What to submit. Texts live for the call. */
+struct task_wish {
+    uint32_t verb;
+    const char *action;
+    const char *project, *principal;
+    const char *vim, *kind;
+    const struct resource *resource; /* as it shall be stored with the task; its revision says what
+                                        is expected of the row (0: absent) */
+    const char *spec; /* JSON object, checked, in vimd's ids */
+    const char *data_path;
+    int64_t data_size;
+    int64_t deadline_ms; /* 0: the default */
+    /* Idempotency-Key: all NULL, or all set. */
+    const char *idempotency_key;   /* as given */
+    const char *idempotency_id;    /* digest of project, route and key: the row's id */
+    const char *idempotency_digest; /* of the request's body */
+};
+
+/* Stores task, resource and idempotency row in one commit, and wakes a worker. Sets
+ * resource.task to the new task's id. VIM_E_CONFLICT if the resource changed or has a task that
+ * has not ended (failure text says which), or the idempotency row exists already (look it up). */
+int tasks_submit(struct tasks *tasks, const struct task_wish *wish, char ret_task_id[37],
+                 struct failure *failure);
+
+/* The task that an idempotency key led to: VIM_E_NOT_FOUND, or its id and body digest. */
+int tasks_find_idempotent(struct tasks *tasks, const char *idempotency_id, char ret_task_id[37],
+                          char ret_digest[65], struct failure *failure);
+
+int tasks_get(struct tasks *tasks, const char *id, struct task *ret_task, struct failure *failure);
+
+/* Asks for a cancel. A task that has ended: VIM_E_CONFLICT. A create is undone; another one ends
+ * before its next step, or not at all if its last step is through. */
+int tasks_cancel(struct tasks *tasks, const char *id, struct failure *failure);
+/* Runs a FAILED, TIMED_OUT, CANCELLED or ROLLBACK_FAILED task again from the start, under the same
+ * request id. Else VIM_E_CONFLICT. */
+int tasks_retry(struct tasks *tasks, const char *id, struct failure *failure);
+/* Undoes what a ROLLBACK_FAILED or FAILED create left: tries the undo again. Else VIM_E_CONFLICT. */
+int tasks_rollback(struct tasks *tasks, const char *id, struct failure *failure);
+/* Ends a task that waits by declaring it FAILED, without undoing anything. Else VIM_E_CONFLICT. */
+int tasks_fail(struct tasks *tasks, const char *id, struct failure *failure);
+
+/* Calls COMPLETE once, when the task has ended or after TIMEOUT_MS, with its state at that time
+ * (on any thread, perhaps before this returns). Uses no thread while it waits. */
+typedef void (*task_watch_fn)(void *argument, int code, const struct task *task);
+void tasks_watch(struct tasks *tasks, const char *id, int64_t timeout_ms, task_watch_fn complete,
+                 void *argument);
+
+/* For workers: takes up to MAXIMUM due tasks from the queue (waiting up to WAIT_MS) and sets their
+ * steps going, each on its VIM's lane. Returns how many, or an error. A VIM with all its
+ * `operations` in use leaves its tasks in the queue for a moment. */
+int tasks_work(struct tasks *tasks, uint32_t maximum, uint32_t wait_ms);
+/* Wakes those who wait in tasks_work(). */
+void tasks_interrupt(struct tasks *tasks);
+/* Steps in progress in this process. */
+uint32_t tasks_in_progress(const struct tasks *tasks);
+
+/* For the inventory: RESOURCE's backend id has settled or is gone; wakes the tasks that await
+ * it. SEEN is kept for their next step. */
+void tasks_wake(struct tasks *tasks, const char *vim, const char *kind, const char *backend_id,
+                const struct vim_item *seen, const char *task_id);
+/* For the inventory: does anybody await something of this VIM and kind? */
+bool tasks_awaited(struct tasks *tasks, const char *vim, const char *kind);
+void tasks_set_inventory(struct tasks *tasks, struct inventory *inventory);
+
+#endif

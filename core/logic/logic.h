@@ -1,0 +1,126 @@
+/*
+ * logic/logic.h - block: what a request means.
+ *
+ * {principal, method, path, query, headers that matter, body} -> {status, headers, body}. Knows
+ * no sockets. All functions may be called from any thread.
+ */
+#ifndef VIMD_LOGIC_LOGIC_H
+#define VIMD_LOGIC_LOGIC_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include "engine/inventory.h"
+#include "engine/tasks.h"
+#include "engine/vims.h"
+#include "model/store.h"
+
+enum role { ROLE_READER = 1, ROLE_MEMBER = 2, ROLE_OPERATOR = 3, ROLE_ADMIN = 4 };
+
+/* Who asks. */
+struct principal {
+    char token_id[40];
+    char name[64];
+    char project[64];
+    enum role role;
+    int64_t expires; /* ms since 1970; 0: never */
+};
+
+/* A header that a request brings along or an answer carries. */
+struct header {
+    const char *name, *value;
+};
+
+struct request {
+    const char *method;         /* GET, HEAD, POST, PUT, PATCH, DELETE */
+    const char *path;           /* decoded, begins with / */
+    const struct header *query; /* decoded pairs, in order */
+    size_t query_count;
+    const struct header *headers; /* those that logic_wants_header() accepts; names in lower case */
+    size_t header_count;
+    const char *body;
+    size_t body_length;
+    const char *body_path; /* spooled body (uploads); logic takes the file over on success */
+    int64_t body_size;
+    const char *request_id;
+    const struct principal *principal; /* NULL: not authenticated (public routes only) */
+    int64_t deadline;                  /* monotonic ms, by which the answer has to be given */
+};
+
+/* An answer. Whoever receives it through logic_respond_fn may take `body` over by setting it to
+ * NULL (then frees it with free()); everything else lives for the call. */
+struct response {
+    int status;
+    const char *content_type;
+    const struct header *headers;
+    size_t header_count;
+    char *body;
+    size_t body_length;
+};
+
+typedef void (*logic_respond_fn)(void *argument, struct response *response);
+
+struct logic;
+
+/* What the process as a whole can tell; given by main. Functions may be NULL. */
+struct logic_environment {
+    struct store *store;
+    struct vims *vims;
+    struct tasks *tasks;
+    struct inventory *inventory;
+    struct aliases *aliases;
+    void *argument;
+    /* JSON array of the loaded plugins, new reference. */
+    json_t *(*plugins)(void *argument);
+    /* 0 if the process is ready to serve; else RET_DETAIL (malloc'ed JSON object) says what is not. */
+    int (*ready)(void *argument, char **ret_detail);
+    /* Prometheus text, malloc'ed. */
+    char *(*metrics)(void *argument);
+    int64_t body_max;   /* bytes of a JSON body */
+    int64_t upload_max; /* bytes of an upload */
+    const char *server_url; /* for openapi */
+};
+
+int logic_new(const struct logic_environment *environment, struct logic **ret_logic);
+void logic_free(struct logic *logic);
+
+/* Before the body is read: how large it may be, whether it is spooled to a file, and whether the
+ * route needs a principal. An unknown path allows no body. */
+struct logic_route_info {
+    bool is_public; /* /healthz, /readyz, /openapi.json */
+    bool spool;
+    int64_t body_max;
+    const char *route; /* the template, for metrics: "/v1/servers/{id}" */
+};
+void logic_route(struct logic *logic, const char *method, const char *path,
+                 struct logic_route_info *ret_info);
+bool logic_wants_header(const char *lower_case_name);
+
+/* True if logic_handle() will answer before it returns, without waiting for anything slower than a
+ * cheap store: it may then be called on a network thread. */
+bool logic_is_inline(struct logic *logic, const struct request *request);
+
+/* Answers REQUEST: calls RESPOND exactly once, now or later, on any thread. REQUEST must live until
+ * then. */
+void logic_handle(struct logic *logic, const struct request *request, logic_respond_fn respond,
+                  void *argument);
+
+/* Who a bearer token belongs to: VIM_OK, VIM_E_CREDENTIAL (unknown, revoked or expired), or the
+ * store's error. Takes the same time whether or not a token is nearly right. */
+int logic_authenticate(struct logic *logic, const char *token, struct principal *ret_principal,
+                       struct failure *failure);
+
+/* Makes a problem document (RFC 9457) outside of a route: for the API block's own errors (401,
+ * 413, 431, 429, 503 ...). The body is malloc'ed. */
+void logic_problem(int status, const char *code, const char *detail, const char *instance,
+                   bool retryable, uint32_t retry_after_ms, struct response *ret_response);
+
+/* Access tokens: "vimd_" + token id + "_" + secret. The row (collection "token", id = token id)
+ * holds the SHA-256 of the secret, never the secret. */
+int token_create(struct store *store, const char *name, const char *project, enum role role,
+                 int64_t expires, char ret_token[128], struct failure *failure);
+int token_revoke(struct store *store, const char *token_id, struct failure *failure);
+int role_by_name(const char *name, enum role *ret_role);
+const char *role_name(enum role role);
+
+#endif
