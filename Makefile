@@ -1,0 +1,61 @@
+# vimd: thin rules over CMake; `make help` tells them. Each installs the Debian packages that it
+# needs (scripts/install-packages; VIMD_INSTALL=no leaves that out).
+.POSIX:
+.SUFFIXES:
+.PHONY: build release demo test test-openstack test-sanitizers fuzz bench install clean format help
+
+JOBS ?= $(shell nproc)
+FUZZ_MINUTES ?= 10
+PREFIX ?= /usr/local
+FUZZERS ?=
+BENCHES ?=
+
+build: ## (default) development build, in build/dev
+	@scripts/install-packages --for build
+	@cmake --preset dev >/dev/null
+	@cmake --build --preset dev -j $(JOBS)
+
+release: ## optimised and hardened build, in build/release
+	@scripts/install-packages --for build
+	@cmake --preset release -DBUILD_TESTING=OFF -DCMAKE_INSTALL_PREFIX=$(PREFIX) >/dev/null
+	@cmake --build --preset release -j $(JOBS)
+
+demo: ## build, start vimd with the mock infrastructure, see it work, then play with it
+	@scripts/install-packages --for demo
+	@$(MAKE) --no-print-directory release
+	@scripts/demo build/release
+
+test: ## everything that needs no cloud: units, headers and ABI, plugin conformance, scenes, corpora
+	@scripts/install-packages --for test
+	@scripts/run-tests dev
+
+test-openstack: ## the driver and the daemon against a real OpenStack, brought up on loopback
+	@scripts/install-packages --for test
+	@$(MAKE) --no-print-directory build
+	@scripts/test-openstack build/dev
+
+test-sanitizers: ## units, conformance and scenes under ASan+UBSan, TSan and valgrind
+	@scripts/install-packages --for sanitizers
+	@scripts/test-sanitizers
+
+fuzz: ## each fuzzer for FUZZ_MINUTES=10 (FUZZERS="fuzz_yaml ..." for some of them)
+	@scripts/install-packages --for fuzz
+	@FUZZ_MINUTES=$(FUZZ_MINUTES) scripts/fuzz $(FUZZERS)
+
+bench: ## side-by-side measurements (BENCHES="get post ..." for some of them)
+	@scripts/install-packages --for bench
+	@$(MAKE) --no-print-directory release
+	@bench/run $(BENCHES)
+
+install: release ## install the release build below PREFIX=/usr/local (DESTDIR works)
+	@cmake --install build/release
+
+format: ## lay out all C and C++ as .clang-format says
+	@scripts/install-packages --for format
+	@git ls-files '*.c' '*.h' '*.cpp' | xargs clang-format-14 -i
+
+clean: ## remove what was built
+	@rm -rf build
+
+help: ## this list
+	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/    make \1 \t\2/p' Makefile | expand -t 28
