@@ -1,0 +1,50 @@
+/*
+ * test_host.h - a host of a few lines, so that a plugin's own tests need nothing of core/.
+ */
+#ifndef TEST_HOST_H
+#define TEST_HOST_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <vim/plugin.h>
+
+#define TEST_ITEMS_MAX 4096
+
+struct test_row {
+    char id[256];
+    char parent[256];
+    char *body; /* NULL if the item had none */
+    uint32_t state;
+    int64_t due;
+    uint64_t revision;
+};
+
+/* One call. Set DEADLINE_MS before, read the rest after it. */
+struct vim_call {
+    int64_t deadline_ms; /* on test_now(); 0 for a minute from now */
+    atomic_bool cancelled;
+    uint32_t stop_after; /* emit() says "no more" from this many on; 0: never */
+    uint32_t count;
+    struct test_row *rows; /* of TEST_ITEMS_MAX, or NULL to count only */
+    int failed; /* code given to fail(), 0 if none */
+    char text[512]; /* and its text */
+};
+
+struct vim_self {
+    const char *instance;
+    const char *state_dir;
+};
+
+extern const struct vim_host test_host;
+
+/* Milliseconds on the monotonic clock. */
+int64_t test_now(void);
+
+/* Loads PATH with dlopen and returns its descriptor; ends the test if it cannot. */
+const struct vim_plugin *test_load(const char *path);
+
+/* A call that keeps up to TEST_ITEMS_MAX items; test_call_clear() frees them. */
+void test_call_init(struct vim_call *call);
+void test_call_clear(struct vim_call *call);
+
+#endif
