@@ -13,19 +13,19 @@
 #include <jansson.h>
 
 enum field_type {
-    FIELD_TEXT,      /* minimum..maximum: length in bytes */
-    FIELD_INTEGER,   /* minimum..maximum */
+    FIELD_TEXT, /* minimum..maximum: length in bytes */
+    FIELD_INTEGER, /* minimum..maximum */
     FIELD_BOOLEAN,
-    FIELD_TIME,      /* RFC 3339, UTC */
+    FIELD_TIME, /* RFC 3339, UTC */
     FIELD_REFERENCE, /* id of a resource of kind `reference` */
-    FIELD_CHOICE,    /* one of `choices` */
-    FIELD_ADDRESS,   /* IPv4 or IPv6 address */
-    FIELD_CIDR,      /* network with host bits zero */
+    FIELD_CHOICE, /* one of `choices` */
+    FIELD_ADDRESS, /* IPv4 or IPv6 address */
+    FIELD_CIDR, /* network with host bits zero */
     FIELD_MAC,
-    FIELD_BASE64,    /* maximum: length of the encoded text */
-    FIELD_TEXTS,     /* object of texts; maximum: number of members */
-    FIELD_LIST,      /* of one `fields` element (unnamed); maximum: number of elements */
-    FIELD_OBJECT     /* of `fields` */
+    FIELD_BASE64, /* maximum: length of the encoded text */
+    FIELD_TEXTS, /* object of texts; maximum: number of members */
+    FIELD_LIST, /* of one `fields` element (unnamed); maximum: number of elements */
+    FIELD_OBJECT /* of `fields` */
 };
 
 enum field_flag {
@@ -41,22 +41,24 @@ struct field {
     enum field_type type;
     unsigned flags; /* enum field_flag; none: only read */
     int64_t minimum, maximum;
-    const char *choices;   /* words separated by spaces */
+    const char *choices; /* words separated by spaces */
     const char *reference; /* kind */
     const struct field *fields;
     unsigned field_count;
     const char *help; /* one sentence, for openapi */
     const char *default_value; /* for openapi; NULL: none */
+    const char *actions; /* of an action's argument: the actions that take it, words separated by
+                            spaces; NULL: all */
 };
 
 struct kind {
-    const char *name;   /* "security-group" */
+    const char *name; /* "security-group" */
     const char *plural; /* path segment: "security-groups" */
-    const char *etsi;   /* the name that ETSI NFV-IFA uses, or NULL */
+    const char *etsi; /* the name that ETSI NFV-IFA uses, or NULL */
     const char *help;
     const struct field *fields;
     unsigned field_count;
-    const char *const *actions;        /* NULL-terminated names; NULL if none */
+    const char *const *actions; /* NULL-terminated names; NULL if none */
     const struct field *action_fields; /* arguments that actions take ("type" of reboot), or NULL */
     unsigned action_field_count;
 };
@@ -67,6 +69,17 @@ const struct kind *kinds_all(size_t *ret_count);
 /* By name or by plural; NULL if unknown. */
 const struct kind *kind_by_name(const char *name);
 const struct kind *kind_by_plural(const char *plural);
+
+/* The fields that vimd adds to every resource (id, kind, vim, ..., labels): read-only but for
+ * `vim` and `labels`, which a request may carry. */
+const struct field *kinds_added_fields(unsigned *ret_count);
+
+/* The element of FIELDS with that name, or NULL. */
+const struct field *field_by_name(const struct field *fields, unsigned count, const char *name);
+
+/* Names of the fields that carry one of FLAGS (0: all), separated by spaces; malloc'ed. For "did
+ * you mean". */
+char *field_names(const struct field *fields, unsigned count, unsigned flags);
 
 /* A finding of a check: where and what. */
 struct finding {
@@ -82,6 +95,10 @@ struct findings {
 void findings_add(struct findings *findings, const char *pointer, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 void findings_free(struct findings *findings);
+
+/* Checks a `labels` object: at most 64, keys of 1..63 letters, digits and -_./ , values texts of at
+ * most 255 bytes; with NULLS a value may be null (merge patch: takes the label away). */
+void labels_check(const json_t *labels, bool nulls, struct findings *findings);
 
 /* Checks OBJECT against FIELDS for a create (all that carry FIELD_CREATE, required ones present)
  * or an update (FIELD_UPDATE). Adds one finding per problem: unknown fields (with the nearest

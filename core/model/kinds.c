@@ -1,0 +1,554 @@
+/*
+ * model/kinds.c - checks against the tables: every problem at once, each with a JSON pointer.
+ */
+#include "model/kinds.h"
+
+#include <assert.h>
+#include <ctype.h>
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include "base/cleanup.h"
+#include "base/clock.h"
+#include "base/digest.h"
+#include "base/memory.h"
+#include "base/text.h"
+#include "model/kinds_private.h"
+
+#define FINDINGS_MAX 100
+
+void findings_add(struct findings *findings, const char *pointer, const char *format, ...)
+{
+    if (findings->count >= FINDINGS_MAX) {
+        return;
+    }
+    if (findings->count == findings->capacity) {
+        findings->capacity = findings->capacity == 0 ? 4 : findings->capacity * 2;
+        findings->items =
+            memory_resize(findings->items, findings->capacity, sizeof(*findings->items));
+    }
+    struct finding *finding = &findings->items[findings->count++];
+    snprintf(finding->pointer, sizeof(finding->pointer), "%s", pointer);
+    va_list arguments;
+    va_start(arguments, format);
+    vsnprintf(finding->detail, sizeof(finding->detail), format, arguments);
+    va_end(arguments);
+    /* Foreign text may have been cut inside of a character. */
+    for (char *text = finding->detail; !text_is_utf8(text, strlen(text)) && *text != '\0';) {
+        text[strlen(text) - 1] = '\0';
+    }
+    for (char *text = finding->pointer; !text_is_utf8(text, strlen(text)) && *text != '\0';) {
+        text[strlen(text) - 1] = '\0';
+    }
+}
+
+void findings_free(struct findings *findings)
+{
+    free(findings->items);
+    memset(findings, 0, sizeof(*findings));
+}
+
+/* A place inside a document, grown and cut back while the check walks. */
+struct place {
+    struct text pointer;
+};
+
+static size_t place_enter(struct place *place, const char *member)
+{
+    size_t before = place->pointer.length;
+    text_add_char(&place->pointer, '/');
+    for (const char *c = member; *c != '\0'; c++) {
+        if (*c == '~') {
+            text_add(&place->pointer, "~0");
+        } else if (*c == '/') {
+            text_add(&place->pointer, "~1");
+        } else {
+            text_add_char(&place->pointer, *c);
+        }
+    }
+    return before;
+}
+
+static size_t place_enter_index(struct place *place, size_t index)
+{
+    size_t before = place->pointer.length;
+    text_printf(&place->pointer, "/%zu", index);
+    return before;
+}
+
+static const char *place_get(const struct place *place)
+{
+    return text_get(&place->pointer);
+}
+
+enum mode {
+    MODE_CREATE,
+    MODE_UPDATE,
+    MODE_ACTION,
+    MODE_BODY, /* what a driver emitted */
+    MODE_INNER /* fields of an object inside of one of the first three */
+};
+
+struct check {
+    struct place place;
+    struct findings *findings;
+    bool body; /* a driver's: bounds are the far side's business */
+};
+
+#define ADD(check, ...) findings_add((check)->findings, place_get(&(check)->place), __VA_ARGS__)
+
+static void check_value(struct check *check, const struct field *field, const json_t *value);
+static void check_object(struct check *check, const struct field *fields, unsigned count,
+                         const json_t *object, enum mode mode, const char *action);
+
+static const char *type_words(const struct field *field)
+{
+    switch (field->type) {
+    case FIELD_INTEGER:
+        return "an integer";
+    case FIELD_BOOLEAN:
+        return "true or false";
+    case FIELD_TEXTS:
+        return "an object of texts";
+    case FIELD_LIST:
+        return "a list";
+    case FIELD_OBJECT:
+        return "an object";
+    case FIELD_TIME:
+        return "a time as in 2026-01-31T12:00:00Z";
+    case FIELD_ADDRESS:
+        return "an IPv4 or IPv6 address";
+    case FIELD_CIDR:
+        return "a network as in 192.0.2.0/24";
+    case FIELD_MAC:
+        return "a MAC address as in fa:16:3e:00:00:01";
+    case FIELD_BASE64:
+        return "base64";
+    case FIELD_REFERENCE:
+        return "an id or a name";
+    case FIELD_TEXT:
+    case FIELD_CHOICE:
+        break;
+    }
+    return "a text";
+}
+
+static bool type_is_right(const struct field *field, const json_t *value)
+{
+    switch (field->type) {
+    case FIELD_INTEGER:
+        return json_is_integer(value);
+    case FIELD_BOOLEAN:
+        return json_is_boolean(value);
+    case FIELD_LIST:
+        return json_is_array(value);
+    case FIELD_TEXTS:
+    case FIELD_OBJECT:
+        return json_is_object(value);
+    default:
+        return json_is_string(value);
+    }
+}
+
+static void check_text(struct check *check, const struct field *field, const json_t *value)
+{
+    int64_t length = (int64_t)json_string_length(value);
+    if (check->body) {
+        return;
+    }
+    if (length < field->minimum) {
+        ADD(check, field->minimum == 1 ? "must not be empty" : "is shorter than it has to be");
+    } else if (field->maximum > 0 && length > field->maximum) {
+        ADD(check, "is %" PRId64 " bytes long; at most %" PRId64 " are allowed", length,
+            field->maximum);
+    }
+    for (const char *c = json_string_value(value); *c != '\0'; c++) {
+        if ((unsigned char)*c < 0x20 && (field->maximum <= 255 || (*c != '\n' && *c != '\t'))) {
+            ADD(check, "must not hold control characters");
+            break;
+        }
+    }
+}
+
+static void check_reference(struct check *check, const json_t *value)
+{
+    size_t length = json_string_length(value);
+    if (length == 0 || length > 255) {
+        ADD(check, "must be an id or a name of 1 to 255 bytes");
+    }
+}
+
+static void check_choice(struct check *check, const struct field *field, const char *word)
+{
+    /* A text with a space in it would match two words. */
+    if (*word != '\0' && strchr(word, ' ') == NULL && text_has_word(field->choices, word)) {
+        return;
+    }
+    CLEANUP_FREE char *nearest = text_nearest_word(field->choices, word);
+    if (nearest) {
+        ADD(check, "must be one of: %s; did you mean %s?", field->choices, nearest);
+    } else {
+        ADD(check, "must be one of: %s", field->choices);
+    }
+}
+
+static void check_integer(struct check *check, const struct field *field, int64_t value)
+{
+    if (check->body || (field->minimum == 0 && field->maximum == 0)) {
+        return;
+    }
+    if (value < field->minimum || value > field->maximum) {
+        ADD(check, "must be from %" PRId64 " to %" PRId64, field->minimum, field->maximum);
+    }
+}
+
+static void check_texts(struct check *check, const struct field *field, const json_t *object)
+{
+    if (!check->body && field->maximum > 0 && (int64_t)json_object_size(object) > field->maximum) {
+        ADD(check, "has %zu members; at most %" PRId64 " are allowed", json_object_size(object),
+            field->maximum);
+        return;
+    }
+    const char *key;
+    json_t *value;
+    json_object_foreach((json_t *)object, key, value)
+    {
+        size_t before = place_enter(&check->place, key);
+        if (!json_is_string(value)) {
+            ADD(check, "must be a text");
+        } else if (!check->body && (*key == '\0' || strlen(key) > 255)) {
+            ADD(check, "the name of a member must have 1 to 255 bytes");
+        } else if (!check->body && json_string_length(value) > 4096) {
+            ADD(check, "is longer than 4096 bytes");
+        }
+        text_truncate(&check->place.pointer, before);
+    }
+}
+
+static void check_list(struct check *check, const struct field *field, const json_t *list)
+{
+    if (!check->body && field->maximum > 0 && (int64_t)json_array_size(list) > field->maximum) {
+        ADD(check, "has %zu elements; at most %" PRId64 " are allowed", json_array_size(list),
+            field->maximum);
+        return;
+    }
+    size_t i;
+    json_t *value;
+    json_array_foreach(list, i, value)
+    {
+        size_t before = place_enter_index(&check->place, i);
+        check_value(check, field->fields, value);
+        text_truncate(&check->place.pointer, before);
+    }
+}
+
+static void check_value(struct check *check, const struct field *field, const json_t *value)
+{
+    if (json_is_null(value) && (field->flags & FIELD_NULLABLE)) {
+        return;
+    }
+    if (!type_is_right(field, value)) {
+        ADD(check, "must be %s%s", type_words(field),
+            field->flags & FIELD_NULLABLE ? " or null" : "");
+        return;
+    }
+    const char *text = json_string_value(value);
+    int64_t ms;
+    switch (field->type) {
+    case FIELD_TEXT:
+        check_text(check, field, value);
+        return;
+    case FIELD_REFERENCE:
+        check_reference(check, value);
+        return;
+    case FIELD_CHOICE:
+        check_choice(check, field, text);
+        return;
+    case FIELD_INTEGER:
+        check_integer(check, field, json_integer_value(value));
+        return;
+    case FIELD_BOOLEAN:
+        return;
+    case FIELD_TEXTS:
+        check_texts(check, field, value);
+        return;
+    case FIELD_LIST:
+        check_list(check, field, value);
+        return;
+    case FIELD_OBJECT:
+        check_object(check, field->fields, field->field_count, value,
+                     check->body ? MODE_BODY : MODE_INNER, NULL);
+        return;
+    case FIELD_BASE64:
+        if (field->maximum > 0 && (int64_t)strlen(text) > field->maximum) {
+            ADD(check, "is %zu bytes long; at most %" PRId64 " are allowed", strlen(text),
+                field->maximum);
+            return;
+        }
+        if (digest_is_base64(text, strlen(text))) {
+            return;
+        }
+        break;
+    case FIELD_TIME:
+        if (clock_parse_rfc3339(text, &ms) == 0) {
+            return;
+        }
+        break;
+    case FIELD_ADDRESS:
+        if (network_is_address(text)) {
+            return;
+        }
+        break;
+    case FIELD_CIDR:
+        if (network_is_cidr(text)) {
+            return;
+        }
+        if (network_has_host_bits(text)) {
+            ADD(check, "has host bits that are not zero");
+            return;
+        }
+        break;
+    case FIELD_MAC:
+        if (network_is_mac(text)) {
+            return;
+        }
+        break;
+    }
+    ADD(check, "must be %s%s", type_words(field), field->flags & FIELD_NULLABLE ? " or null" : "");
+}
+
+/* May a document of this mode hold the field? */
+static bool field_belongs(const struct field *field, enum mode mode, const char *action)
+{
+    switch (mode) {
+    case MODE_CREATE:
+        return (field->flags & FIELD_CREATE) != 0;
+    case MODE_UPDATE:
+        return (field->flags & FIELD_UPDATE) != 0;
+    case MODE_ACTION:
+        return field->actions == NULL || text_has_word(field->actions, action);
+    case MODE_BODY:
+        return (field->flags & FIELD_HIDDEN) == 0;
+    case MODE_INNER:
+        break;
+    }
+    return true;
+}
+
+static void check_stranger(struct check *check, const struct field *fields, unsigned count,
+                           const char *name, enum mode mode, const char *action)
+{
+    const struct field *field = field_by_name(fields, count, name);
+    if (field && mode == MODE_BODY) {
+        ADD(check, "is never shown");
+    } else if (field && mode == MODE_ACTION) {
+        ADD(check, "is no argument of %s", action);
+    } else if (field && mode == MODE_UPDATE && (field->flags & FIELD_CREATE)) {
+        ADD(check, "cannot be changed once it is created");
+    } else if (field) {
+        ADD(check, "can only be read");
+    } else {
+        unsigned flags = mode == MODE_CREATE   ? FIELD_CREATE
+                         : mode == MODE_UPDATE ? FIELD_UPDATE
+                                               : 0;
+        CLEANUP_FREE char *names = field_names(fields, count, flags);
+        CLEANUP_FREE char *known =
+            mode == MODE_CREATE || mode == MODE_UPDATE
+                ? text_format("%s labels%s", names, mode == MODE_CREATE ? " vim project" : "")
+                : text_duplicate(names);
+        CLEANUP_FREE char *nearest = text_nearest_word(known, name);
+        if (nearest) {
+            ADD(check, "is not known; did you mean %s?", nearest);
+        } else {
+            ADD(check, "is not known");
+        }
+    }
+}
+
+static void check_object(struct check *check, const struct field *fields, unsigned count,
+                         const json_t *object, enum mode mode, const char *action)
+{
+    const char *name;
+    json_t *value;
+    json_object_foreach((json_t *)object, name, value)
+    {
+        const struct field *field = field_by_name(fields, count, name);
+        size_t before = place_enter(&check->place, name);
+        if (field && field_belongs(field, mode, action)) {
+            check_value(check, field, value);
+        } else {
+            check_stranger(check, fields, count, name, mode, action);
+        }
+        text_truncate(&check->place.pointer, before);
+    }
+    if (mode != MODE_CREATE && mode != MODE_INNER) {
+        return;
+    }
+    for (unsigned i = 0; i < count; i++) {
+        if ((fields[i].flags & FIELD_REQUIRED) && json_object_get(object, fields[i].name) == NULL) {
+            size_t before = place_enter(&check->place, fields[i].name);
+            ADD(check, "is required");
+            text_truncate(&check->place.pointer, before);
+        }
+    }
+}
+
+static void check_document(const struct kind *kind, const json_t *object, enum mode mode,
+                           struct findings *findings)
+{
+    struct check check = {.findings = findings, .body = mode == MODE_BODY};
+    if (!json_is_object(object)) {
+        findings_add(findings, "", "must be an object");
+        return;
+    }
+    size_t before = findings->count;
+    check_object(&check, kind->fields, kind->field_count, object, mode, NULL);
+    /* What excludes each other is only looked for among fields that are right by themselves. */
+    if (mode != MODE_BODY && findings->count == before) {
+        kind_check_together(kind, object, findings);
+    }
+    text_free(&check.place.pointer);
+}
+
+void kind_check_create(const struct kind *kind, const json_t *object, struct findings *findings)
+{
+    check_document(kind, object, MODE_CREATE, findings);
+}
+
+void kind_check_update(const struct kind *kind, const json_t *object, struct findings *findings)
+{
+    check_document(kind, object, MODE_UPDATE, findings);
+}
+
+void kind_check_body(const struct kind *kind, const json_t *object, struct findings *findings)
+{
+    check_document(kind, object, MODE_BODY, findings);
+}
+
+void kind_check_action(const struct kind *kind, const char *action, const json_t *object,
+                       struct findings *findings)
+{
+    struct text known = {0};
+    bool found = false;
+    for (const char *const *name = kind->actions; name && *name; name++) {
+        found = found || strcmp(*name, action) == 0;
+        text_printf(&known, "%s%s", known.length > 0 ? " " : "", *name);
+    }
+    if (!found) {
+        findings_add(findings, "/action", "must be one of: %s", text_get(&known));
+    } else if (!json_is_object(object)) {
+        findings_add(findings, "", "must be an object");
+    } else {
+        struct check check = {.findings = findings};
+        check_object(&check, kind->action_fields, kind->action_field_count, object, MODE_ACTION,
+                     action);
+        text_free(&check.place.pointer);
+    }
+    text_free(&known);
+}
+
+void labels_check(const json_t *labels, bool nulls, struct findings *findings)
+{
+    struct check check = {.findings = findings};
+    if (!json_is_object(labels)) {
+        findings_add(findings, "/labels", "must be an object of texts");
+        return;
+    }
+    if (json_object_size(labels) > 64) {
+        findings_add(findings, "/labels", "has %zu members; at most 64 are allowed",
+                     json_object_size(labels));
+        return;
+    }
+    place_enter(&check.place, "labels");
+    const char *key;
+    json_t *value;
+    json_object_foreach((json_t *)labels, key, value)
+    {
+        size_t before = place_enter(&check.place, key);
+        size_t length = strlen(key);
+        if (length < 1 || length > 63 ||
+            strspn(key, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_./") !=
+                length) {
+            ADD(&check, "a label's name has 1 to 63 letters, digits and -_./");
+        } else if (!(json_is_string(value) || (nulls && json_is_null(value)))) {
+            ADD(&check, "must be a text%s", nulls ? " or null" : "");
+        } else if (json_string_length(value) > 255) {
+            ADD(&check, "is longer than 255 bytes");
+        }
+        text_truncate(&check.place.pointer, before);
+    }
+    text_free(&check.place.pointer);
+}
+
+/* --- References ------------------------------------------------------------------------------ */
+
+struct reference_walk {
+    struct place place;
+    kind_reference_fn each;
+    void *argument;
+};
+
+static int walk_fields(struct reference_walk *walk, const struct field *fields, unsigned count,
+                       json_t *object);
+
+/* VALUE, or what shall stand in its place as a new reference in *RET_NEW. */
+static int walk_value(struct reference_walk *walk, const struct field *field, json_t *value,
+                      json_t **ret_new)
+{
+    int code = 0;
+    if (field->type == FIELD_REFERENCE && json_is_string(value)) {
+        char *replaced = NULL;
+        code = walk->each(walk->argument, field->reference, place_get(&walk->place),
+                          json_string_value(value), &replaced);
+        if (replaced) {
+            *ret_new = json_string(replaced);
+            free(replaced);
+        }
+    } else if (field->type == FIELD_OBJECT && json_is_object(value)) {
+        code = walk_fields(walk, field->fields, field->field_count, value);
+    } else if (field->type == FIELD_LIST && json_is_array(value)) {
+        for (size_t i = 0; code == 0 && i < json_array_size(value); i++) {
+            json_t *element = NULL;
+            size_t before = place_enter_index(&walk->place, i);
+            code = walk_value(walk, field->fields, json_array_get(value, i), &element);
+            if (element) {
+                json_array_set_new(value, i, element);
+            }
+            text_truncate(&walk->place.pointer, before);
+        }
+    }
+    return code;
+}
+
+static int walk_fields(struct reference_walk *walk, const struct field *fields, unsigned count,
+                       json_t *object)
+{
+    for (unsigned i = 0; i < count; i++) {
+        json_t *value = json_object_get(object, fields[i].name);
+        if (value == NULL) {
+            continue;
+        }
+        json_t *replaced = NULL;
+        size_t before = place_enter(&walk->place, fields[i].name);
+        int code = walk_value(walk, &fields[i], value, &replaced);
+        text_truncate(&walk->place.pointer, before);
+        if (replaced) {
+            json_object_set_new(object, fields[i].name, replaced);
+        }
+        if (code != 0) {
+            return code;
+        }
+    }
+    return 0;
+}
+
+int kind_each_reference(const struct kind *kind, json_t *object, kind_reference_fn each,
+                        void *argument)
+{
+    struct reference_walk walk = {.each = each, .argument = argument};
+    int code = walk_fields(&walk, kind->fields, kind->field_count, object);
+    text_free(&walk.place.pointer);
+    return code;
+}

@@ -1,0 +1,339 @@
+/*
+ * model/kinds_tables.c - docs/resources.md as data. Says nothing that the document does not.
+ */
+#include "model/kinds.h"
+
+#include <string.h>
+#include "base/text.h"
+
+#define COUNT(array) ((unsigned)(sizeof(array) / sizeof((array)[0])))
+
+#define C FIELD_CREATE
+#define U FIELD_UPDATE
+#define R FIELD_REQUIRED
+
+#define TEXT(NAME, FLAGS, MAX, HELP)                                                           \
+    {                                                                                          \
+        .name = (NAME), .type = FIELD_TEXT, .flags = (FLAGS), .maximum = (MAX), .help = (HELP) \
+    }
+#define TEXT_FROM(NAME, FLAGS, MIN, MAX, HELP)                                                    \
+    {                                                                                             \
+        .name = (NAME), .type = FIELD_TEXT, .flags = (FLAGS), .minimum = (MIN), .maximum = (MAX), \
+        .help = (HELP)                                                                            \
+    }
+#define INTEGER(NAME, FLAGS, MIN, MAX, DEFAULT, HELP)                              \
+    {                                                                              \
+        .name = (NAME), .type = FIELD_INTEGER, .flags = (FLAGS), .minimum = (MIN), \
+        .maximum = (MAX), .default_value = (DEFAULT), .help = (HELP)               \
+    }
+#define BOOLEAN(NAME, FLAGS, DEFAULT, HELP)                                                  \
+    {                                                                                        \
+        .name = (NAME), .type = FIELD_BOOLEAN, .flags = (FLAGS), .default_value = (DEFAULT), \
+        .help = (HELP)                                                                       \
+    }
+#define CHOICE(NAME, FLAGS, CHOICES, DEFAULT, HELP)                                   \
+    {                                                                                 \
+        .name = (NAME), .type = FIELD_CHOICE, .flags = (FLAGS), .choices = (CHOICES), \
+        .default_value = (DEFAULT), .help = (HELP)                                    \
+    }
+#define REFERENCE(NAME, FLAGS, KIND, HELP)                                         \
+    {                                                                              \
+        .name = (NAME), .type = FIELD_REFERENCE, .flags = (FLAGS), .maximum = 255, \
+        .reference = (KIND), .help = (HELP)                                        \
+    }
+#define SIMPLE(NAME, TYPE, FLAGS, HELP)                                  \
+    {                                                                    \
+        .name = (NAME), .type = (TYPE), .flags = (FLAGS), .help = (HELP) \
+    }
+#define TEXTS(NAME, FLAGS, MAX, HELP)                                                           \
+    {                                                                                           \
+        .name = (NAME), .type = FIELD_TEXTS, .flags = (FLAGS), .maximum = (MAX), .help = (HELP) \
+    }
+#define LIST(NAME, FLAGS, MAX, ELEMENT, HELP)                                   \
+    {                                                                           \
+        .name = (NAME), .type = FIELD_LIST, .flags = (FLAGS), .maximum = (MAX), \
+        .fields = (ELEMENT), .field_count = 1, .help = (HELP)                   \
+    }
+#define OBJECT(NAME, FLAGS, FIELDS, HELP)                                           \
+    {                                                                               \
+        .name = (NAME), .type = FIELD_OBJECT, .flags = (FLAGS), .fields = (FIELDS), \
+        .field_count = COUNT(FIELDS), .help = (HELP)                                \
+    }
+
+#define INT32_LARGEST 2147483647LL
+
+/* Of every kind; NAME_FLAGS differ, because a keypair's name cannot be changed. */
+#define EVERY_KIND(NAME_FLAGS)                                                            \
+    TEXT_FROM("name", NAME_FLAGS, 1, 255,                                                 \
+              "Need not be unique; of keypairs and flavors it is unique per VIM."),       \
+        SIMPLE("created", FIELD_TIME, 0, "When it was made, as the far side tells."),     \
+        SIMPLE("updated", FIELD_TIME, 0, "When it last changed, as the far side tells."), \
+        TEXT("backend_status", 0, 0, "The far side's own word for the status.")
+
+#define DESCRIPTION TEXT("description", C | U, 200, "For people.")
+
+/* --- server ---------------------------------------------------------------------------------- */
+static const struct field server_network_fields[] = {
+    REFERENCE("network", 0, "network", "The network to make a port on; either this or port."),
+    REFERENCE("port", 0, "port", "An existing port; either this or network."),
+    SIMPLE("fixed_ip", FIELD_ADDRESS, 0, "The address to take; only together with network."),
+};
+static const struct field server_network =
+    OBJECT(NULL, 0, server_network_fields, "One network interface.");
+static const struct field reference_security_group =
+    REFERENCE(NULL, 0, "security-group", "A security group.");
+static const struct field reference_subnet = REFERENCE(NULL, 0, "subnet", "A subnet.");
+static const struct field address_fields[] = {
+    REFERENCE("network", 0, "network", "The network that the address lies in."),
+    REFERENCE("port", 0, "port", "The port that carries it."),
+    SIMPLE("address", FIELD_ADDRESS, 0, "The address."),
+    SIMPLE("mac", FIELD_MAC, 0, "The MAC address of the interface."),
+    INTEGER("version", 0, 4, 6, NULL, "4 or 6."),
+};
+static const struct field server_address = OBJECT(NULL, 0, address_fields, "One address.");
+static const struct field fault_fields[] = {
+    INTEGER("code", 0, 0, INT32_LARGEST, NULL, "The far side's number for it."),
+    TEXT("message", 0, 0, "The far side's words for it."),
+};
+static const struct field server_fields[] = {
+    EVERY_KIND(C | U | R),
+    REFERENCE("image", C | R, "image", "What it boots from."),
+    REFERENCE("flavor", C | R, "flavor", "Its size."),
+    LIST("networks", C, 32, &server_network, "Its network interfaces; left out or empty: none."),
+    LIST("security_groups", C, 32, &reference_security_group,
+         "For ports made on the way; when read, all that apply."),
+    REFERENCE("key", C, "keypair", "The public key to put into it."),
+    {.name = "user_data",
+     .type = FIELD_BASE64,
+     .flags = C | FIELD_HIDDEN,
+     .maximum = 65535,
+     .help = "Data for cloud-init; never shown again."},
+    TEXT_FROM("zone", C, 1, 255, "The availability zone."),
+    TEXTS("metadata", C | U, 128, "Texts that the server can read about itself."),
+    LIST("addresses", 0, 0, &server_address, "The addresses it has."),
+    TEXT("host", 0, 0, "The compute host, where the credentials may see it."),
+    CHOICE("power_state", 0, "running paused shutdown crashed suspended none", NULL,
+           "What the hypervisor says."),
+    OBJECT("fault", 0, fault_fields, "Why it is in ERROR."),
+};
+static const char *const server_actions[] = {"start", "stop", "reboot", NULL};
+static const struct field server_action_fields[] = {
+    {.name = "type",
+     .type = FIELD_CHOICE,
+     .choices = "soft hard",
+     .default_value = "soft",
+     .actions = "reboot",
+     .help = "soft asks the guest, hard cuts its power."},
+};
+
+/* --- network, subnet, port ------------------------------------------------------------------- */
+static const struct field network_fields[] = {
+    EVERY_KIND(C | U | R),
+    DESCRIPTION,
+    INTEGER("mtu", C | U, 68, 65535, NULL, "Largest packet, in bytes."),
+    BOOLEAN("admin_state_up", C | U, "true", "Whether it forwards packets."),
+    BOOLEAN("external", C, "false", "Leads outside; may need administrator's rights."),
+    BOOLEAN("shared_network", C, "false",
+            "Every project of the far side may use it; may need administrator's rights."),
+    TEXT_FROM("network_type", C, 1, 255, "Provider attribute: flat, vlan, vxlan and so on."),
+    TEXT_FROM("physical_network", C, 1, 255, "Provider attribute: the physical network."),
+    INTEGER("segmentation_id", C, 0, 4294967295LL, NULL, "Provider attribute: VLAN id or VNI."),
+    LIST("subnets", 0, 0, &reference_subnet, "Its subnets."),
+};
+
+static const struct field dns_nameserver = SIMPLE(NULL, FIELD_ADDRESS, 0, "An address.");
+static const struct field pool_fields[] = {
+    SIMPLE("start", FIELD_ADDRESS, R, "The first address."),
+    SIMPLE("end", FIELD_ADDRESS, R, "The last address."),
+};
+static const struct field allocation_pool = OBJECT(NULL, 0, pool_fields, "A range of addresses.");
+static const struct field host_route_fields[] = {
+    SIMPLE("destination", FIELD_CIDR, R, "Where to."),
+    SIMPLE("nexthop", FIELD_ADDRESS, R, "By way of."),
+};
+static const struct field host_route = OBJECT(NULL, 0, host_route_fields, "A route.");
+static const struct field subnet_fields[] = {
+    EVERY_KIND(C | U | R),
+    DESCRIPTION,
+    REFERENCE("network", C | R, "network", "The network it lies in."),
+    SIMPLE("cidr", FIELD_CIDR, C | R, "Its addresses; the host bits are zero."),
+    INTEGER("ip_version", 0, 4, 6, NULL, "4 or 6, as follows from cidr."),
+    SIMPLE("gateway_ip", FIELD_ADDRESS, C | U | FIELD_NULLABLE,
+           "null: no gateway; left out: the first address."),
+    BOOLEAN("enable_dhcp", C | U, "true", "Whether addresses are given out by DHCP."),
+    LIST("dns_nameservers", C | U, 16, &dns_nameserver, "Name servers given out by DHCP."),
+    LIST("allocation_pools", C | U, 32, &allocation_pool, "Ranges that ports get addresses from."),
+    LIST("host_routes", C | U, 32, &host_route, "Routes given out by DHCP."),
+};
+
+static const struct field fixed_ip_fields[] = {
+    REFERENCE("subnet", 0, "subnet", "The subnet to take an address of."),
+    SIMPLE("ip_address", FIELD_ADDRESS, 0, "The address to take."),
+};
+static const struct field fixed_ip = OBJECT(NULL, 0, fixed_ip_fields, "One address.");
+static const struct field address_pair_fields[] = {
+    /* The far side takes single addresses and networks alike. */
+    TEXT_FROM("ip_address", R, 1, 64, "The address, or a CIDR."),
+    SIMPLE("mac_address", FIELD_MAC, 0, "Left out: the port's own."),
+};
+static const struct field address_pair = OBJECT(NULL, 0, address_pair_fields, "One pair.");
+static const struct field port_fields[] = {
+    EVERY_KIND(C | U | R),
+    DESCRIPTION,
+    REFERENCE("network", C | R, "network", "The network it lies in."),
+    LIST("fixed_ips", C | U, 32, &fixed_ip, "Its addresses."),
+    SIMPLE("mac_address", FIELD_MAC, C, "Its MAC address; left out: any."),
+    BOOLEAN("admin_state_up", C | U, "true", "Whether it forwards packets."),
+    LIST("security_groups", C | U, 32, &reference_security_group, "What applies to it."),
+    LIST("allowed_address_pairs", C | U, 32, &address_pair,
+         "Further addresses that it may send from."),
+    CHOICE("vnic_type", C, "normal direct macvtap", "normal", "How it reaches the guest."),
+    REFERENCE("server", 0, "server", "What it is plugged into; left out: nothing."),
+    TEXT("device_owner", 0, 0, "The far side's word for what uses it."),
+};
+
+/* --- image, flavor, keypair, security-group -------------------------------------------------- */
+static const struct field image_fields[] = {
+    EVERY_KIND(C | U | R),
+    CHOICE("disk_format", C | R, "raw qcow2 iso vmdk vdi vhd vhdx ami ari aki", NULL,
+           "Format of the data."),
+    CHOICE("container_format", C, "bare ovf ova docker ami ari aki", "bare",
+           "Format of what is around the data."),
+    CHOICE("visibility", C | U, "private shared community public", "private", "Who may use it."),
+    INTEGER("min_disk", C | U, 0, INT32_LARGEST, "0", "GiB of disk that it needs."),
+    INTEGER("min_ram", C | U, 0, INT32_LARGEST, "0", "MiB of memory that it needs."),
+    BOOLEAN("protected", C | U, "false", "Whether it is safe from being deleted."),
+    TEXTS("properties", C, 128, "Further properties, as the far side knows them."),
+    INTEGER("size", 0, 0, INT64_MAX, NULL, "Bytes of data."),
+    TEXT("checksum", 0, 0, "MD5 of the data."),
+};
+static const struct field flavor_fields[] = {
+    EVERY_KIND(C | U | R),
+    INTEGER("vcpus", C | R, 1, 4096, NULL, "Virtual processors."),
+    INTEGER("ram", C | R, 1, INT32_LARGEST, NULL, "MiB of memory."),
+    INTEGER("disk", C, 0, INT32_LARGEST, "0", "GiB of root disk."),
+    INTEGER("ephemeral", C, 0, INT32_LARGEST, "0", "GiB of ephemeral disk."),
+    INTEGER("swap", C, 0, INT32_LARGEST, "0", "MiB of swap."),
+    BOOLEAN("public", C, "true", "Whether every project may use it."),
+    TEXTS("extra_specs", C, 128, "Further properties, as the far side knows them."),
+};
+static const struct field keypair_fields[] = {
+    EVERY_KIND(C | R),
+    TEXT_FROM("public_key", C | R, 1, 16384, "The public key in OpenSSH's format."),
+    CHOICE("type", C, "ssh x509", "ssh", "What kind of key."),
+    TEXT("fingerprint", 0, 0, "Fingerprint of the key."),
+};
+static const struct field rule_fields[] = {
+    CHOICE("direction", R, "ingress egress", NULL, "Into the guest, or out of it."),
+    CHOICE("ethertype", 0, "IPv4 IPv6", "IPv4", "Version of IP."),
+    TEXT_FROM("protocol", 0, 1, 32, "Name or number of the protocol; left out: any."),
+    INTEGER("port_min", 0, 0, 65535, NULL, "First port, or ICMP type."),
+    INTEGER("port_max", 0, 0, 65535, NULL, "Last port, or ICMP code."),
+    SIMPLE("remote_cidr", FIELD_CIDR, 0, "Only to or from these addresses."),
+    REFERENCE("remote_group", 0, "security-group", "Only to or from members of this group."),
+};
+static const struct field rule =
+    OBJECT(NULL, 0, rule_fields, "What is let through; left out matches everything.");
+static const struct field security_group_fields[] = {
+    EVERY_KIND(C | U | R),
+    DESCRIPTION,
+    BOOLEAN("stateful", C, "true", "Whether answers to what was let through are let through."),
+    LIST("rules", C | U, 200, &rule, "The whole set; left out at create: the far side's defaults."),
+};
+
+#define KIND(NAME, PLURAL, ETSI, FIELDS, HELP)                              \
+    .name = (NAME), .plural = (PLURAL), .etsi = (ETSI), .fields = (FIELDS), \
+    .field_count = COUNT(FIELDS), .help = (HELP)
+
+static const struct kind kinds[] = {
+    {KIND("image", "images", "software image", image_fields,
+          "What servers boot from. QUEUED until its data was uploaded, then ACTIVE.")},
+    {KIND("flavor", "flavors", "virtualised compute flavour", flavor_fields, "A size of servers.")},
+    {KIND("keypair", "keypairs", NULL, keypair_fields, "A public key to log in with.")},
+    {KIND("network", "networks", "virtualised network resource", network_fields,
+          "A layer-2 network.")},
+    {KIND("subnet", "subnets", "virtualised network resource: network subnet", subnet_fields,
+          "A range of addresses in a network.")},
+    {KIND("security-group", "security-groups", "virtualised network resource: security group",
+          security_group_fields, "A set of packet filter rules for ports.")},
+    {KIND("port", "ports", "virtual network interface", port_fields,
+          "A network interface, in a network and perhaps in a server.")},
+    {KIND("server", "servers", "virtualised compute resource", server_fields, "A virtual machine."),
+     .actions = server_actions, .action_fields = server_action_fields,
+     .action_field_count = COUNT(server_action_fields)},
+};
+
+/* What vimd itself knows of every resource. */
+static const struct field added_fields[] = {
+    TEXT("id", 0, 0, "vimd's id."),
+    TEXT("kind", 0, 0, "The kind of resource."),
+    TEXT_FROM("vim", C, 1, 63, "The VIM it lives at. May be left out where there is only one."),
+    TEXT_FROM("project", C, 1, 63,
+              "Whom it belongs to. In a request only administrators may name another than theirs."),
+    BOOLEAN("shared", 0, NULL, "Whether every project may see and use it."),
+    CHOICE("status", 0,
+           "UNKNOWN QUEUED BUILD UPDATING DELETING UPLOADING ACTIVE SHUTOFF PAUSED SUSPENDED DOWN "
+           "ERROR",
+           NULL, "Normalised status."),
+    BOOLEAN("pending", 0, NULL, "Whether the status will change by itself."),
+    TEXT("status_reason", 0, 0, "Why it is in that status."),
+    TEXT("backend_id", 0, 0, "The far side's id, once it is known."),
+    TEXT("task", 0, 0, "The task that works on it now."),
+    TEXTS("labels", C | U, 64, "Texts to find it by; they never leave vimd."),
+};
+
+const struct kind *kinds_all(size_t *ret_count)
+{
+    *ret_count = COUNT(kinds);
+    return kinds;
+}
+
+const struct kind *kind_by_name(const char *name)
+{
+    for (unsigned i = 0; i < COUNT(kinds); i++) {
+        if (strcmp(kinds[i].name, name) == 0) {
+            return &kinds[i];
+        }
+    }
+    return NULL;
+}
+
+const struct kind *kind_by_plural(const char *plural)
+{
+    for (unsigned i = 0; i < COUNT(kinds); i++) {
+        if (strcmp(kinds[i].plural, plural) == 0) {
+            return &kinds[i];
+        }
+    }
+    return NULL;
+}
+
+const struct field *kinds_added_fields(unsigned *ret_count)
+{
+    *ret_count = COUNT(added_fields);
+    return added_fields;
+}
+
+const struct field *field_by_name(const struct field *fields, unsigned count, const char *name)
+{
+    for (unsigned i = 0; i < count; i++) {
+        if (fields[i].name && strcmp(fields[i].name, name) == 0) {
+            return &fields[i];
+        }
+    }
+    return NULL;
+}
+
+char *field_names(const struct field *fields, unsigned count, unsigned flags)
+{
+    struct text names = {0};
+    for (unsigned i = 0; i < count; i++) {
+        if (fields[i].name && (flags == 0 || (fields[i].flags & flags) != 0)) {
+            if (names.length > 0) {
+                text_add_char(&names, ' ');
+            }
+            text_add(&names, fields[i].name);
+        }
+    }
+    return text_take(&names);
+}

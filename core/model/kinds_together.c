@@ -1,0 +1,222 @@
+/*
+ * model/kinds_together.c - network notations, and what fields demand of one another.
+ */
+#include "model/kinds_private.h"
+
+#include <arpa/inet.h>
+#include <ctype.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* An address of either version; the bytes of IPv4 are the first four. */
+struct address {
+    uint8_t bytes[16];
+    int version; /* 4 or 6 */
+};
+
+static bool address_parse(const char *text, struct address *ret_address)
+{
+    memset(ret_address, 0, sizeof(*ret_address));
+    if (inet_pton(AF_INET, text, ret_address->bytes) == 1) {
+        ret_address->version = 4;
+        return true;
+    }
+    if (inet_pton(AF_INET6, text, ret_address->bytes) == 1) {
+        ret_address->version = 6;
+        return true;
+    }
+    return false;
+}
+
+static bool bit_of(const struct address *address, unsigned bit)
+{
+    return (address->bytes[bit / 8] >> (7 - bit % 8)) & 1;
+}
+
+static bool cidr_parse(const char *text, struct address *ret_address, unsigned *ret_prefix)
+{
+    char copy[64];
+    const char *slash = strchr(text, '/');
+    if (slash == NULL || (size_t)(slash - text) >= sizeof(copy)) {
+        return false;
+    }
+    memcpy(copy, text, (size_t)(slash - text));
+    copy[slash - text] = '\0';
+    size_t digits = strspn(slash + 1, "0123456789");
+    if (digits < 1 || digits > 3 || slash[1 + digits] != '\0' || (digits > 1 && slash[1] == '0') ||
+        !address_parse(copy, ret_address)) {
+        return false;
+    }
+    *ret_prefix = (unsigned)atoi(slash + 1);
+    return *ret_prefix <= (ret_address->version == 4 ? 32u : 128u);
+}
+
+static bool host_bits_are_zero(const struct address *address, unsigned prefix)
+{
+    for (unsigned bit = prefix; bit < (address->version == 4 ? 32u : 128u); bit++) {
+        if (bit_of(address, bit)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static bool cidr_holds(const struct address *network, unsigned prefix,
+                       const struct address *address)
+{
+    if (network->version != address->version) {
+        return false;
+    }
+    for (unsigned bit = 0; bit < prefix; bit++) {
+        if (bit_of(network, bit) != bit_of(address, bit)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+bool network_is_address(const char *text)
+{
+    struct address address;
+    return address_parse(text, &address);
+}
+
+bool network_is_cidr(const char *text)
+{
+    struct address address;
+    unsigned prefix;
+    return cidr_parse(text, &address, &prefix) && host_bits_are_zero(&address, prefix);
+}
+
+bool network_has_host_bits(const char *text)
+{
+    struct address address;
+    unsigned prefix;
+    return cidr_parse(text, &address, &prefix) && !host_bits_are_zero(&address, prefix);
+}
+
+bool network_is_mac(const char *text)
+{
+    if (strlen(text) != 17) {
+        return false;
+    }
+    for (unsigned i = 0; i < 17; i++) {
+        if (i % 3 == 2 ? text[i] != ':' : !isxdigit((unsigned char)text[i])) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* --- What fields demand of one another ------------------------------------------------------- */
+
+static const char *text_of(const json_t *object, const char *member)
+{
+    return json_string_value(json_object_get(object, member));
+}
+
+/* Adds a finding at /LIST/INDEX or, with a MEMBER, at /LIST/INDEX/MEMBER. */
+static void add_at(struct findings *findings, const char *list, size_t index, const char *member,
+                   const char *detail)
+{
+    char pointer[128];
+    snprintf(pointer, sizeof(pointer), "/%s/%zu%s%s", list, index, member ? "/" : "",
+             member ? member : "");
+    findings_add(findings, pointer, "%s", detail);
+}
+
+static void server_together(const json_t *server, struct findings *findings)
+{
+    size_t i;
+    json_t *network;
+    json_array_foreach(json_object_get(server, "networks"), i, network)
+    {
+        bool by_network = json_object_get(network, "network") != NULL;
+        bool by_port = json_object_get(network, "port") != NULL;
+        if (by_network == by_port) {
+            add_at(findings, "networks", i, NULL, "needs either network or port");
+        } else if (by_port && json_object_get(network, "fixed_ip")) {
+            add_at(findings, "networks", i, "fixed_ip", "goes only with network, not with port");
+        }
+    }
+}
+
+static void subnet_pools_together(const json_t *subnet, const struct address *network,
+                                  unsigned prefix, struct findings *findings)
+{
+    size_t i;
+    json_t *pool;
+    json_array_foreach(json_object_get(subnet, "allocation_pools"), i, pool)
+    {
+        struct address start, end;
+        bool parsed = address_parse(text_of(pool, "start"), &start) &&
+                      address_parse(text_of(pool, "end"), &end);
+        if (!parsed || start.version != end.version) {
+            add_at(findings, "allocation_pools", i, NULL,
+                   "start and end must be of the same version of IP");
+        } else if (memcmp(start.bytes, end.bytes, sizeof(start.bytes)) > 0) {
+            add_at(findings, "allocation_pools", i, NULL, "start lies behind end");
+        } else if (network &&
+                   !(cidr_holds(network, prefix, &start) && cidr_holds(network, prefix, &end))) {
+            add_at(findings, "allocation_pools", i, NULL, "lies outside of cidr");
+        }
+    }
+}
+
+static void subnet_together(const json_t *subnet, struct findings *findings)
+{
+    struct address network, gateway;
+    unsigned prefix = 0;
+    const char *cidr = text_of(subnet, "cidr");
+    bool has_network = cidr && cidr_parse(cidr, &network, &prefix);
+    const char *gateway_ip = text_of(subnet, "gateway_ip");
+    if (has_network && gateway_ip && address_parse(gateway_ip, &gateway) &&
+        gateway.version != network.version) {
+        findings_add(findings, "/gateway_ip", "is not of the same version of IP as cidr");
+    }
+    subnet_pools_together(subnet, has_network ? &network : NULL, prefix, findings);
+}
+
+static void rules_together(const json_t *group, struct findings *findings)
+{
+    size_t i;
+    json_t *rule;
+    json_array_foreach(json_object_get(group, "rules"), i, rule)
+    {
+        const json_t *low = json_object_get(rule, "port_min");
+        const json_t *high = json_object_get(rule, "port_max");
+        const char *protocol = text_of(rule, "protocol");
+        const char *ethertype = text_of(rule, "ethertype");
+        const char *cidr = text_of(rule, "remote_cidr");
+        bool icmp = protocol && strstr(protocol, "icmp") != NULL;
+        struct address remote;
+        unsigned prefix;
+        if ((low || high) && protocol == NULL) {
+            add_at(findings, "rules", i, NULL, "ports need a protocol");
+        }
+        if (low && high && !icmp && json_integer_value(low) > json_integer_value(high)) {
+            add_at(findings, "rules", i, "port_min", "is larger than port_max");
+        }
+        if (cidr && json_object_get(rule, "remote_group")) {
+            add_at(findings, "rules", i, NULL, "remote_cidr and remote_group exclude each other");
+        }
+        if (cidr && cidr_parse(cidr, &remote, &prefix) &&
+            remote.version != (ethertype && strcmp(ethertype, "IPv6") == 0 ? 6 : 4)) {
+            add_at(findings, "rules", i, "remote_cidr",
+                   "is not of the version of IP that ethertype says");
+        }
+    }
+}
+
+void kind_check_together(const struct kind *kind, const json_t *object, struct findings *findings)
+{
+    if (strcmp(kind->name, "server") == 0) {
+        server_together(object, findings);
+    } else if (strcmp(kind->name, "subnet") == 0) {
+        subnet_together(object, findings);
+    } else if (strcmp(kind->name, "security-group") == 0) {
+        rules_together(object, findings);
+    }
+}
