@@ -57,6 +57,10 @@ char *text_nearest_word(const char *list, const char *word);
 /* Is the string well-formed UTF-8 (no overlong forms, no surrogates), LENGTH bytes of it? */
 bool text_is_utf8(const char *string, size_t length);
 
+/* Bytes of the well-formed UTF-8 sequence at AT, of which LEFT (>= 1) bytes can be read; 0 if
+ * there is none. */
+size_t text_utf8_step(const char *at, size_t left);
+
 /* The whole string as a decimal integer: no spaces, nothing behind it. VIM_E_INVALID otherwise. */
 int text_to_integer(const char *string, long long *ret_value);
 
