@@ -58,15 +58,20 @@ struct vim_write resource_write(const struct resource *resource, const char *bod
 void resource_derive_id(const char *vim, const char *kind, const char *backend_id,
                         char ret_id[37]);
 
-/* Alias rows: (vim, kind, backend id) -> vimd's id, for resources whose id is not derived. They
- * never change once written, so answers are cached without limit of age (bounded in number). */
+/* Alias rows: (vim, kind, backend id) -> vimd's id, for resources whose id is not derived. Answers
+ * are cached, bounded in number, and looked up again after a minute: a far side whose ids are names
+ * (keypairs) gives the same one to another resource later. */
 struct aliases;
 struct aliases *aliases_new(struct store *store, size_t cache_entries);
 void aliases_free(struct aliases *aliases);
 /* vimd's id for a backend id: the alias if there is one, else the derived id. */
 int aliases_find(struct aliases *aliases, const char *vim, const char *kind,
                  const char *backend_id, char ret_id[37], struct failure *failure);
-/* The write that makes an alias; texts are stored in BUFFER. */
+/* What a commit of this process made of an alias: ID, or NULL for none (any more). */
+void aliases_learn(struct aliases *aliases, const char *vim, const char *kind,
+                   const char *backend_id, const char *id);
+/* The write that makes an alias, or with ID NULL removes it, whatever there is; texts are stored in
+ * BUFFER. */
 struct alias_buffer { char id[200]; char body[64]; };
 struct vim_write alias_write(const char *vim, const char *kind, const char *backend_id,
                              const char *id, struct alias_buffer *buffer);

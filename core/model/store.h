@@ -58,7 +58,11 @@ typedef int (*store_row_fn)(void *argument, const struct vim_item *item);
 int store_scan(struct store *store, const struct vim_scan *scan, store_row_fn each, void *argument,
                struct failure *failure);
 
-/* All or nothing; see vim/store.h. VIM_E_CONFLICT: a row was not as expected. */
+/* All or nothing; see vim/store.h. VIM_E_CONFLICT: a row was not as expected.
+ *
+ * For tests that prove what a kill leaves behind: with VIMD_TEST_KILL_AT_COMMIT=N in the
+ * environment the process kills itself (SIGKILL) at its Nth commit, VIMD_TEST_KILL_WHEN=before
+ * (the default) or after the store has done it. */
 int store_commit(struct store *store, const struct vim_write *writes, uint32_t count,
                  struct failure *failure);
 

@@ -90,12 +90,19 @@ struct task {
 
 void task_free(struct task *task); /* frees what it holds and clears it */
 
+/* Forgets why it failed. */
+void task_error_clear(struct task *task);
+
+/* "create", "update", "delete", "action", "upload". */
+const char *task_verb_name(uint32_t verb);
+
 /* Row <-> struct. */
 int task_parse(const struct row *row, struct task *ret_task, struct failure *failure);
 char *task_render(const struct task *task);
 struct vim_write task_write(const struct task *task, const char *body);
 
-/* What GET /v1/tasks/{id} shows: a new reference. */
+/* What GET /v1/tasks/{id} shows: a new reference. Its "kind" is "server.create", "server.stop": the
+ * resource's kind and the verb or action. */
 json_t *task_render_public(const struct task *task);
 
 /* Begins or continues the step NAME in the history; returns it. */
