@@ -31,7 +31,7 @@ static const char *const migrations[] = {
     "  body TEXT NOT NULL,"
     "  PRIMARY KEY(collection, id)"
     ") WITHOUT ROWID;"
-    "CREATE INDEX rows_by_parent ON rows(collection, parent, id);"
+    "CREATE INDEX rows_by_parent ON rows(collection, parent, id) WHERE parent > '';"
     "CREATE INDEX rows_by_state ON rows(collection, state, id);"
     "CREATE INDEX rows_by_due ON rows(collection, due, id) WHERE due > 0;",
 };

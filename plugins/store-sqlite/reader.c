@@ -21,11 +21,12 @@
 
 /* Everything in which the SQL of one scan differs from that of another. */
 struct scan_shape {
-    bool parent, after, filter, descending, by_due, no_body;
+    bool parent, orphan; /* of one parent; of the empty one, which is not in the index */
+    bool after, filter, descending, by_due, no_body;
     unsigned merged; /* 0..MERGED_STATES_MAX; 0: no use of the index by state */
 };
 
-#define SHAPE_COUNT (64 * (MERGED_STATES_MAX + 1))
+#define SHAPE_COUNT (128 * (MERGED_STATES_MAX + 1))
 
 struct reader {
     struct reader *next; /* of the free list */
@@ -198,8 +199,8 @@ int reader_get(struct vim_call *call, void *instance, const char *collection, co
 static size_t shape_number(const struct scan_shape *shape)
 {
     return (shape->parent | shape->after << 1 | shape->filter << 2 | shape->descending << 3 |
-            shape->by_due << 4 | shape->no_body << 5) +
-           64 * (size_t)shape->merged;
+            shape->by_due << 4 | shape->no_body << 5 | shape->orphan << 6) +
+           128 * (size_t)shape->merged;
 }
 
 /* One SELECT of a scan, over one state (STATE_PARAMETER) or over all (0). */
@@ -210,7 +211,10 @@ static int write_select(char *sql, size_t size, const struct scan_shape *shape, 
     if (state_parameter)
         snprintf(state, sizeof state, " AND state=?%d", state_parameter);
     return snprintf(sql, size, "SELECT " COLUMNS "%s FROM rows WHERE collection=?1%s%s%s%s%s",
-                    shape->no_body ? "" : ",body", shape->parent ? " AND parent=?2" : "",
+                    shape->no_body ? "" : ",body",
+                    shape->parent   ? " AND parent=?2 AND parent>''"
+                    : shape->orphan ? " AND parent=''"
+                                    : "",
                     !shape->after       ? ""
                     : shape->descending ? " AND id<?3"
                                         : " AND id>?3",
@@ -222,7 +226,7 @@ static int prepare_scan(struct reader *reader, const struct scan_shape *shape,
                         sqlite3_stmt **ret_statement)
 {
     size_t number = shape_number(shape), length;
-    char sql[1400];
+    char sql[1600];
     int rc;
 
     if (!reader->scans[number]) {
@@ -279,7 +283,8 @@ static int check_scan(const struct vim_scan *scan, struct store_error *ret_error
 static struct scan_shape shape_of(const struct vim_scan *scan)
 {
     struct scan_shape shape = {
-        .parent = scan->parent,
+        .parent = scan->parent && scan->parent[0],
+        .orphan = scan->parent && !scan->parent[0],
         .after = scan->after,
         .descending = scan->flags & VIM_SCAN_DESCENDING,
         .by_due = scan->flags & VIM_SCAN_BY_DUE,
@@ -287,7 +292,7 @@ static struct scan_shape shape_of(const struct vim_scan *scan)
     };
     unsigned states = (unsigned)__builtin_popcount(scan->states);
 
-    if (states && states <= MERGED_STATES_MAX && !shape.parent && !shape.by_due)
+    if (states && states <= MERGED_STATES_MAX && !scan->parent && !shape.by_due)
         shape.merged = states;
     else
         shape.filter = states && states < 32;

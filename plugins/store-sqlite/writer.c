@@ -1,7 +1,7 @@
 /*
  * Group commit: callers queue their commits and wait; one thread takes all that are queued,
- * applies each under a savepoint of its own, and makes them durable with one COMMIT. While that
- * COMMIT waits for the disk the next group gathers.
+ * applies each or, when a row is not as it expects, leaves it out, and makes them durable with one
+ * COMMIT. While that COMMIT waits for the disk the next group gathers.
  *
  * Requests stay in the queue until the thread has SQLite's write lock, so a caller whose time
  * runs out while another process holds it can leave, knowing that nothing happened.
@@ -27,7 +27,7 @@
 
 /* The log is copied into the database when it has this many pages; when readers have kept it
  * from starting over until it has many more, they are waited for, with a bound. */
-#define CHECKPOINT_PAGES 1000
+#define CHECKPOINT_PAGES 4000
 #define CHECKPOINT_FORCED_PAGES 16000
 #define CHECKPOINT_WAIT_MS 1000
 
@@ -49,15 +49,9 @@ enum statement {
     STATEMENT_BEGIN,
     STATEMENT_COMMIT,
     STATEMENT_ROLLBACK,
-    STATEMENT_SAVEPOINT,
-    STATEMENT_RELEASE,
-    STATEMENT_BACK,
-    STATEMENT_INSERT,
-    STATEMENT_UPDATE,
+    STATEMENT_REVISION,
     STATEMENT_PUT,
     STATEMENT_DELETE,
-    STATEMENT_DELETE_ANY,
-    STATEMENT_EXISTS,
     STATEMENT_COUNT
 };
 
@@ -65,20 +59,12 @@ static const char *const statement_sql[STATEMENT_COUNT] = {
     [STATEMENT_BEGIN] = "BEGIN IMMEDIATE",
     [STATEMENT_COMMIT] = "COMMIT",
     [STATEMENT_ROLLBACK] = "ROLLBACK",
-    [STATEMENT_SAVEPOINT] = "SAVEPOINT one",
-    [STATEMENT_RELEASE] = "RELEASE one",
-    [STATEMENT_BACK] = "ROLLBACK TO one",
-    [STATEMENT_INSERT] = "INSERT INTO rows(collection,id,parent,state,due,revision,body)"
-                         " VALUES(?1,?2,?3,?4,?5,1,?6) ON CONFLICT DO NOTHING",
-    [STATEMENT_UPDATE] = "UPDATE rows SET parent=?3,state=?4,due=?5,revision=revision+1,body=?6"
-                         " WHERE collection=?1 AND id=?2 AND revision=?7",
+    [STATEMENT_REVISION] = "SELECT revision FROM rows WHERE collection=?1 AND id=?2",
     [STATEMENT_PUT] = "INSERT INTO rows(collection,id,parent,state,due,revision,body)"
                       " VALUES(?1,?2,?3,?4,?5,1,?6) ON CONFLICT DO UPDATE SET"
                       " parent=excluded.parent,state=excluded.state,due=excluded.due,"
                       " revision=revision+1,body=excluded.body",
-    [STATEMENT_DELETE] = "DELETE FROM rows WHERE collection=?1 AND id=?2 AND revision=?7",
-    [STATEMENT_DELETE_ANY] = "DELETE FROM rows WHERE collection=?1 AND id=?2",
-    [STATEMENT_EXISTS] = "SELECT 1 FROM rows WHERE collection=?1 AND id=?2",
+    [STATEMENT_DELETE] = "DELETE FROM rows WHERE collection=?1 AND id=?2",
 };
 
 struct writer {
@@ -96,73 +82,74 @@ static int run(struct writer *writer, enum statement which)
     return rc == SQLITE_DONE ? SQLITE_OK : rc;
 }
 
-static enum statement statement_for(const struct vim_write *write)
+static sqlite3_stmt *bind_row(struct writer *writer, enum statement which,
+                              const struct vim_write *write)
 {
-    if (write->body) {
-        if (write->expect == VIM_EXPECT_ABSENT)
-            return STATEMENT_INSERT;
-        return write->expect == VIM_EXPECT_ANY ? STATEMENT_PUT : STATEMENT_UPDATE;
-    }
-    if (write->expect == VIM_EXPECT_ABSENT)
-        return STATEMENT_EXISTS;
-    return write->expect == VIM_EXPECT_ANY ? STATEMENT_DELETE_ANY : STATEMENT_DELETE;
-}
-
-/* Applies one write. *RET_EXPECTED tells whether the row was as expected. */
-static int apply_write(struct writer *writer, const struct vim_write *write, bool *ret_expected)
-{
-    enum statement which = statement_for(write);
     sqlite3_stmt *statement = writer->statements[which];
-    int rc;
 
-    /* No revision that large is ever reached, and SQLite's integers are signed. */
-    if ((which == STATEMENT_UPDATE || which == STATEMENT_DELETE) && write->expect > INT64_MAX) {
-        *ret_expected = false;
-        return SQLITE_OK;
-    }
     sqlite3_bind_text(statement, 1, write->collection, -1, SQLITE_STATIC);
     sqlite3_bind_text(statement, 2, write->id, -1, SQLITE_STATIC);
+    return statement;
+}
+
+/* Looks whether the row is as WRITE expects. */
+static int check_write(struct writer *writer, const struct vim_write *write, bool *ret_expected)
+{
+    uint64_t revision = VIM_EXPECT_ABSENT;
+    sqlite3_stmt *statement;
+    int rc;
+
+    *ret_expected = true;
+    if (write->expect == VIM_EXPECT_ANY)
+        return SQLITE_OK;
+    statement = bind_row(writer, STATEMENT_REVISION, write);
+    rc = sqlite3_step(statement);
+    if (rc == SQLITE_ROW)
+        revision = (uint64_t)sqlite3_column_int64(statement, 0);
+    sqlite3_reset(statement);
+    *ret_expected = revision == write->expect;
+    return rc == SQLITE_ROW || rc == SQLITE_DONE ? SQLITE_OK : rc;
+}
+
+/* Applies a write whose row is as expected. */
+static int apply_write(struct writer *writer, const struct vim_write *write)
+{
+    sqlite3_stmt *statement;
+    enum statement which = write->body ? STATEMENT_PUT : STATEMENT_DELETE;
+
+    if (!write->body && write->expect == VIM_EXPECT_ABSENT)
+        return SQLITE_OK;
+    statement = bind_row(writer, which, write);
     if (write->body) {
         sqlite3_bind_text(statement, 3, write->parent ? write->parent : "", -1, SQLITE_STATIC);
         sqlite3_bind_int64(statement, 4, write->state);
         sqlite3_bind_int64(statement, 5, write->due);
         sqlite3_bind_text(statement, 6, write->body, -1, SQLITE_STATIC);
     }
-    if (which == STATEMENT_UPDATE || which == STATEMENT_DELETE)
-        sqlite3_bind_int64(statement, 7, (int64_t)write->expect);
-    rc = sqlite3_step(statement);
-    sqlite3_reset(statement);
-    if (which == STATEMENT_EXISTS) {
-        *ret_expected = rc == SQLITE_DONE;
-        return rc == SQLITE_DONE || rc == SQLITE_ROW ? SQLITE_OK : rc;
-    }
-    *ret_expected = which == STATEMENT_PUT || which == STATEMENT_DELETE_ANY ||
-                    sqlite3_changes(writer->database) == 1;
-    return rc == SQLITE_DONE ? SQLITE_OK : rc;
+    return run(writer, which);
 }
 
-/* Applies all writes of a request, or none. Returns an SQLite error only when the whole
- * transaction is in doubt. */
+/* Applies all writes of a request, or none: all rows are looked at before the first is changed,
+ * which does without a savepoint, and no row is named twice. Returns an SQLite error only when
+ * the whole transaction is in doubt. */
 static int apply_request(struct writer *writer, struct commit_request *request)
 {
-    int rc = run(writer, STATEMENT_SAVEPOINT);
+    int rc = SQLITE_OK;
 
     request->error.code = VIM_OK;
     for (uint32_t i = 0; i < request->count && rc == SQLITE_OK; i++) {
         const struct vim_write *write = write_at(request->writes, request->stride, i);
         bool expected = false;
 
-        rc = apply_write(writer, write, &expected);
+        rc = check_write(writer, write, &expected);
         if (rc == SQLITE_OK && !expected) {
             store_error_set(&request->error, VIM_E_CONFLICT, "%s/%s", write->collection, write->id);
-            break;
+            return SQLITE_OK;
         }
     }
-    if (rc != SQLITE_OK)
-        return rc;
-    if (request->error.code != VIM_OK)
-        rc = run(writer, STATEMENT_BACK);
-    return rc == SQLITE_OK ? run(writer, STATEMENT_RELEASE) : rc;
+    for (uint32_t i = 0; i < request->count && rc == SQLITE_OK; i++)
+        rc = apply_write(writer, write_at(request->writes, request->stride, i));
+    return rc;
 }
 
 static void fail_group(struct commit_request *group, const struct store_error *error)
