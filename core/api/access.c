@@ -1,0 +1,123 @@
+/*
+ * Locks: one read-write lock per set of the cache, a leaf; never held while the link is asked.
+ */
+#include "api/access.h"
+
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+#include "api/buckets.h"
+#include "base/clock.h"
+#include "base/digest.h"
+#include "base/memory.h"
+
+#define SETS 256
+#define WAYS 4
+
+/* Bad guesses that an address may make at once, and per second afterwards. */
+#define GUESSES_BURST 20.0
+#define GUESSES_RATE 1.0
+
+struct access_entry {
+    uint8_t digest[DIGEST_SIZE];
+    int64_t until; /* monotonic ms; 0: free */
+    struct principal principal;
+};
+
+struct access_set {
+    pthread_rwlock_t lock;
+    struct access_entry ways[WAYS];
+};
+
+struct access {
+    struct link *link;
+    struct buckets *guesses;
+    struct access_set sets[SETS];
+};
+
+struct access *access_new(struct link *link)
+{
+    struct access *access = MEMORY_NEW(struct access);
+    access->link = link;
+    access->guesses = buckets_new();
+    for (size_t i = 0; i < SETS; i++) {
+        pthread_rwlock_init(&access->sets[i].lock, NULL);
+    }
+    return access;
+}
+
+void access_free(struct access *access)
+{
+    if (!access) {
+        return;
+    }
+    for (size_t i = 0; i < SETS; i++) {
+        pthread_rwlock_destroy(&access->sets[i].lock);
+    }
+    buckets_free(access->guesses);
+    free(access);
+}
+
+static bool access_find(struct access_set *set, const uint8_t *digest, int64_t now_ms,
+                        struct principal *ret_principal)
+{
+    bool found = false;
+    pthread_rwlock_rdlock(&set->lock);
+    for (size_t i = 0; i < WAYS && !found; i++) {
+        const struct access_entry *entry = &set->ways[i];
+        if (entry->until > now_ms && digest_equal(entry->digest, digest, DIGEST_SIZE)) {
+            *ret_principal = entry->principal;
+            found = true;
+        }
+    }
+    pthread_rwlock_unlock(&set->lock);
+    return found && (ret_principal->expires == 0 || ret_principal->expires > clock_now_ms());
+}
+
+static void access_remember(struct access_set *set, const uint8_t *digest, int64_t now_ms,
+                            const struct principal *principal)
+{
+    pthread_rwlock_wrlock(&set->lock);
+    struct access_entry *place = &set->ways[0];
+    for (size_t i = 0; i < WAYS; i++) {
+        struct access_entry *entry = &set->ways[i];
+        if (entry->until && memcmp(entry->digest, digest, DIGEST_SIZE) == 0) {
+            place = entry;
+            break;
+        }
+        if (entry->until < place->until) {
+            place = entry;
+        }
+    }
+    memcpy(place->digest, digest, DIGEST_SIZE);
+    place->until = now_ms + ACCESS_TTL_MS;
+    place->principal = *principal;
+    pthread_rwlock_unlock(&set->lock);
+}
+
+int access_principal(struct access *access, const char *token, const uint8_t address[16],
+                     int64_t now_ms, struct principal *ret_principal, uint32_t *ret_wait_ms,
+                     struct failure *failure)
+{
+    uint8_t digest[DIGEST_SIZE];
+    digest_sha256(token, strlen(token), digest);
+    struct access_set *set = &access->sets[digest[0] % SETS];
+    if (access_find(set, digest, now_ms, ret_principal)) {
+        return VIM_OK;
+    }
+    uint32_t wait =
+        buckets_take(access->guesses, address, 16, GUESSES_RATE, GUESSES_BURST, 0, now_ms);
+    if (wait) {
+        *ret_wait_ms = wait;
+        return failure_set(failure, VIM_E_BUSY, "too many bad tokens from this address");
+    }
+    struct principal principal = {0};
+    int code = link_authenticate(access->link, token, &principal, failure);
+    if (code == VIM_OK) {
+        access_remember(set, digest, now_ms, &principal);
+        *ret_principal = principal;
+    } else if (code == VIM_E_CREDENTIAL) {
+        buckets_take(access->guesses, address, 16, GUESSES_RATE, GUESSES_BURST, 1, now_ms);
+    }
+    return code;
+}

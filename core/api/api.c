@@ -1,0 +1,165 @@
+/*
+ * The API block as a whole: its parts, made and ended in order.
+ */
+#include "api/internal.h"
+
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+#include "api/listen.h"
+#include "base/clock.h"
+#include "base/digest.h"
+#include "base/log.h"
+#include "base/memory.h"
+#include "base/text.h"
+
+#define API_MAGIC 0x61706931u
+
+int api_check(const struct api_config *config, struct failure *failure)
+{
+    bool loopback = false;
+    int code = listen_parse(config->listen, &loopback, failure);
+    if (code) {
+        return code;
+    }
+    if (!config->tls_certificate != !config->tls_key) {
+        return failure_set(failure, VIM_E_INVALID, "%s is set, %s is not: TLS needs both",
+                           config->tls_key ? "tls_key" : "tls_certificate",
+                           config->tls_key ? "tls_certificate" : "tls_key");
+    }
+    if (!loopback && !config->tls_certificate && !config->insecure) {
+        return failure_set(failure, VIM_E_INVALID,
+                           "listen: %s can be reached from outside, and without TLS tokens would "
+                           "cross the network in the clear; set tls_certificate and tls_key, or "
+                           "insecure: true if a proxy does TLS",
+                           config->listen);
+    }
+    if (config->tls_certificate) {
+        struct tls *tls = NULL;
+        code = tls_open(config->tls_certificate, config->tls_key, &tls, failure);
+        tls_close(tls);
+    }
+    return code;
+}
+
+void api_configure(struct api *api, const struct api_config *config)
+{
+    struct api_live *live = &api->live;
+    atomic_store(&live->header_timeout_ms, config->header_timeout_ms);
+    atomic_store(&live->body_timeout_ms, config->body_timeout_ms);
+    atomic_store(&live->send_timeout_ms, config->send_timeout_ms);
+    atomic_store(&live->idle_timeout_ms, config->idle_timeout_ms);
+    atomic_store(&live->request_timeout_ms, config->request_timeout_ms);
+    atomic_store(&live->in_flight, config->in_flight);
+    atomic_store(&live->rate, config->rate);
+    atomic_store(&live->rate_burst, config->rate_burst);
+    atomic_store(&live->access_log, text_equal(config->access_log, "all")   ? ACCESS_LOG_ALL
+                                    : text_equal(config->access_log, "off") ? ACCESS_LOG_OFF
+                                                                            : ACCESS_LOG_ERRORS);
+}
+
+static void api_free(struct api *api)
+{
+    connections_close(api->connections);
+    access_free(api->access);
+    buckets_free(api->rates);
+    tls_close(api->tls);
+    free(api->spool_dir);
+    api->magic = 0;
+    free(api);
+}
+
+static int api_open(struct api *api, const struct api_config *config, struct failure *failure)
+{
+    int code = api_check(config, failure);
+    if (!code && config->tls_certificate) {
+        code = tls_open(config->tls_certificate, config->tls_key, &api->tls, failure);
+    }
+    if (!code) {
+        code = connections_open(&api->connections);
+        if (code) {
+            return failure_set(failure, code, "no more threads");
+        }
+        code = http_open(api, config, failure);
+    }
+    return code;
+}
+
+int api_start(const struct api_config *config, const char *spool_dir, struct link *link,
+              struct api **ret_api, struct failure *failure)
+{
+    struct api *api = MEMORY_NEW(struct api);
+    api->magic = API_MAGIC;
+    api->link = link;
+    api->listen_fd = -1;
+    api->spool_dir = text_duplicate(config->spool_dir ? config->spool_dir : spool_dir);
+    api->header_max = (size_t)config->header_max;
+    api->body_memory = config->body_memory;
+    uint8_t seed[6];
+    digest_random(seed, sizeof seed);
+    digest_hex(seed, sizeof seed, api->id_prefix);
+    api->access = access_new(link);
+    api->rates = buckets_new();
+    api_configure(api, config);
+    int code = api_open(api, config, failure);
+    if (code) {
+        api_free(api);
+        return code;
+    }
+    observe_open(api);
+    bool loopback = true;
+    listen_parse(config->listen, &loopback, NULL);
+    if (!loopback && !api->tls) {
+        log_event(VIM_WARNING, "tokens cross the network in the clear: no TLS", "listen=%s",
+                  config->listen);
+    }
+    log_event(VIM_INFO, "listening", "address=%s port=%u tls=%s", config->listen, api->port,
+              api->tls ? "yes" : "no");
+    *ret_api = api;
+    return VIM_OK;
+}
+
+int api_reload_tls(struct api *api, struct failure *failure)
+{
+    return api->tls ? tls_reload(api->tls, failure) : VIM_OK;
+}
+
+uint16_t api_port(const struct api *api)
+{
+    return api->port;
+}
+
+unsigned api_in_progress(const struct api *api)
+{
+    return atomic_load(&api->in_flight);
+}
+
+void api_stop(struct api *api, int64_t timeout_ms)
+{
+    if (!api) {
+        return;
+    }
+    assert(api->magic == API_MAGIC);
+    int64_t end = clock_mono_ms() + timeout_ms;
+    http_quiesce(api);
+    atomic_store(&api->draining, true);
+    while (api_in_progress(api) > 0 && clock_mono_ms() < end) {
+        clock_sleep_ms(10);
+    }
+    unsigned left = api_in_progress(api);
+    atomic_store(&api->stopping, true);
+    /* A connection must not be suspended when MHD stops. Those that wait are answered here; those
+     * that were about to wait show up in the next round. */
+    int64_t last = clock_mono_ms() + 2000;
+    do {
+        connections_give_up(api->connections);
+        clock_sleep_ms(10);
+    } while (connections_waiting(api->connections) > 0 ||
+             (api_in_progress(api) > 0 && clock_mono_ms() < last));
+    if (left) {
+        log_event(VIM_WARNING, "requests were cut short by the shutdown", "count=%u", left);
+    }
+    http_close(api);
+    observe_close(api);
+    api_free(api);
+}

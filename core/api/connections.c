@@ -1,0 +1,202 @@
+/*
+ * Locks: `mutex` guards both lists; a leaf, but for shutdown() of a socket, which does not block and
+ * has to happen before MHD closes it and somebody else gets its number.
+ */
+#include "api/connections.h"
+
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include "base/cleanup.h"
+#include "base/clock.h"
+#include "base/memory.h"
+#include "base/metrics.h"
+#include "base/thread.h"
+
+#define TICK_MS 100
+#define BATCH 64
+
+struct connections {
+    pthread_mutex_t mutex;
+    pthread_cond_t wake;
+    pthread_t thread;
+    bool stop;
+    unsigned count;
+    struct connection *first;
+    struct exchange *waiting;
+    struct metric *cut_off;
+};
+
+static void connections_cut_off(struct connections *connections, int64_t now)
+{
+    LOCK_GUARD(&connections->mutex);
+    for (struct connection *one = connections->first; one; one = one->next) {
+        if (atomic_load_explicit(&one->deadline, memory_order_relaxed) <= now) {
+            atomic_store(&one->deadline, DEADLINE_NONE);
+            shutdown(one->fd, SHUT_RDWR);
+            metric_add(connections->cut_off, 1);
+        }
+    }
+}
+
+/* Gives up exchanges whose deadline is before NOW, and returns how many. */
+static unsigned connections_expire(struct connections *connections, int64_t now, int status,
+                                   const char *code, const char *detail)
+{
+    unsigned total = 0;
+    unsigned count;
+    do {
+        struct exchange *batch[BATCH];
+        count = 0;
+        pthread_mutex_lock(&connections->mutex);
+        for (struct exchange *one = connections->waiting; one && count < BATCH;
+             one = one->waiting_next) {
+            if (one->deadline <= now && !atomic_load(&one->claimed)) {
+                exchange_hold(one);
+                batch[count++] = one;
+            }
+        }
+        pthread_mutex_unlock(&connections->mutex);
+        for (unsigned i = 0; i < count; i++) {
+            exchange_give_up(batch[i], status, code, detail);
+            if (exchange_drop(batch[i])) {
+                exchange_free(batch[i]);
+            }
+        }
+        total += count;
+    } while (count == BATCH);
+    return total;
+}
+
+static void *connections_run(void *argument)
+{
+    struct connections *connections = argument;
+    pthread_mutex_lock(&connections->mutex);
+    while (!connections->stop) {
+        clock_cond_wait_until(&connections->wake, &connections->mutex, clock_mono_ms() + TICK_MS);
+        pthread_mutex_unlock(&connections->mutex);
+        int64_t now = clock_mono_ms();
+        connections_cut_off(connections, now);
+        connections_expire(connections, now, 504, "timeout",
+                           "no answer in time; what was asked for may still happen");
+        pthread_mutex_lock(&connections->mutex);
+    }
+    pthread_mutex_unlock(&connections->mutex);
+    return NULL;
+}
+
+int connections_open(struct connections **ret_connections)
+{
+    struct connections *connections = MEMORY_NEW(struct connections);
+    pthread_mutex_init(&connections->mutex, NULL);
+    clock_cond_init(&connections->wake);
+    connections->cut_off =
+        metrics_counter("vimd_http_cut_off_total", "Connections closed for being too slow.", NULL);
+    int code = thread_start("api-deadlines", connections_run, connections, &connections->thread);
+    if (code) {
+        pthread_cond_destroy(&connections->wake);
+        pthread_mutex_destroy(&connections->mutex);
+        free(connections);
+        return code;
+    }
+    *ret_connections = connections;
+    return VIM_OK;
+}
+
+void connections_close(struct connections *connections)
+{
+    if (!connections) {
+        return;
+    }
+    pthread_mutex_lock(&connections->mutex);
+    connections->stop = true;
+    pthread_cond_signal(&connections->wake);
+    pthread_mutex_unlock(&connections->mutex);
+    pthread_join(connections->thread, NULL);
+    pthread_cond_destroy(&connections->wake);
+    pthread_mutex_destroy(&connections->mutex);
+    free(connections);
+}
+
+struct connection *connections_add(struct connections *connections, int fd, int64_t deadline)
+{
+    struct connection *connection = MEMORY_NEW(struct connection);
+    connection->fd = fd;
+    atomic_init(&connection->deadline, deadline);
+    LOCK_GUARD(&connections->mutex);
+    connection->next = connections->first;
+    if (connection->next) {
+        connection->next->previous = connection;
+    }
+    connections->first = connection;
+    connections->count++;
+    return connection;
+}
+
+void connections_remove(struct connections *connections, struct connection *connection)
+{
+    pthread_mutex_lock(&connections->mutex);
+    if (connection->previous) {
+        connection->previous->next = connection->next;
+    } else {
+        connections->first = connection->next;
+    }
+    if (connection->next) {
+        connection->next->previous = connection->previous;
+    }
+    connections->count--;
+    pthread_mutex_unlock(&connections->mutex);
+    exchange_free(connection->spare);
+    explicit_bzero(connection->token, sizeof connection->token);
+    free(connection);
+}
+
+unsigned connections_count(struct connections *connections)
+{
+    LOCK_GUARD(&connections->mutex);
+    return connections->count;
+}
+
+void connections_wait(struct connections *connections, struct exchange *exchange)
+{
+    LOCK_GUARD(&connections->mutex);
+    exchange->waiting_previous = NULL;
+    exchange->waiting_next = connections->waiting;
+    if (exchange->waiting_next) {
+        exchange->waiting_next->waiting_previous = exchange;
+    }
+    connections->waiting = exchange;
+}
+
+void connections_wait_end(struct connections *connections, struct exchange *exchange)
+{
+    LOCK_GUARD(&connections->mutex);
+    if (exchange->waiting_previous) {
+        exchange->waiting_previous->waiting_next = exchange->waiting_next;
+    } else if (connections->waiting == exchange) {
+        connections->waiting = exchange->waiting_next;
+    } else {
+        return;
+    }
+    if (exchange->waiting_next) {
+        exchange->waiting_next->waiting_previous = exchange->waiting_previous;
+    }
+    exchange->waiting_previous = exchange->waiting_next = NULL;
+}
+
+unsigned connections_give_up(struct connections *connections)
+{
+    return connections_expire(connections, INT64_MAX, 503, "shutting-down",
+                              "this service is shutting down");
+}
+
+unsigned connections_waiting(struct connections *connections)
+{
+    LOCK_GUARD(&connections->mutex);
+    unsigned count = 0;
+    for (struct exchange *one = connections->waiting; one; one = one->waiting_next) {
+        count++;
+    }
+    return count;
+}

@@ -1,0 +1,54 @@
+/*
+ * api/connections.h - what is known of a TCP connection, and the thread that cuts off those that
+ * are too slow and answers requests whose time is up.
+ *
+ * MHD's own timeout starts anew with every byte, and does not run while a connection is suspended;
+ * so the deadlines are here, one per phase of a request.
+ */
+#ifndef VIMD_API_CONNECTIONS_H
+#define VIMD_API_CONNECTIONS_H
+
+#include <stdatomic.h>
+#include <stdint.h>
+#include "api/access.h"
+#include "api/exchange.h"
+
+#define DEADLINE_NONE INT64_MAX
+
+/* Made and ended by MHD's notification; used by the one network thread it belongs to, but for
+ * `deadline`. */
+struct connection {
+    struct connection *previous, *next;
+    int fd;
+    atomic_int_fast64_t deadline; /* monotonic ms */
+    uint8_t address[16]; /* of the client: IPv6, its first 64 bits; IPv4 mapped */
+    struct exchange *spare; /* to be used for the next request */
+    /* The token of the last request and whose it is, so that a client that keeps its connection
+     * costs no look-up at all. */
+    char token[ACCESS_TOKEN_MAX + 1];
+    int64_t principal_until; /* monotonic ms */
+    struct principal principal;
+};
+
+struct connections;
+
+int connections_open(struct connections **ret_connections);
+void connections_close(struct connections *connections); /* NULL is fine */
+
+struct connection *connections_add(struct connections *connections, int fd, int64_t deadline);
+/* Before the socket is closed. */
+void connections_remove(struct connections *connections, struct connection *connection);
+unsigned connections_count(struct connections *connections);
+
+/* From now on the exchange is answered with 504 at its deadline. */
+void connections_wait(struct connections *connections, struct exchange *exchange);
+/* No longer; no effect if it does not wait. */
+void connections_wait_end(struct connections *connections, struct exchange *exchange);
+
+/* Answers all that wait with 503. Returns how many there were. */
+unsigned connections_give_up(struct connections *connections);
+
+/* How many exchanges wait, answered ones that have not been picked up yet included. */
+unsigned connections_waiting(struct connections *connections);
+
+#endif

@@ -1,0 +1,114 @@
+/*
+ * api/exchange.h - one request and its answer.
+ *
+ * Life: made when a request line has arrived, by its connection, which holds one reference until
+ * MHD is done with the request. While the logic works on it, the logic's answer holds another: an
+ * exchange whose client is gone, or that was answered with 504, lives on until the logic has
+ * answered too. Whoever lets go last frees.
+ *
+ *   READING -> CALLED -> (WAITING, when the answer does not come at once) -> ANSWERED
+ *
+ * Of those who want to answer (logic, deadline, shutdown) the first to set `claimed` does; the rest
+ * is dropped.
+ */
+#ifndef VIMD_API_EXCHANGE_H
+#define VIMD_API_EXCHANGE_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include "api/spool.h"
+#include "api/target.h"
+#include "link/link.h"
+
+struct api;
+struct connection;
+
+#define REQUEST_ID_SIZE 129
+#define EXCHANGE_HEADERS 24 /* that the logic wants, at most */
+#define ANSWER_HEADERS 16
+
+enum exchange_state { EXCHANGE_READING, EXCHANGE_CALLED, EXCHANGE_WAITING, EXCHANGE_ANSWERED };
+
+/* What the network thread does next; of no interest to others. */
+enum exchange_phase { PHASE_HEADERS, PHASE_BODY, PHASE_DISCARD, PHASE_CALLED, PHASE_REPLIED };
+
+/* Memory for texts, freed as a whole; the first bytes without an allocation. */
+struct arena {
+    struct arena_block *blocks;
+    char *next;
+    size_t left;
+    char first[2048];
+};
+
+struct answer {
+    int status;
+    const char *content_type;
+    struct header headers[ANSWER_HEADERS];
+    size_t header_count;
+    char *body; /* malloc'ed, owned */
+    size_t body_length;
+};
+
+struct exchange {
+    atomic_uint references;
+    atomic_int state; /* enum exchange_state */
+    atomic_bool claimed;
+    struct api *api; /* valid while `connection` holds its reference */
+    struct connection *connection;
+    void *handle; /* MHD's connection; to be resumed by who answers in the state WAITING */
+    struct exchange *waiting_previous, *waiting_next; /* see connections.h */
+    int64_t deadline; /* monotonic ms, of the answer */
+
+    enum exchange_phase phase;
+    bool counted; /* in api->in_flight */
+    bool spooled; /* the body goes to a file */
+    bool must_close; /* the connection cannot be used after the answer */
+    bool has_body;
+    int64_t content_length; /* -1: not told */
+    int64_t discard_left;
+    int64_t started_us;
+
+    char *raw_target; /* in the arena; NULL: too long, or none */
+    bool target_too_long;
+    struct target target;
+    struct logic_route_info route;
+    char method[8];
+    char request_id[REQUEST_ID_SIZE];
+    struct principal principal;
+    struct spool body;
+    struct header headers[EXCHANGE_HEADERS];
+    struct request request;
+    struct answer answer;
+    size_t sent; /* bytes of the answer's body */
+    struct arena arena;
+};
+
+struct exchange *exchange_new(void);
+
+/* Makes a used exchange, to which nobody else refers, as good as new. */
+void exchange_reset(struct exchange *exchange);
+
+void exchange_hold(struct exchange *exchange);
+
+/* Lets go. True if it was the last reference: the caller then frees or resets it. */
+bool exchange_drop(struct exchange *exchange);
+void exchange_free(struct exchange *exchange); /* NULL is fine */
+
+/* Copies into the arena. */
+char *exchange_text(struct exchange *exchange, const char *text, size_t length);
+
+/* Prepares an error as the answer, on the network thread, before any call of the logic. */
+void exchange_refuse(struct exchange *exchange, int status, const char *code, const char *detail,
+                     uint32_t retry_after_ms);
+
+/* The logic's answer; see logic_respond_fn. Drops the logic's reference. */
+void exchange_respond(void *argument, struct response *response);
+
+/* Answers in the logic's place, unless somebody has answered. Any thread that holds a
+ * reference. */
+void exchange_give_up(struct exchange *exchange, int status, const char *code, const char *detail);
+
+/* Given by http.c: wakes the connection of an exchange that was WAITING. */
+void http_resume(struct exchange *exchange);
+
+#endif

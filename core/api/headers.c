@@ -1,0 +1,324 @@
+/*
+ * What is decided about a request before any of its body is read.
+ */
+#include "api/internal.h"
+
+#include <ctype.h>
+#include <stdio.h>
+#include <string.h>
+#include <strings.h>
+#include "base/clock.h"
+#include "base/digest.h"
+#include "base/log.h"
+#include "base/text.h"
+
+#define HEADERS_MAX 100
+
+/* Two of these would leave open which one counts. */
+static const char *const headers_single[] = {
+    "authorization",   "content-length", "content-type",  "host",
+    "idempotency-key", "if-match",       "if-none-match", "x-request-id",
+};
+
+static void headers_fail(struct headers *headers, int status, const char *fault)
+{
+    if (!headers->status) {
+        headers->status = status;
+        headers->fault = fault;
+    }
+}
+
+static bool headers_value_is_clean(const char *value, size_t size)
+{
+    for (size_t i = 0; i < size; i++) {
+        unsigned char c = (unsigned char)value[i];
+        if ((c < 0x20 && c != '\t') || c == 0x7f) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static const char **headers_place(struct headers *headers, const char *name)
+{
+    switch (name[0]) {
+    case 'a':
+        return strcmp(name, "authorization") == 0 ? &headers->authorization : NULL;
+    case 'c':
+        return strcmp(name, "content-length") == 0 ? &headers->content_length : NULL;
+    case 't':
+        return strcmp(name, "transfer-encoding") == 0 ? &headers->transfer_encoding : NULL;
+    case 'x':
+        return strcmp(name, "x-request-id") == 0 ? &headers->request_id : NULL;
+    default:
+        return NULL;
+    }
+}
+
+static bool headers_have(const struct exchange *exchange, const char *name)
+{
+    for (size_t i = 0; i < exchange->request.header_count; i++) {
+        if (strcmp(exchange->headers[i].name, name) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool headers_is_single(const char *name)
+{
+    for (size_t i = 0; i < sizeof headers_single / sizeof headers_single[0]; i++) {
+        if (strcmp(name, headers_single[i]) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+void headers_take(struct headers *headers, struct exchange *exchange, const char *name,
+                  size_t name_size, const char *value, size_t value_size)
+{
+    headers->size += name_size + value_size + 4;
+    if (headers->size > exchange->api->header_max || ++headers->count > HEADERS_MAX) {
+        headers_fail(headers, 431, "the headers are too large or too many");
+        return;
+    }
+    char lower[64];
+    if (name_size >= sizeof lower) {
+        return; /* none that matters has such a name */
+    }
+    for (size_t i = 0; i <= name_size; i++) {
+        lower[i] = i == name_size ? '\0' : (char)tolower((unsigned char)name[i]);
+    }
+    const char **place = headers_place(headers, lower);
+    bool wanted = logic_wants_header(lower);
+    if (!place && !wanted) {
+        if (strcmp(lower, "expect") == 0) {
+            headers->expects_continue = true;
+        }
+        return;
+    }
+    if (!value) {
+        value = "";
+    }
+    if (!headers_value_is_clean(value, value_size)) {
+        headers_fail(headers, 400, "a header has control characters in its value");
+        return;
+    }
+    if (((place && *place) || (wanted && headers_have(exchange, lower))) &&
+        headers_is_single(lower)) {
+        headers_fail(headers, 400, "a header that may be given once is there twice");
+        return;
+    }
+    if (place) {
+        *place = value;
+    }
+    if (wanted) {
+        if (exchange->request.header_count == EXCHANGE_HEADERS) {
+            headers_fail(headers, 431, "too many headers");
+            return;
+        }
+        exchange->headers[exchange->request.header_count++] =
+            (struct header){.name = exchange_text(exchange, lower, name_size),
+                            .value = exchange_text(exchange, value, value_size)};
+    }
+}
+
+/* The client's request id if it is sane, else one of ours. */
+static void headers_request_id(struct exchange *exchange, const char *given)
+{
+    size_t length = given ? strlen(given) : 0;
+    size_t good = given ? strspn(given, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+                                        "0123456789._-")
+                        : 0;
+    if (length > 0 && length == good && length < REQUEST_ID_SIZE) {
+        memcpy(exchange->request_id, given, length + 1);
+        return;
+    }
+    struct api *api = exchange->api;
+    uint64_t number = atomic_fetch_add_explicit(&api->id_counter, 1, memory_order_relaxed);
+    size_t prefix = strlen(api->id_prefix);
+    memcpy(exchange->request_id, api->id_prefix, prefix);
+    char *out = exchange->request_id + prefix;
+    *out++ = '-';
+    for (int shift = 44; shift >= 0; shift -= 4) {
+        *out++ = "0123456789abcdef"[number >> shift & 15];
+    }
+    *out = '\0';
+}
+
+/* How long the body is. Both ways of telling it at once, or an encoding that is not known, are how
+ * requests are smuggled past proxies. */
+static void headers_body(struct headers *headers, struct exchange *exchange)
+{
+    if (headers->transfer_encoding) {
+        exchange->has_body = true;
+        exchange->must_close = strcasecmp(headers->transfer_encoding, "chunked") != 0;
+        if (exchange->must_close) {
+            headers_fail(headers, 501, "a transfer encoding other than chunked");
+        } else if (headers->content_length) {
+            exchange->must_close = true;
+            headers_fail(headers, 400, "both Content-Length and Transfer-Encoding");
+        }
+        return;
+    }
+    if (!headers->content_length) {
+        exchange->content_length = 0;
+        return;
+    }
+    const char *text = headers->content_length;
+    long long length = -1;
+    if (text[0] < '0' || text[0] > '9' || text_to_integer(text, &length) || length < 0) {
+        exchange->has_body = true;
+        exchange->must_close = true;
+        headers_fail(headers, 400, "Content-Length is not a length");
+        return;
+    }
+    exchange->content_length = length;
+    exchange->has_body = length > 0;
+}
+
+static int headers_method(const char *method, char ret_method[8])
+{
+    static const char *const known[] = {"GET", "POST", "DELETE", "PATCH", "PUT", "HEAD"};
+    for (size_t i = 0; i < sizeof known / sizeof known[0]; i++) {
+        if (strcmp(method, known[i]) == 0) {
+            memcpy(ret_method, known[i], strlen(known[i]) + 1);
+            return VIM_OK;
+        }
+    }
+    memcpy(ret_method, "other", 6);
+    return VIM_E_UNSUPPORTED;
+}
+
+static const char *headers_bearer(const char *authorization)
+{
+    if (!authorization || strncasecmp(authorization, "bearer ", 7) != 0) {
+        return NULL;
+    }
+    const char *token = authorization + 7;
+    while (*token == ' ') {
+        token++;
+    }
+    size_t length = strlen(token);
+    return length > 0 && length <= ACCESS_TOKEN_MAX && !strpbrk(token, " \t,") ? token : NULL;
+}
+
+/* Whose token it is: what the connection remembers, or the cache behind it. */
+static int headers_principal(struct exchange *exchange, const char *token, int64_t now_ms,
+                             uint32_t *ret_wait_ms)
+{
+    struct connection *connection = exchange->connection;
+    if (connection->principal_until > now_ms && digest_text_equal(connection->token, token) &&
+        (connection->principal.expires == 0 || connection->principal.expires > clock_now_ms())) {
+        exchange->principal = connection->principal;
+        return VIM_OK;
+    }
+    struct failure failure = {0};
+    int code = access_principal(exchange->api->access, token, connection->address, now_ms,
+                                &exchange->principal, ret_wait_ms, &failure);
+    if (code == VIM_OK) {
+        /* Half of the cache's time, so that both together stay below twice of it. */
+        connection->principal_until = now_ms + ACCESS_TTL_MS / 2;
+        connection->principal = exchange->principal;
+        memcpy(connection->token, token, strlen(token) + 1);
+    } else if (code != VIM_E_CREDENTIAL && code != VIM_E_BUSY) {
+        log_event(VIM_ERROR, "a token could not be looked up", "request=%s error=%s",
+                  exchange->request_id, failure.text);
+    }
+    return code;
+}
+
+/* False if the request was refused. */
+static bool headers_authenticate(struct headers *headers, struct exchange *exchange, int64_t now_ms)
+{
+    const char *token = headers_bearer(headers->authorization);
+    if (!token) {
+        exchange_refuse(exchange, 401, "unauthenticated",
+                        "this needs a header Authorization: Bearer TOKEN", 0);
+        return false;
+    }
+    uint32_t wait = 0;
+    int code = headers_principal(exchange, token, now_ms, &wait);
+    if (code == VIM_E_CREDENTIAL) {
+        exchange_refuse(exchange, 401, "unauthenticated",
+                        "the token is unknown, expired or revoked", 0);
+    } else if (code == VIM_E_BUSY && wait) {
+        exchange_refuse(exchange, 429, "rate-limited", "too many bad tokens came from this address",
+                        wait);
+    } else if (code) {
+        exchange_refuse(exchange, 503, "unavailable", "the token cannot be looked up now", 1000);
+    }
+    if (code) {
+        return false;
+    }
+    exchange->request.principal = &exchange->principal;
+    struct api_live *live = &exchange->api->live;
+    int64_t rate = atomic_load_explicit(&live->rate, memory_order_relaxed);
+    if (rate > 0) {
+        const char *id = exchange->principal.token_id;
+        wait = buckets_take(exchange->api->rates, id, strlen(id), (double)rate,
+                            (double)atomic_load(&live->rate_burst), 1, now_ms);
+        if (wait) {
+            exchange_refuse(exchange, 429, "rate-limited", "this token asks too often", wait);
+            return false;
+        }
+    }
+    return true;
+}
+
+static void headers_admit(struct exchange *exchange)
+{
+    struct api *api = exchange->api;
+    exchange->counted = true;
+    unsigned before = atomic_fetch_add(&api->in_flight, 1);
+    if (exchange->route.is_public) {
+        return;
+    }
+    if ((int64_t)before >= atomic_load_explicit(&api->live.in_flight, memory_order_relaxed)) {
+        exchange_refuse(exchange, 503, "overloaded", "too many requests are in progress", 1000);
+    }
+}
+
+void headers_examine(struct headers *headers, struct exchange *exchange, const char *method,
+                     int64_t now_ms)
+{
+    headers_request_id(exchange, headers->request_id);
+    headers_body(headers, exchange);
+    int code = headers_method(method, exchange->method);
+    exchange->route.route = "";
+    if (exchange->target_too_long) {
+        exchange_refuse(exchange, 414, "target-too-long", "the target is longer than 8 KiB", 0);
+        return;
+    }
+    if (headers->status) {
+        exchange_refuse(exchange, headers->status, "bad-request", headers->fault, 0);
+        return;
+    }
+    const char *why = "no target";
+    if (!exchange->raw_target || target_parse(exchange->raw_target, &exchange->target, &why)) {
+        exchange->target.path = NULL;
+        exchange_refuse(exchange, 400, "bad-request", why, 0);
+        return;
+    }
+    if (code) {
+        exchange_refuse(exchange, 405, "method-not-allowed", "no such method here", 0);
+        return;
+    }
+    link_route(exchange->api->link, exchange->method, exchange->target.path, &exchange->route);
+    if (!exchange->route.route) {
+        exchange->route.route = "";
+    }
+    if (!exchange->route.is_public && !headers_authenticate(headers, exchange, now_ms)) {
+        return;
+    }
+    if (exchange->has_body &&
+        (exchange->route.body_max <= 0 || exchange->content_length > exchange->route.body_max)) {
+        exchange_refuse(exchange, 413, "too-large",
+                        exchange->route.body_max <= 0 ? "this takes no body"
+                                                      : "the body is larger than allowed here",
+                        0);
+        return;
+    }
+    headers_admit(exchange);
+}

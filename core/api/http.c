@@ -1,0 +1,407 @@
+/*
+ * The one file with libmicrohttpd: its callbacks on one side, exchanges on the other.
+ *
+ * MHD calls http_handle() for one request several times: once when the headers are complete, for each
+ * piece of the body, at its end, and again after a resume. The phase of the exchange says which.
+ */
+#include "api/internal.h"
+
+#include <errno.h>
+#include <netinet/in.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+#include <microhttpd.h>
+#include "api/listen.h"
+#include "base/cleanup.h"
+#include "base/clock.h"
+#include "base/log.h"
+
+/* How much of a body that nobody wants is read, so that the client sees its answer and not a reset
+ * connection. */
+#define DISCARD_MAX (1 << 20)
+#define DISCARD_STRANGERS_MAX (64 << 10)
+
+/* The least speed of a client, bytes per millisecond. */
+#define SPEED_MIN 16
+
+static void http_set_deadline(struct connection *connection, int64_t deadline)
+{
+    atomic_store_explicit(&connection->deadline, deadline, memory_order_relaxed);
+}
+
+static int64_t http_live(const atomic_int_fast64_t *option)
+{
+    return atomic_load_explicit(option, memory_order_relaxed);
+}
+
+/* --- Answers ----------------------------------------------------------------------------------- */
+
+static void http_add_header(void *argument, const char *name, const char *value)
+{
+    MHD_add_response_header(argument, name, value);
+}
+
+static enum MHD_Result http_reply(struct exchange *exchange, struct MHD_Connection *handle)
+{
+    struct answer *answer = &exchange->answer;
+    struct MHD_Response *response;
+    bool bodiless = answer->status == 204 || answer->status == 304;
+    exchange->sent = bodiless ? 0 : answer->body_length;
+    if (answer->body && !bodiless) {
+        response = MHD_create_response_from_buffer(answer->body_length, answer->body,
+                                                   MHD_RESPMEM_MUST_FREE);
+    } else {
+        response = MHD_create_response_from_buffer(0, (void *)"", MHD_RESPMEM_PERSISTENT);
+    }
+    if (!response) {
+        return MHD_NO;
+    }
+    reply_headers(exchange, http_add_header, response);
+    if (answer->body && !bodiless) {
+        answer->body = NULL; /* the response frees it */
+    }
+    enum MHD_Result result = MHD_queue_response(handle, (unsigned)answer->status, response);
+    MHD_destroy_response(response);
+    exchange->phase = PHASE_REPLIED;
+    http_set_deadline(exchange->connection, clock_mono_ms() +
+                                                http_live(&exchange->api->live.send_timeout_ms) +
+                                                (int64_t)exchange->sent / SPEED_MIN);
+    return result;
+}
+
+void http_resume(struct exchange *exchange)
+{
+    MHD_resume_connection(exchange->handle);
+}
+
+static enum MHD_Result http_call(struct exchange *exchange, struct MHD_Connection *handle)
+{
+    exchange->phase = PHASE_CALLED;
+    http_set_deadline(exchange->connection, DEADLINE_NONE);
+    reply_call(exchange);
+    if (atomic_load(&exchange->state) == EXCHANGE_ANSWERED) {
+        return http_reply(exchange, handle);
+    }
+    exchange->handle = handle;
+    connections_wait(exchange->api->connections, exchange);
+    MHD_suspend_connection(handle);
+    int expected = EXCHANGE_CALLED;
+    if (!atomic_compare_exchange_strong(&exchange->state, &expected, EXCHANGE_WAITING)) {
+        MHD_resume_connection(handle); /* the answer came in between, and nobody else does */
+    }
+    return MHD_YES;
+}
+
+/* --- Bodies ------------------------------------------------------------------------------------- */
+
+static enum MHD_Result http_refused(struct exchange *exchange, struct MHD_Connection *handle,
+                                    bool expects_continue)
+{
+    int64_t limit = exchange->request.principal ? DISCARD_MAX : DISCARD_STRANGERS_MAX;
+    if (!exchange->has_body && !exchange->must_close) {
+        exchange->phase = PHASE_DISCARD;
+        return MHD_YES;
+    }
+    if (exchange->must_close || expects_continue || exchange->content_length > limit) {
+        exchange->must_close = true;
+        return http_reply(exchange, handle);
+    }
+    exchange->phase = PHASE_DISCARD;
+    exchange->discard_left = limit;
+    return MHD_YES;
+}
+
+/* Spools one piece; on trouble the rest is discarded. */
+static void http_spool(struct exchange *exchange, const char *data, size_t size)
+{
+    int code = spool_add(&exchange->body, data, size, exchange->api->body_memory);
+    if (code == VIM_OK) {
+        return;
+    }
+    int error = errno;
+    exchange->phase = PHASE_DISCARD;
+    exchange->discard_left = DISCARD_MAX;
+    if (code == VIM_E_QUOTA) {
+        exchange_refuse(exchange, 413, "too-large", "the body is larger than allowed here", 0);
+    } else if (code == VIM_E_BUSY) {
+        exchange_refuse(exchange, 503, "overloaded",
+                        "the bodies in progress take all the memory they may", 1000);
+    } else {
+        log_event(VIM_ERROR, "an upload cannot be spooled", "request=%s error=%s",
+                  exchange->request_id, strerror(error));
+        exchange_refuse(exchange, 507, "no-space", "the upload cannot be stored", 0);
+    }
+}
+
+static enum MHD_Result http_body(struct exchange *exchange, struct MHD_Connection *handle,
+                                 const char *data, size_t *size)
+{
+    if (*size == 0) {
+        if (exchange->phase == PHASE_BODY && spool_end(&exchange->body)) {
+            exchange_refuse(exchange, 507, "no-space", "the upload cannot be stored", 0);
+        }
+        return atomic_load(&exchange->state) == EXCHANGE_ANSWERED ? http_reply(exchange, handle)
+                                                                  : http_call(exchange, handle);
+    }
+    if (exchange->phase == PHASE_BODY) {
+        http_spool(exchange, data, *size);
+        http_set_deadline(exchange->connection,
+                          exchange->started_us / 1000 +
+                              http_live(&exchange->api->live.body_timeout_ms) +
+                              exchange->body.size / SPEED_MIN);
+    } else if ((int64_t)*size > exchange->discard_left) {
+        return MHD_NO;
+    } else {
+        exchange->discard_left -= (int64_t)*size;
+    }
+    *size = 0;
+    return MHD_YES;
+}
+
+/* --- Headers ------------------------------------------------------------------------------------- */
+
+struct http_walk {
+    struct headers headers;
+    struct exchange *exchange;
+};
+
+static enum MHD_Result http_each_header(void *argument, enum MHD_ValueKind kind, const char *key,
+                                        size_t key_size, const char *value, size_t value_size)
+{
+    (void)kind;
+    struct http_walk *walk = argument;
+    headers_take(&walk->headers, walk->exchange, key, key_size, value, value_size);
+    return MHD_YES;
+}
+
+static enum MHD_Result http_headers(struct exchange *exchange, struct MHD_Connection *handle,
+                                    const char *method)
+{
+    struct api *api = exchange->api;
+    struct http_walk walk = {.exchange = exchange};
+    MHD_get_connection_values_n(handle, MHD_HEADER_KIND, http_each_header, &walk);
+    exchange->started_us = clock_mono_us();
+    int64_t now = exchange->started_us / 1000;
+    http_set_deadline(exchange->connection, now + http_live(&api->live.body_timeout_ms));
+    headers_examine(&walk.headers, exchange, method, now);
+    if (atomic_load_explicit(&exchange->state, memory_order_relaxed) == EXCHANGE_ANSWERED) {
+        return http_refused(exchange, handle, walk.headers.expects_continue);
+    }
+    exchange->phase = PHASE_BODY;
+    exchange->spooled = exchange->has_body && exchange->route.spool;
+    if (exchange->has_body && spool_begin(&exchange->body, exchange->route.body_max,
+                                          exchange->spooled ? api->spool_dir : NULL)) {
+        log_event(VIM_ERROR, "an upload cannot be spooled", "dir=%s error=%s", api->spool_dir,
+                  strerror(errno));
+        exchange_refuse(exchange, 507, "no-space", "the upload cannot be stored", 0);
+        return http_refused(exchange, handle, walk.headers.expects_continue);
+    }
+    return MHD_YES;
+}
+
+static enum MHD_Result http_handle(void *argument, struct MHD_Connection *handle, const char *url,
+                                   const char *method, const char *version, const char *data,
+                                   size_t *size, void **request)
+{
+    (void)argument, (void)url, (void)version;
+    struct exchange *exchange = *request;
+    if (!exchange) {
+        return MHD_NO;
+    }
+    switch (exchange->phase) {
+    case PHASE_HEADERS:
+        return http_headers(exchange, handle, method);
+    case PHASE_BODY:
+    case PHASE_DISCARD:
+        return http_body(exchange, handle, data, size);
+    case PHASE_CALLED:
+        if (atomic_load(&exchange->state) != EXCHANGE_ANSWERED) {
+            return MHD_YES;
+        }
+        connections_wait_end(exchange->api->connections, exchange);
+        return http_reply(exchange, handle);
+    default:
+        *size = 0;
+        return MHD_YES;
+    }
+}
+
+/* --- Begin and end of connections and requests ------------------------------------------------------ */
+
+static struct connection *http_connection(struct MHD_Connection *handle)
+{
+    const union MHD_ConnectionInfo *info =
+        MHD_get_connection_info(handle, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
+    return info ? info->socket_context : NULL;
+}
+
+static void http_address(struct connection *connection, const struct sockaddr *address)
+{
+    if (address && address->sa_family == AF_INET) {
+        const struct sockaddr_in *v4 = (const void *)address;
+        memset(connection->address + 10, 0xff, 2);
+        memcpy(connection->address + 12, &v4->sin_addr, 4);
+    } else if (address && address->sa_family == AF_INET6) {
+        const struct sockaddr_in6 *v6 = (const void *)address;
+        memcpy(connection->address, &v6->sin6_addr, 8); /* a subscriber has a whole /64 */
+    }
+}
+
+static void http_connected(void *argument, struct MHD_Connection *handle, void **context,
+                           enum MHD_ConnectionNotificationCode code)
+{
+    struct api *api = argument;
+    if (code == MHD_CONNECTION_NOTIFY_CLOSED) {
+        if (*context) {
+            connections_remove(api->connections, *context);
+            *context = NULL;
+        }
+        return;
+    }
+    const union MHD_ConnectionInfo *info =
+        MHD_get_connection_info(handle, MHD_CONNECTION_INFO_CONNECTION_FD);
+    int fd = info ? info->connect_fd : -1;
+    struct connection *connection = connections_add(
+        api->connections, fd, clock_mono_ms() + http_live(&api->live.header_timeout_ms));
+    info = MHD_get_connection_info(handle, MHD_CONNECTION_INFO_CLIENT_ADDRESS);
+    http_address(connection, info ? info->client_addr : NULL);
+    *context = connection;
+}
+
+/* A request line has arrived. What is returned becomes the request's context. */
+static void *http_request_line(void *argument, const char *target, struct MHD_Connection *handle)
+{
+    struct api *api = argument;
+    struct connection *connection = http_connection(handle);
+    if (!connection) {
+        return NULL;
+    }
+    struct exchange *exchange = connection->spare ? TAKE(connection->spare) : exchange_new();
+    exchange->api = api;
+    exchange->connection = connection;
+    size_t length = target ? strlen(target) : 0;
+    exchange->target_too_long = length > TARGET_MAX;
+    if (length && !exchange->target_too_long) {
+        exchange->raw_target = exchange_text(exchange, target, length);
+    }
+    http_set_deadline(connection, clock_mono_ms() + http_live(&api->live.header_timeout_ms));
+    return exchange;
+}
+
+static void http_completed(void *argument, struct MHD_Connection *handle, void **request,
+                           enum MHD_RequestTerminationCode code)
+{
+    (void)handle;
+    struct api *api = argument;
+    struct exchange *exchange = *request;
+    *request = NULL;
+    if (!exchange) {
+        return;
+    }
+    struct connection *connection = exchange->connection;
+    if (exchange->phase == PHASE_CALLED) {
+        connections_wait_end(api->connections, exchange);
+    }
+    if (exchange->phase != PHASE_HEADERS) {
+        observe_end(exchange,
+                    code == MHD_REQUEST_TERMINATED_COMPLETED_OK ? exchange->answer.status : 0);
+    }
+    if (exchange->counted) {
+        atomic_fetch_sub(&api->in_flight, 1);
+    }
+    http_set_deadline(connection, clock_mono_ms() + http_live(&api->live.idle_timeout_ms));
+    if (exchange_drop(exchange)) {
+        if (connection->spare) {
+            exchange_free(exchange);
+        } else {
+            exchange_reset(exchange);
+            connection->spare = exchange;
+        }
+    }
+}
+
+static void http_log(void *argument, const char *format, va_list arguments)
+    __attribute__((format(printf, 2, 0)));
+static void http_log(void *argument, const char *format, va_list arguments)
+{
+    (void)argument;
+    if (log_enabled(VIM_DEBUG)) {
+        char line[256];
+        vsnprintf(line, sizeof line, format, arguments);
+        line[strcspn(line, "\n")] = '\0';
+        log_event(VIM_DEBUG, "libmicrohttpd", "text=%s", line);
+    }
+}
+
+/* --- The listener ------------------------------------------------------------------------------- */
+
+static unsigned http_threads(const struct api_config *config)
+{
+    if (config->threads > 0) {
+        return (unsigned)config->threads;
+    }
+    long processors = sysconf(_SC_NPROCESSORS_ONLN);
+    return processors < 1 ? 1 : processors > 8 ? 8 : (unsigned)processors;
+}
+
+int http_open(struct api *api, const struct api_config *config, struct failure *failure)
+{
+    int code = listen_open(config->listen, &api->listen_fd, &api->port, failure);
+    if (code) {
+        return code;
+    }
+    unsigned flags = MHD_USE_EPOLL_INTERNAL_THREAD | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ERROR_LOG;
+    struct MHD_OptionItem tls[3] = {{MHD_OPTION_END, 0, NULL}};
+    if (api->tls) {
+        flags |= MHD_USE_TLS;
+        tls[0] =
+            (struct MHD_OptionItem){MHD_OPTION_HTTPS_CERT_CALLBACK, (intptr_t)tls_callback(), NULL};
+        tls[1] = (struct MHD_OptionItem){MHD_OPTION_HTTPS_PRIORITIES, 0, (void *)TLS_PRIORITIES};
+        tls[2] = (struct MHD_OptionItem){MHD_OPTION_END, 0, NULL};
+        tls_use(api->tls);
+    }
+    unsigned threads = http_threads(config);
+    size_t memory = 2 * api->header_max + 16384; /* the answer's headers are made in there too */
+    unsigned connections = (unsigned)config->connections;
+    /* MHD divides the limit among its threads, and each needs room for one. */
+    connections = connections < threads ? threads : connections;
+    struct MHD_OptionItem pool[2] = {{MHD_OPTION_THREAD_POOL_SIZE, (intptr_t)threads, NULL},
+                                     {MHD_OPTION_END, 0, NULL}};
+    if (threads == 1) {
+        pool[0] = (struct MHD_OptionItem){MHD_OPTION_END, 0, NULL};
+    }
+    api->daemon = MHD_start_daemon(
+        flags, 0, NULL, NULL, http_handle, api, MHD_OPTION_EXTERNAL_LOGGER, http_log, NULL,
+        MHD_OPTION_LISTEN_SOCKET, api->listen_fd, MHD_OPTION_CONNECTION_LIMIT, connections,
+        MHD_OPTION_PER_IP_CONNECTION_LIMIT, (unsigned)config->connections_per_address,
+        MHD_OPTION_CONNECTION_TIMEOUT, 0u, MHD_OPTION_CONNECTION_MEMORY_LIMIT, memory,
+        MHD_OPTION_STRICT_FOR_CLIENT, 1, MHD_OPTION_URI_LOG_CALLBACK, http_request_line, api,
+        MHD_OPTION_NOTIFY_COMPLETED, http_completed, api, MHD_OPTION_NOTIFY_CONNECTION,
+        http_connected, api, MHD_OPTION_ARRAY, pool, MHD_OPTION_ARRAY, tls, MHD_OPTION_END);
+    if (!api->daemon) {
+        close(api->listen_fd);
+        api->listen_fd = -1;
+        tls_use(NULL);
+        return failure_set(failure, VIM_E_UNAVAILABLE, "the HTTP server does not start: %s",
+                           strerror(errno));
+    }
+    return VIM_OK;
+}
+
+void http_quiesce(struct api *api)
+{
+    int fd = MHD_quiesce_daemon(api->daemon);
+    if (fd >= 0) {
+        close(fd);
+        api->listen_fd = -1;
+    }
+}
+
+void http_close(struct api *api)
+{
+    MHD_stop_daemon(api->daemon);
+    api->daemon = NULL;
+    tls_use(NULL);
+}

@@ -1,0 +1,89 @@
+/*
+ * api/internal.h - what the files of the API block share.
+ */
+#ifndef VIMD_API_INTERNAL_H
+#define VIMD_API_INTERNAL_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include "api/access.h"
+#include "api/api.h"
+#include "api/buckets.h"
+#include "api/connections.h"
+#include "api/exchange.h"
+#include "api/tls.h"
+
+enum access_log { ACCESS_LOG_OFF, ACCESS_LOG_ERRORS, ACCESS_LOG_ALL };
+
+/* Options that a reload may change while network threads read them. */
+struct api_live {
+    atomic_int_fast64_t header_timeout_ms, body_timeout_ms, send_timeout_ms, idle_timeout_ms;
+    atomic_int_fast64_t request_timeout_ms, in_flight, rate, rate_burst;
+    atomic_int access_log;
+};
+
+struct api {
+    unsigned magic;
+    void *daemon; /* MHD's; http.c alone looks into it */
+    struct link *link;
+    struct access *access;
+    struct buckets *rates;
+    struct connections *connections;
+    struct tls *tls; /* NULL: plain HTTP */
+    int listen_fd;
+    uint16_t port;
+    char *spool_dir;
+    size_t header_max;
+    int64_t body_memory;
+    struct api_live live;
+    atomic_uint in_flight; /* exchanges with `counted` */
+    atomic_bool draining; /* answers close their connections */
+    atomic_bool stopping; /* no more calls of the logic */
+    char id_prefix[17]; /* of the request ids made here */
+    atomic_uint_fast64_t id_counter;
+};
+
+/* --- headers.c --------------------------------------------------------------------------------- */
+
+/* What the headers of a request say, while they are gone through. Texts are the caller's. */
+struct headers {
+    unsigned count;
+    size_t size;
+    const char *authorization, *content_length, *transfer_encoding, *request_id;
+    bool expects_continue;
+    int status; /* of the first fault; 0: none */
+    const char *fault;
+};
+
+/* One header, in order of arrival. Copies what the logic wants. */
+void headers_take(struct headers *headers, struct exchange *exchange, const char *name,
+                  size_t name_size, const char *value, size_t value_size);
+
+/* After the last header: request id, target, principal, route, limits. Leaves the exchange either
+ * answered with a refusal, or ready for its body. */
+void headers_examine(struct headers *headers, struct exchange *exchange, const char *method,
+                     int64_t now_ms);
+
+/* --- http.c: the one file with libmicrohttpd ------------------------------------------------------ */
+
+int http_open(struct api *api, const struct api_config *config, struct failure *failure);
+void http_quiesce(struct api *api); /* no new connections */
+void http_close(struct api *api); /* nothing may be suspended */
+
+/* --- reply.c ------------------------------------------------------------------------------------ */
+
+/* The body is complete: hands the request to the link. */
+void reply_call(struct exchange *exchange);
+
+/* Headers of the answer, with what the API adds. EACH is called for each. */
+typedef void (*reply_header_fn)(void *argument, const char *name, const char *value);
+void reply_headers(struct exchange *exchange, reply_header_fn each, void *argument);
+
+/* --- observe.c ------------------------------------------------------------------------------------ */
+
+/* The request has ended: metrics and the access log. STATUS 0: the client left. */
+void observe_end(struct exchange *exchange, int status);
+void observe_open(struct api *api);
+void observe_close(struct api *api);
+
+#endif

@@ -1,0 +1,94 @@
+#include "api/listen.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <netinet/in.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include "base/cleanup.h"
+#include "base/text.h"
+
+#define BACKLOG 1024
+
+struct listen_address {
+    union {
+        struct sockaddr any;
+        struct sockaddr_in v4;
+        struct sockaddr_in6 v6;
+    } socket;
+    socklen_t size;
+};
+
+static int listen_address(const char *text, struct listen_address *ret_address,
+                          struct failure *failure)
+{
+    *ret_address = (struct listen_address){0};
+    CLEANUP_FREE char *copy = text_duplicate(text);
+    char *host = copy;
+    char *colon = strrchr(copy, ':');
+    long long port = -1;
+    if (!colon || text_to_integer(colon + 1, &port) || port < 0 || port > 65535) {
+        return failure_set(failure, VIM_E_INVALID,
+                           "listen: '%s' is not ADDRESS:PORT, as in 127.0.0.1:8780", text);
+    }
+    *colon = '\0';
+    if (host[0] == '[' && colon[-1] == ']') {
+        colon[-1] = '\0';
+        struct sockaddr_in6 *v6 = &ret_address->socket.v6;
+        v6->sin6_family = AF_INET6;
+        v6->sin6_port = htons((uint16_t)port);
+        ret_address->size = sizeof *v6;
+        if (inet_pton(AF_INET6, host + 1, &v6->sin6_addr) == 1) {
+            return VIM_OK;
+        }
+    } else {
+        struct sockaddr_in *v4 = &ret_address->socket.v4;
+        v4->sin_family = AF_INET;
+        v4->sin_port = htons((uint16_t)port);
+        ret_address->size = sizeof *v4;
+        if (inet_pton(AF_INET, host, &v4->sin_addr) == 1) {
+            return VIM_OK;
+        }
+    }
+    return failure_set(failure, VIM_E_INVALID,
+                       "listen: '%s' is not an IP address (IPv6 in brackets); names are not "
+                       "resolved",
+                       text);
+}
+
+int listen_parse(const char *text, bool *ret_loopback, struct failure *failure)
+{
+    struct listen_address address;
+    int code = listen_address(text, &address, failure);
+    if (code) {
+        return code;
+    }
+    *ret_loopback = address.socket.any.sa_family == AF_INET
+                        ? (ntohl(address.socket.v4.sin_addr.s_addr) >> 24) == 127
+                        : IN6_IS_ADDR_LOOPBACK(&address.socket.v6.sin6_addr);
+    return VIM_OK;
+}
+
+int listen_open(const char *text, int *ret_fd, uint16_t *ret_port, struct failure *failure)
+{
+    struct listen_address address;
+    int code = listen_address(text, &address, failure);
+    if (code) {
+        return code;
+    }
+    CLEANUP_FD int fd = socket(address.socket.any.sa_family,
+                               SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, IPPROTO_TCP);
+    int on = 1;
+    if (fd < 0 || setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on) ||
+        bind(fd, &address.socket.any, address.size) || listen(fd, BACKLOG) ||
+        getsockname(fd, &address.socket.any, &address.size)) {
+        return failure_set(failure, VIM_E_UNAVAILABLE, "cannot listen on %s: %s", text,
+                           strerror(errno));
+    }
+    *ret_port = ntohs(address.socket.any.sa_family == AF_INET ? address.socket.v4.sin_port
+                                                              : address.socket.v6.sin6_port);
+    *ret_fd = fd;
+    fd = -1;
+    return VIM_OK;
+}
