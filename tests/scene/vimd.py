@@ -477,17 +477,34 @@ class Vimd:
 
     # The mock's side
 
-    def mock(self, *words, vim="edge1", check=True):
+    def mock(self, *words, vim="edge1"):
         """The mock infrastructure's own command line, behind vimd's back."""
         program = self.build / "bin" / "mock-nfvi"
-        done = subprocess.run([str(program), "--state", str(self.mock_state(vim)), *words],
+        done = subprocess.run([str(program), str(self.mock_path(vim)), *words],
                               capture_output=True, text=True, timeout=60 * PATIENCE)
-        if check and done.returncode != 0:
+        if done.returncode != 0:
             raise Broken(f"mock-nfvi {words}: {done.returncode}: {done.stderr}")
         return done.stdout
 
-    def mock_state(self, vim="edge1"):
-        return self.state / f"mock-{vim}.db"
+    def mock_path(self, vim="edge1"):
+        return self.state / f"mock-{vim}"
+
+    def things(self, kind, vim="edge1"):
+        """What there is at the infrastructure: bodies with ids."""
+        return json_lines(self.mock("list", kind, vim=vim))
+
+    def orphans(self, vim="edge1"):
+        return json_lines(self.mock("orphans", vim=vim))
+
+    def counters(self, vim="edge1"):
+        return json.loads(self.mock_path(vim).with_suffix(".counters.json").read_text())
+
+    def calls(self, kind, verb, vim="edge1"):
+        return self.counters(vim)["calls"][kind][verb]
+
+
+def json_lines(text):
+    return [json.loads(line) for line in text.splitlines() if line.strip()]
 
 
 class Scene(unittest.TestCase):
