@@ -306,7 +306,7 @@ static int enter(struct visit *visit)
     if (lock_cloud(backend) != 0) {
         return answer(visit, 503, "unavailable", journal_error(backend->journal));
     }
-    if (!visit->caller->operator) {
+    if (!visit->caller->outside) {
         uint64_t number = counters_call(backend->counters, visit->number, visit->call);
         visit->fault =
             fault_draw(backend->config.faults, backend->config.fault_count, backend->config.seed,
@@ -382,7 +382,7 @@ static struct scene scene_of(struct visit *visit, const char *name)
     struct scene scene = {
         .cloud = &visit->backend->cloud, .reply = visit->reply, .now = visit->now};
     enum fault fault = visit->fault ? visit->fault->fault : FAULT_NONE;
-    if (visit->caller->operator) {
+    if (visit->caller->outside) {
         return scene;
     }
     scene.build_ms =
@@ -508,9 +508,9 @@ int backend_get(struct backend *backend, const struct backend_caller *caller, co
 static int check_quota(struct visit *visit)
 {
     const struct backend *backend = visit->backend;
-    if (visit->caller->operator|| visit->number >= KIND_COUNT ||
-        backend->config.quotas[visit->number]<0 ||(int64_t)
-            backend->cloud.live[visit->number] < backend->config.quotas[visit->number]) {
+    if (visit->caller->outside || visit->number >= KIND_COUNT ||
+        backend->config.quotas[visit->number] < 0 ||
+        (int64_t)backend->cloud.live[visit->number] < backend->config.quotas[visit->number]) {
         return 200;
     }
     return answer(visit, 403, "quota", "the quota is exhausted");

@@ -33,12 +33,12 @@ struct backend_config {
     size_t fault_count;
 };
 
-/* Who calls: the wait for slow calls ends when LEFT_MS tells 0. With OPERATOR set (the command line
+/* Who calls: the wait for slow calls ends when LEFT_MS tells 0. With OUTSIDE set (the command line
  * tool) there are no counts, faults, delays and quotas, and things are ready at once. */
 struct backend_caller {
     int64_t (*left_ms)(void *context);
     void *context;
-    bool operator;
+    bool outside;
 };
 
 /* How a call ended. 200..299: done. 400 and more: refused, `code` says why in a word ("invalid",

@@ -1,0 +1,88 @@
+/*
+ * The driver side of the mock, in the shape of any driver:
+ *   plugin.c   descriptor, options, open, close, probe
+ *   wire.c     one function per call to the far side: token, counting, errors translated
+ *   driver.c   list, get, and the steps of what is done in one call
+ *   create.c   creates that take several steps: servers with their ports, groups with their rules
+ */
+#ifndef MOCK_H
+#define MOCK_H
+
+#include "backend.h"
+
+#include <stdatomic.h>
+#include <vim/driver.h>
+#include <vim/sdk.h>
+
+/* Filled by the option table. */
+struct mock_config {
+    int64_t seed;
+    const char *latency_distribution;
+    int64_t latency_mean;
+    int64_t delete_latency_mean;
+    int64_t call_latency;
+    int64_t page_limit;
+    struct vim_texts quotas;
+    struct vim_texts faults;
+};
+
+/* An instance. Immutable but for the token and, in reconfigure(), the rules. */
+struct mock {
+    const struct vim_host *host;
+    struct vim_self *self;
+    struct backend *backend;
+    struct fault_rule *rules; /* the backend uses them */
+    atomic_bool token; /* good, as far as we know */
+};
+
+/* One call of vimd's to the driver, with what the far side last answered. */
+struct session {
+    struct mock *mock;
+    const struct vim_host *host;
+    struct vim_call *call;
+    struct reply reply;
+};
+
+extern const struct vim_driver_ops mock_driver_ops;
+
+/* --- wire.c: each makes one call to the far side. VIM_OK, with PAGE filled, or an error that was
+ * explained with fail(). The caller frees PAGE in either case. --- */
+int wire_hello(struct session *session);
+int wire_list(struct session *session, const struct backend_query *query, struct page *page);
+int wire_get(struct session *session, const char *kind, const char *id, struct page *page);
+int wire_create(struct session *session, const char *kind, json_t *spec, const char *tag,
+                struct page *page);
+int wire_update(struct session *session, const char *kind, const char *id, json_t *fields,
+                struct page *page);
+int wire_delete(struct session *session, const char *kind, const char *id);
+int wire_action(struct session *session, const char *id, const char *action, json_t *arguments,
+                const char *tag, struct page *page);
+int wire_upload(struct session *session, const char *id, int64_t size, const char *checksum,
+                struct page *page);
+
+/* --- driver.c --- */
+
+/* Makes a thing exactly once: if a step before may have made it already, it is looked for by its
+ * tag first. PAGE then holds it. */
+int make_once(struct session *session, const char *kind, json_t *spec, const char *tag,
+              bool may_exist, struct page *page);
+
+/* Emits a thing. Nonzero when no more are wanted. */
+int emit_view(struct session *session, const char *kind, const struct view *view);
+
+/* The end of a step after which the resource may still be on its way: emits it and is VIM_OK when it
+ * has settled well, VIM_E_FAILED when it has not, else VIM_AGAIN. */
+int settle_view(struct session *session, const char *kind, const struct view *view);
+
+/* The same for a later step: judges by what the inventory saw, or asks. */
+int settle_later(struct session *session, const struct vim_op *op, const char *id);
+
+/* Deletes whatever carries the tag of the operation, for an undo. */
+int take_back(struct session *session, const struct vim_op *op);
+
+/* --- create.c --- */
+int create_server(struct session *session, const struct vim_op *op, json_t *spec);
+int undo_server(struct session *session, const struct vim_op *op);
+int create_group(struct session *session, const struct vim_op *op, json_t *spec);
+
+#endif

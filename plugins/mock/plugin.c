@@ -1,0 +1,191 @@
+/* Descriptor, options and lifecycle. */
+#include "mock.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const struct vim_option options[] = {
+    VIM_OPTION_INTEGER(struct mock_config, seed, 0, "1", 0, 0,
+                       "seed of ids, latencies and faults: the same seed repeats them"),
+    VIM_OPTION_DURATION(struct mock_config, latency_mean, VIM_LIVE, "2s", 0, 86400000,
+                        "mean time until a new server is ACTIVE or an action on it is done"),
+    VIM_OPTION_DURATION(struct mock_config, delete_latency_mean, VIM_LIVE, "500ms", 0, 86400000,
+                        "mean time until a deleted server is gone"),
+    VIM_OPTION_CHOICE(struct mock_config, latency_distribution, VIM_LIVE, "exponential",
+                      "fixed exponential uniform",
+                      "how these times spread around their mean; uniform is from 0 to twice the "
+                      "mean, exponential ends at ten times the mean"),
+    VIM_OPTION_DURATION(struct mock_config, call_latency, VIM_LIVE, "0ms", 0, 600000,
+                        "how long every call to the mock cloud takes"),
+    VIM_OPTION_INTEGER(struct mock_config, page_limit, VIM_LIVE, "1000", 1, 1000,
+                       "the most things that the mock cloud puts on one page of a list"),
+    VIM_OPTION_LIST(struct mock_config, quotas, VIM_LIVE,
+                    "quotas as \"KIND COUNT\", say \"server 100\"; kinds not named have none"),
+    VIM_OPTION_LIST(struct mock_config, faults, VIM_LIVE,
+                    "fault script: rules as \"VERB KIND FAULT CHANCE [MILLISECONDS]\", say "
+                    "\"create server lost 0.2\"; the first that strikes a call counts"),
+};
+
+static int read_quotas(const struct mock_config *config, struct backend_config *ret_config,
+                       char *error, size_t error_size)
+{
+    for (int kind = 0; kind < KIND_COUNT; kind++) {
+        ret_config->quotas[kind] = -1;
+    }
+    for (uint32_t i = 0; i < config->quotas.count; i++) {
+        char name[32];
+        char rest[2];
+        long long count;
+        int kind;
+        if (sscanf(config->quotas.items[i], "%31s %lld %1s", name, &count, rest) != 2 ||
+            count < 0 || (kind = kind_find(name)) < 0) {
+            snprintf(error, error_size, "quotas: \"%.60s\" is not \"KIND COUNT\"",
+                     config->quotas.items[i]);
+            return -1;
+        }
+        ret_config->quotas[kind] = count;
+    }
+    return 0;
+}
+
+/* RET_RULES is new. */
+static int read_faults(const struct mock_config *config, struct backend_config *ret_config,
+                       struct fault_rule **ret_rules, char *error, size_t error_size)
+{
+    struct fault_rule *rules = calloc((size_t)config->faults.count + 1, sizeof(*rules));
+    if (rules == NULL) {
+        snprintf(error, error_size, "out of memory");
+        return -1;
+    }
+    for (uint32_t i = 0; i < config->faults.count; i++) {
+        const char *why;
+        if (fault_parse(config->faults.items[i], &rules[i], &why) != 0) {
+            snprintf(error, error_size, "faults: \"%.60s\": %s", config->faults.items[i], why);
+            free(rules);
+            return -1;
+        }
+    }
+    ret_config->faults = rules;
+    ret_config->fault_count = config->faults.count;
+    *ret_rules = rules;
+    return 0;
+}
+
+static int read_config(const struct mock_config *config, struct backend_config *ret_config,
+                       struct fault_rule **ret_rules, char *error, size_t error_size)
+{
+    const char *distribution = config->latency_distribution;
+    *ret_config = (struct backend_config){
+        .seed = (uint64_t)config->seed,
+        .distribution = strcmp(distribution, "fixed") == 0         ? LATENCY_FIXED
+                        : strcmp(distribution, "exponential") == 0 ? LATENCY_EXPONENTIAL
+                                                                   : LATENCY_UNIFORM,
+        .build_ms = config->latency_mean,
+        .delete_ms = config->delete_latency_mean,
+        .call_ms = config->call_latency,
+        .page_limit = (size_t)config->page_limit};
+    if (read_quotas(config, ret_config, error, error_size) != 0) {
+        return -1;
+    }
+    return read_faults(config, ret_config, ret_rules, error, error_size);
+}
+
+static int mock_open(struct vim_call *call, const struct vim_host *host, struct vim_self *self,
+                     const void *config, void **ret_instance)
+{
+    struct backend_config settings;
+    char error[320];
+    char *path = NULL;
+    char *counters = NULL;
+    const char *name = host->about(self, "instance");
+    const char *folder = host->about(self, "state_dir");
+    struct mock *mock = calloc(1, sizeof(*mock));
+    if (mock == NULL || name == NULL || folder == NULL) {
+        free(mock);
+        return vim_fail(host, call, VIM_E_INTERNAL, 0, "there is no place for the state");
+    }
+    mock->host = host;
+    mock->self = self;
+    atomic_init(&mock->token, true);
+    if (read_config(config, &settings, &mock->rules, error, sizeof(error)) != 0) {
+        free(mock);
+        return host->fail(call, VIM_E_INVALID, 0, error);
+    }
+    int result = -1;
+    if (asprintf(&path, "%s/%s.journal", folder, name) < 0) {
+        path = NULL;
+    }
+    if (asprintf(&counters, "%s/%s.counters.json", folder, name) < 0) {
+        counters = NULL;
+    }
+    snprintf(error, sizeof(error), "out of memory");
+    if (path != NULL && counters != NULL) {
+        result =
+            backend_open(path, counters, name, &settings, error, sizeof(error), &mock->backend);
+    }
+    free(path);
+    free(counters);
+    if (result != 0) {
+        free(mock->rules);
+        free(mock);
+        return host->fail(call, VIM_E_INTERNAL, 0, error);
+    }
+    *ret_instance = mock;
+    return VIM_OK;
+}
+
+static void mock_close(void *instance)
+{
+    struct mock *mock = instance;
+    backend_close(mock->backend);
+    free(mock->rules);
+    free(mock);
+}
+
+static int mock_probe(struct vim_call *call, void *instance)
+{
+    struct mock *mock = instance;
+    struct session session = {.mock = mock, .host = mock->host, .call = call};
+    int code = wire_hello(&session);
+    if (code == VIM_OK) {
+        (void)vim_emit(mock->host, call, "vim", mock->host->about(mock->self, "instance"), "ACTIVE",
+                       0, NULL, "{\"product\":\"mock\",\"version\":\"" VIMD_VERSION "\"}");
+    }
+    return code;
+}
+
+static int mock_reconfigure(struct vim_call *call, void *instance, const void *config)
+{
+    struct mock *mock = instance;
+    struct backend_config settings;
+    struct fault_rule *rules;
+    char error[320];
+    if (read_config(config, &settings, &rules, error, sizeof(error)) != 0) {
+        return mock->host->fail(call, VIM_E_INVALID, 0, error);
+    }
+    backend_configure(mock->backend, &settings);
+    free(mock->rules);
+    mock->rules = rules;
+    return VIM_OK;
+}
+
+static const struct vim_plugin plugin = {
+    .size = sizeof(plugin),
+    .abi = VIM_ABI,
+    .type = VIM_DRIVER,
+    .name = "mock",
+    .version = VIMD_VERSION,
+    .summary = "An infrastructure that exists in a file only: to play with, and to torture",
+    .options = options,
+    .option_count = VIM_COUNT(options),
+    .option_stride = sizeof(struct vim_option),
+    .config_size = sizeof(struct mock_config),
+    .open = mock_open,
+    .close = mock_close,
+    .probe = mock_probe,
+    .reconfigure = mock_reconfigure,
+    .ops = &mock_driver_ops};
+
+VIM_PLUGIN_ENTRY(plugin)
