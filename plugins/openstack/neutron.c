@@ -1,0 +1,330 @@
+/*
+ * Neutron: networks, subnets, ports and security groups, which differ in their fields only. Every
+ * answer is final, so a create is one step; a security group with rules has a second one.
+ */
+#include "services.h"
+
+#include <stdio.h>
+#include <string.h>
+
+enum { AT_CREATE = 1, AT_UPDATE = 2, BOTH = 3 };
+
+struct field {
+    const char *name; /* in the vocabulary */
+    const char *wire; /* Neutron's */
+    int when;
+};
+
+static const struct field network_fields[] = {
+    {"name", "name", BOTH},
+    {"description", "description", BOTH},
+    {"mtu", "mtu", BOTH},
+    {"admin_state_up", "admin_state_up", BOTH},
+    {"external", "router:external", AT_CREATE},
+    {"shared_network", "shared", AT_CREATE},
+    {"network_type", "provider:network_type", AT_CREATE},
+    {"physical_network", "provider:physical_network", AT_CREATE},
+    {"segmentation_id", "provider:segmentation_id", AT_CREATE},
+    {NULL, NULL, 0}};
+
+static const struct field subnet_fields[] = {{"name", "name", BOTH},
+                                             {"description", "description", BOTH},
+                                             {"network", "network_id", AT_CREATE},
+                                             {"cidr", "cidr", AT_CREATE},
+                                             {"gateway_ip", "gateway_ip", BOTH},
+                                             {"enable_dhcp", "enable_dhcp", BOTH},
+                                             {"dns_nameservers", "dns_nameservers", BOTH},
+                                             {"allocation_pools", "allocation_pools", BOTH},
+                                             {"host_routes", "host_routes", BOTH},
+                                             {NULL, NULL, 0}};
+
+static const struct field port_fields[] = {{"name", "name", BOTH},
+                                           {"description", "description", BOTH},
+                                           {"network", "network_id", AT_CREATE},
+                                           {"fixed_ips", "fixed_ips", BOTH},
+                                           {"mac_address", "mac_address", AT_CREATE},
+                                           {"admin_state_up", "admin_state_up", BOTH},
+                                           {"security_groups", "security_groups", BOTH},
+                                           {"allowed_address_pairs", "allowed_address_pairs", BOTH},
+                                           {"vnic_type", "binding:vnic_type", AT_CREATE},
+                                           {NULL, NULL, 0}};
+
+static const struct field group_fields[] = {{"name", "name", BOTH},
+                                            {"description", "description", BOTH},
+                                            {"stateful", "stateful", AT_CREATE},
+                                            {"rules", NULL, BOTH}, /* a collection of their own */
+                                            {NULL, NULL, 0}};
+
+static const struct field *fields_of(const struct os_kind *kind)
+{
+    if (strcmp(kind->name, "network") == 0) {
+        return network_fields;
+    }
+    if (strcmp(kind->name, "subnet") == 0) {
+        return subnet_fields;
+    }
+    return strcmp(kind->name, "port") == 0 ? port_fields : group_fields;
+}
+
+static json_t *fixed_ips(const json_t *spec)
+{
+    json_t *wanted = json_array();
+    const json_t *entry;
+    size_t at;
+
+    json_array_foreach((json_t *)spec, at, entry)
+    {
+        json_t *ip = json_object();
+        os_json_copy(ip, "subnet_id", entry, "subnet", JSON_STRING);
+        os_json_copy(ip, "ip_address", entry, "ip_address", JSON_STRING);
+        json_array_append_new(wanted, ip);
+    }
+    return wanted;
+}
+
+/* Neutron's words for the wanted fields; TAG goes behind the description. Returns NULL, with
+ * c->error filled, for a field that cannot be set. */
+static json_t *wire_body(struct os_call *c, const struct os_kind *kind, const json_t *spec,
+                         int when, const char *tag)
+{
+    json_t *wire = json_object();
+    const char *key;
+    json_t *value;
+
+    json_object_foreach((json_t *)spec, key, value)
+    {
+        const struct field *field = fields_of(kind);
+        while (field->name != NULL && strcmp(field->name, key) != 0) {
+            field++;
+        }
+        if (field->name == NULL || (field->when & when) == 0) {
+            json_decref(wire);
+            (void)os_fail(c, VIM_E_INVALID, "%s of a %s cannot be %s", key, kind->name,
+                          when == AT_CREATE ? "set" : "changed");
+            return NULL;
+        }
+        if (strcmp(key, "fixed_ips") == 0) {
+            json_object_set_new(wire, "fixed_ips", fixed_ips(value));
+        } else if (field->wire != NULL) {
+            json_object_set(wire, field->wire, value);
+        }
+    }
+    if (when == AT_CREATE || json_object_get(spec, "description") != NULL) {
+        OS_TEXT marked = os_tag_write(os_json_text(spec, "description"), tag);
+        json_object_set_new(wire, "description", json_string(marked == NULL ? "" : marked));
+    }
+    if (when == AT_CREATE && strcmp(kind->name, "subnet") == 0) {
+        const char *cidr = os_json_text(spec, "cidr");
+        json_object_set_new(wire, "ip_version",
+                            json_integer(cidr != NULL && strchr(cidr, ':') != NULL ? 6 : 4));
+    }
+    return json_pack("{s:o}", kind->singular, wire);
+}
+
+/* --- Create ---------------------------------------------------------------------------------- */
+
+struct tagged {
+    const char *request_id;
+    struct os_found first;
+    int more;
+};
+
+static int add_tagged(void *context, struct os_found *found)
+{
+    struct tagged *tagged = context;
+
+    if (strcmp(found->tag, tagged->request_id) != 0) {
+        return VIM_OK;
+    }
+    if (tagged->first.body == NULL) {
+        tagged->first = *found;
+        found->body = NULL;
+    } else {
+        tagged->more = 1;
+    }
+    return VIM_OK;
+}
+
+/* Finds what was made for the request, by Neutron's filter on the whole description. */
+static int find_tagged(struct os_call *c, const struct os_kind *kind, const struct vim_op *op,
+                       const json_t *spec, struct tagged *tagged)
+{
+    OS_TEXT marked = os_tag_write(os_json_text(spec, "description"), op->request_id);
+    OS_TEXT escaped = marked == NULL ? NULL : os_escape(marked);
+    OS_TEXT query = escaped == NULL ? NULL : os_text("description=%s", escaped);
+    char note[64];
+
+    memset(tagged, 0, sizeof(*tagged));
+    tagged->request_id = op->request_id;
+    (void)snprintf(note, sizeof(note), "find-%s", kind->name);
+    os_step_note(c, note);
+    return query == NULL ? os_fail(c, VIM_E_INTERNAL, "not enough memory")
+                         : os_pages(c, kind, query, 0, add_tagged, tagged, NULL);
+}
+
+static int delete_one(struct os_call *c, const struct os_kind *kind, const char *id)
+{
+    char note[64];
+    int rc;
+
+    (void)snprintf(note, sizeof(note), "delete-%s", kind->name);
+    os_step_note(c, note);
+    rc = os_delete(c, kind->service, NULL, "%s/%s", kind->path, id);
+    return rc == VIM_E_NOT_FOUND ? VIM_OK : rc;
+}
+
+/* It is there: done, unless it is a group that still wants its rules. */
+static int made(struct os_call *c, const json_t *spec, struct os_found *found)
+{
+    int rc;
+
+    if (!json_is_array(json_object_get(spec, "rules"))) {
+        rc = os_emit(c, found);
+        return rc < 0 ? rc : VIM_OK;
+    }
+    found->status = "BUILD";
+    found->flags |= VIM_ITEM_PENDING;
+    os_cursor_keep(c, "rules", found->id);
+    rc = os_emit(c, found);
+    if (rc < 0) {
+        return rc;
+    }
+    c->os->host->again(c->call, 0);
+    return VIM_AGAIN;
+}
+
+static int create_new(struct os_call *c, const struct os_kind *kind, const struct vim_op *op,
+                      const json_t *spec)
+{
+    HTTP_REPLY reply = {0};
+    OS_FOUND found = {0};
+    json_t *body = wire_body(c, kind, spec, AT_CREATE, op->request_id);
+    char note[64];
+    int rc;
+
+    if (body == NULL) {
+        return c->error.code;
+    }
+    (void)snprintf(note, sizeof(note), "create-%s", kind->name);
+    os_step_note(c, note);
+    rc = os_send(c, kind->service, NULL, "POST", body, &reply, "%s", kind->path);
+    if (rc == VIM_E_NOT_FOUND) {
+        /* What it refers to is missing; the new thing itself cannot be. */
+        c->error.code = rc = VIM_E_INVALID;
+    }
+    if (rc == VIM_OK) {
+        rc = os_read_answer(c, kind, &reply, 1, &found);
+    }
+    return rc == VIM_OK ? made(c, spec, &found) : rc;
+}
+
+static int create(struct os_call *c, const struct os_kind *kind, const struct vim_op *op,
+                  const json_t *spec)
+{
+    struct os_cursor cursor;
+    struct tagged tagged = {0};
+    int rc = VIM_OK;
+
+    os_cursor_read(op->kept, &cursor);
+    if (strcmp(cursor.phase, "rules") == 0) {
+        rc = neutron_rules_set(c, cursor.id, json_object_get(spec, "rules"));
+        if (rc == VIM_E_NOT_FOUND) {
+            /* The group was deleted meanwhile, or a rule names a group that is not there. */
+            c->error.code = rc = VIM_E_FAILED;
+        }
+        return rc == VIM_OK ? os_fetch_emit(c, kind, cursor.id) : rc;
+    }
+    if (op->attempt > 0) {
+        rc = find_tagged(c, kind, op, spec, &tagged);
+        if (rc == VIM_OK && tagged.first.body != NULL) {
+            rc = made(c, spec, &tagged.first);
+            os_found_clear(&tagged.first);
+            return rc;
+        }
+        os_found_clear(&tagged.first);
+    }
+    return rc == VIM_OK ? create_new(c, kind, op, spec) : rc;
+}
+
+static int undo(struct os_call *c, const struct os_kind *kind, const struct vim_op *op,
+                const json_t *spec)
+{
+    struct os_cursor cursor;
+    struct tagged tagged = {0};
+    const char *id;
+    int rc = VIM_OK;
+
+    os_cursor_read(op->kept, &cursor);
+    id = cursor.id[0] != '\0' ? cursor.id : op->id;
+    if (id != NULL && os_id_is_plain(id)) {
+        rc = delete_one(c, kind, id);
+    }
+    if (rc == VIM_OK) {
+        rc = find_tagged(c, kind, op, spec, &tagged);
+    }
+    if (rc == VIM_OK && tagged.first.body != NULL) {
+        rc = delete_one(c, kind, tagged.first.id);
+    }
+    os_found_clear(&tagged.first);
+    if (rc == VIM_OK && tagged.more) {
+        c->os->host->again(c->call, 0);
+        return VIM_AGAIN;
+    }
+    return rc;
+}
+
+/* --- Update ---------------------------------------------------------------------------------- */
+
+static int update(struct os_call *c, const struct os_kind *kind, const struct vim_op *op,
+                  const json_t *spec)
+{
+    const json_t *rules = json_object_get(spec, "rules");
+    HTTP_REPLY reply = {0};
+    OS_FOUND found = {0};
+    json_t *body;
+    int rc = VIM_OK;
+
+    os_step_note(c, "update");
+    if (json_object_get(spec, "description") != NULL) {
+        /* The mark behind the old description has to stay. */
+        rc = os_fetch(c, kind, op->id, &found);
+        if (rc != VIM_OK) {
+            return rc;
+        }
+    }
+    body = wire_body(c, kind, spec, AT_UPDATE, found.tag);
+    if (body == NULL) {
+        return c->error.code;
+    }
+    if (json_object_size(json_object_get(body, kind->singular)) > 0) {
+        rc = os_send(c, kind->service, NULL, "PUT", body, &reply, "%s/%s", kind->path, op->id);
+    } else {
+        json_decref(body);
+    }
+    if (rc == VIM_OK && json_is_array(rules)) {
+        rc = neutron_rules_set(c, op->id, rules);
+    }
+    return rc == VIM_OK ? os_fetch_emit(c, kind, op->id) : rc;
+}
+
+int neutron_step(struct os_call *c, const struct os_kind *kind, const struct vim_op *op)
+{
+    OS_JSON spec = os_spec_read(c, op);
+
+    if (spec == NULL) {
+        return c->error.code;
+    }
+    if (op->undo) {
+        return op->verb == VIM_VERB_CREATE ? undo(c, kind, op, spec) : VIM_OK;
+    }
+    switch (op->verb) {
+    case VIM_VERB_CREATE:
+        return create(c, kind, op, spec);
+    case VIM_VERB_UPDATE:
+        return update(c, kind, op, spec);
+    case VIM_VERB_DELETE:
+        return delete_one(c, kind, op->id);
+    default:
+        return os_fail(c, VIM_E_UNSUPPORTED, "not for a %s", kind->name);
+    }
+}

@@ -1,0 +1,609 @@
+/*
+ * Servers: the steps of create, update, delete and the actions.
+ *
+ *   create   POST, keep "wait ID", await --> settled: ACTIVE is emitted, ERROR is a failure
+ *   delete   DELETE, keep "gone ID", await --> 404
+ *   action   POST .../action, keep "sent ID", await --> the status that it leads to
+ *   reboot   keep "before N" (how many reboots Nova has recorded) --> as an action: a repetition
+ *            finds out by that number whether the lost one was accepted
+ */
+#include "services.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#define READ_VERSION "2.46"
+#define CREATE_VERSION "2.52" /* the first in which a create can carry tags, to be found by */
+
+static const struct os_kind *server_kind(void)
+{
+    return os_kind_find("server");
+}
+
+static int await_server(struct os_call *c, const char *id)
+{
+    c->os->host->await(c->call, "server", id, OS_AWAIT_MS);
+    return VIM_AGAIN;
+}
+
+/* Why a server is in ERROR, from its body in the vocabulary. */
+static int server_failed(struct os_call *c, const char *id, const json_t *body, const char *doing)
+{
+    const char *text = os_json_text(json_object_get(body, "fault"), "message");
+
+    return os_fail(c, os_error_is_capacity(text) ? VIM_E_QUOTA : VIM_E_FAILED,
+                   "server %s went into ERROR %s%s%s", id, doing, text == NULL ? "" : ": ",
+                   text == NULL ? "" : text);
+}
+
+/* --- Create ---------------------------------------------------------------------------------- */
+
+static json_t *wanted_networks(const json_t *spec)
+{
+    const json_t *networks = json_object_get(spec, "networks");
+    json_t *wanted;
+    const json_t *entry;
+    size_t at;
+
+    if (json_array_size(networks) == 0) {
+        return json_string("none");
+    }
+    wanted = json_array();
+    json_array_foreach((json_t *)networks, at, entry)
+    {
+        json_t *one = json_object();
+        os_json_copy(one, "uuid", entry, "network", JSON_STRING);
+        os_json_copy(one, "port", entry, "port", JSON_STRING);
+        os_json_copy(one, "fixed_ip", entry, "fixed_ip", JSON_STRING);
+        json_array_append_new(wanted, one);
+    }
+    return wanted;
+}
+
+static json_t *create_body(const struct vim_op *op, const json_t *spec)
+{
+    json_t *server = json_object();
+    json_t *metadata = json_object();
+    const json_t *groups = json_object_get(spec, "security_groups");
+    const json_t *entry;
+    size_t at;
+
+    os_json_copy(server, "name", spec, "name", JSON_STRING);
+    os_json_copy(server, "imageRef", spec, "image", JSON_STRING);
+    os_json_copy(server, "flavorRef", spec, "flavor", JSON_STRING);
+    os_json_copy(server, "key_name", spec, "key", JSON_STRING);
+    os_json_copy(server, "user_data", spec, "user_data", JSON_STRING);
+    os_json_copy(server, "availability_zone", spec, "zone", JSON_STRING);
+    json_object_set_new(server, "networks", wanted_networks(spec));
+    if (json_array_size(groups) > 0) {
+        json_t *named = json_array();
+        json_array_foreach((json_t *)groups, at, entry)
+        {
+            /* Nova calls it a name and takes the id. */
+            json_array_append_new(named, json_pack("{s:O}", "name", entry));
+        }
+        json_object_set_new(server, "security_groups", named);
+    }
+    if (json_is_object(json_object_get(spec, "metadata"))) {
+        json_object_update(metadata, json_object_get(spec, "metadata"));
+    }
+    json_object_set_new(metadata, OS_TAG_KEY, json_string(op->request_id));
+    json_object_set_new(server, "metadata", metadata);
+    json_object_set_new(server, "tags", json_pack("[s]", op->request_id));
+    return json_pack("{s:o}", "server", server);
+}
+
+struct tagged {
+    const char *request_id;
+    struct os_found first; /* the one made first */
+    char others[8][256]; /* made by repetitions that overlapped */
+    unsigned other_count;
+};
+
+static int add_tagged(void *context, struct os_found *found)
+{
+    struct tagged *tagged = context;
+    const char *created = os_json_text(found->body, "created");
+    const char *first = os_json_text(tagged->first.body, "created");
+    char *other;
+    int order;
+
+    if (strcmp(found->tag, tagged->request_id) != 0 || (found->flags & VIM_ITEM_GONE) != 0) {
+        return VIM_OK;
+    }
+    if (tagged->first.body == NULL) {
+        tagged->first = *found;
+        found->body = NULL;
+        return VIM_OK;
+    }
+    if (tagged->other_count == 8) {
+        return VIM_OK;
+    }
+    other = tagged->others[tagged->other_count++];
+    order = strcmp(created == NULL ? "" : created, first == NULL ? "" : first);
+    if (order == 0) {
+        order = strcmp(found->id, tagged->first.id);
+    }
+    if (order < 0) {
+        memcpy(other, tagged->first.id, 256);
+        os_found_clear(&tagged->first);
+        tagged->first = *found;
+        found->body = NULL;
+    } else {
+        memcpy(other, found->id, 256);
+    }
+    return VIM_OK;
+}
+
+/* Finds what was made for the request: by Nova's filter on tags, then by the metadata. */
+static int find_tagged(struct os_call *c, const struct vim_op *op, struct tagged *tagged)
+{
+    OS_TEXT query = os_text("tags=%s", op->request_id);
+
+    memset(tagged, 0, sizeof(*tagged));
+    tagged->request_id = op->request_id;
+    os_step_note(c, "find-server");
+    return query == NULL ? os_fail(c, VIM_E_INTERNAL, "not enough memory")
+                         : os_pages(c, server_kind(), query, 0, add_tagged, tagged, NULL);
+}
+
+static int delete_server(struct os_call *c, const char *id)
+{
+    int rc;
+
+    os_step_note(c, "delete-server");
+    rc = os_delete(c, OS_COMPUTE, READ_VERSION, "/servers/%s", id);
+    return rc == VIM_E_NOT_FOUND ? VIM_OK : rc;
+}
+
+/* Deletes what overlapping repetitions have made besides the one that counts. */
+static int delete_doubles(struct os_call *c, const struct vim_op *op, const char *id)
+{
+    struct tagged tagged;
+    int rc = find_tagged(c, op, &tagged);
+
+    if (rc == VIM_OK && tagged.first.body != NULL && strcmp(tagged.first.id, id) != 0) {
+        rc = delete_server(c, tagged.first.id);
+    }
+    for (unsigned at = 0; rc == VIM_OK && at < tagged.other_count; at++) {
+        if (strcmp(tagged.others[at], id) != 0) {
+            rc = delete_server(c, tagged.others[at]);
+        }
+    }
+    os_found_clear(&tagged.first);
+    return rc;
+}
+
+/* A server that is no longer building: the end of the create. */
+static int created(struct os_call *c, const struct vim_op *op, struct os_found *found)
+{
+    int rc = VIM_OK;
+
+    if (strcmp(found->status, "ERROR") == 0) {
+        return server_failed(c, found->id, found->body, "while it was built");
+    }
+    if (op->attempt > 0) {
+        rc = delete_doubles(c, op, found->id);
+    }
+    if (rc == VIM_OK && json_object_get(found->body, "addresses") == NULL) {
+        rc = os_server_ports(c, found);
+    }
+    if (rc == VIM_OK) {
+        rc = os_emit(c, found);
+    }
+    return rc < 0 ? rc : VIM_OK;
+}
+
+/* It is known by id: the rest is to wait. */
+static int wait_built(struct os_call *c, const struct vim_op *op, struct os_found *found)
+{
+    os_cursor_keep(c, "wait", found->id);
+    if ((found->flags & VIM_ITEM_PENDING) == 0) {
+        return created(c, op, found);
+    }
+    (void)os_emit(c, found);
+    return await_server(c, found->id);
+}
+
+static int create_new(struct os_call *c, const struct vim_op *op, const json_t *spec)
+{
+    OS_FOUND found = {.kind = "server", .status = "BUILD", .flags = VIM_ITEM_PENDING};
+    HTTP_REPLY reply = {0};
+    OS_JSON root = NULL;
+    int rc;
+
+    os_step_note(c, "create-server");
+    rc = os_send(c, OS_COMPUTE, CREATE_VERSION, "POST", create_body(op, spec), &reply, "/servers");
+    if (rc != VIM_OK) {
+        /* What it refers to is missing; the server itself cannot be. */
+        if (rc == VIM_E_NOT_FOUND) {
+            c->error.code = rc = VIM_E_INVALID;
+        }
+        return rc;
+    }
+    root = os_json_parse(reply.body, reply.length);
+    if (os_read_id(json_object_get(root, "server"), "id", &found) != VIM_OK ||
+        !os_id_is_plain(found.id)) {
+        return os_fail(c, VIM_E_LOST, "compute answered %ld without the server's id", reply.status);
+    }
+    (void)snprintf(found.tag, sizeof(found.tag), "%s", op->request_id);
+    return wait_built(c, op, &found);
+}
+
+/* What the inventory has seen since the wait began needs no request at all. */
+static int use_seen(struct os_call *c, const struct vim_op *op, const char *id, int *ret_used)
+{
+    const struct vim_item *seen = op->seen;
+    OS_FOUND found = {.kind = "server"};
+    int rc;
+
+    *ret_used = 0;
+    if (seen == NULL || seen->id == NULL || strcmp(seen->id, id) != 0 || seen->body == NULL ||
+        seen->status == NULL || (seen->flags & (VIM_ITEM_PENDING | VIM_ITEM_GONE)) != 0) {
+        return VIM_OK;
+    }
+    found.body = os_json_parse(seen->body, strlen(seen->body));
+    if (!json_is_object(found.body)) {
+        return VIM_OK;
+    }
+    *ret_used = 1;
+    found.status = seen->status;
+    found.flags = seen->flags;
+    (void)snprintf(found.id, sizeof(found.id), "%s", id);
+    (void)snprintf(found.tag, sizeof(found.tag), "%s", op->request_id);
+    rc = created(c, op, &found);
+    return rc;
+}
+
+static int continue_create(struct os_call *c, const struct vim_op *op, const char *id)
+{
+    OS_FOUND found = {0};
+    int used;
+    int rc;
+
+    os_step_note(c, "wait-active");
+    rc = use_seen(c, op, id, &used);
+    if (used) {
+        return rc;
+    }
+    rc = os_fetch(c, server_kind(), id, &found);
+    if (rc == VIM_E_NOT_FOUND) {
+        return os_fail(c, VIM_E_FAILED, "server %s was deleted while it was built", id);
+    }
+    return rc == VIM_OK ? wait_built(c, op, &found) : rc;
+}
+
+static int server_create(struct os_call *c, const struct vim_op *op)
+{
+    OS_JSON spec = os_spec_read(c, op);
+    struct os_cursor cursor;
+    int rc;
+
+    if (spec == NULL) {
+        return c->error.code;
+    }
+    os_cursor_read(op->kept, &cursor);
+    if (cursor.id[0] != '\0') {
+        return continue_create(c, op, cursor.id);
+    }
+    if (op->attempt > 0) {
+        struct tagged tagged;
+        rc = find_tagged(c, op, &tagged);
+        if (rc == VIM_OK && tagged.first.body != NULL) {
+            rc = wait_built(c, op, &tagged.first);
+            os_found_clear(&tagged.first);
+            return rc;
+        }
+        if (rc != VIM_OK) {
+            os_found_clear(&tagged.first);
+            return rc;
+        }
+    }
+    return create_new(c, op, spec);
+}
+
+/* --- Delete, and the undo of a create --------------------------------------------------------- */
+
+/* Waits until it is gone; asks again if the cloud has forgotten to delete it. */
+static int delete_and_wait(struct os_call *c, const struct vim_op *op, const char *id, int begun)
+{
+    const struct vim_item *seen = op->seen;
+    OS_FOUND found = {0};
+    int rc;
+
+    if (begun && seen != NULL && seen->id != NULL && strcmp(seen->id, id) == 0 &&
+        (seen->flags & VIM_ITEM_GONE) != 0) {
+        return VIM_OK;
+    }
+    if (begun) {
+        os_step_note(c, "wait-gone");
+        rc = os_fetch(c, server_kind(), id, &found);
+        if (rc == VIM_E_NOT_FOUND) {
+            return VIM_OK;
+        }
+        if (rc != VIM_OK) {
+            return rc;
+        }
+        if (strcmp(found.status, "DELETING") == 0) {
+            return await_server(c, id);
+        }
+    }
+    os_step_note(c, "delete-server");
+    rc = os_delete(c, OS_COMPUTE, READ_VERSION, "/servers/%s", id);
+    if (rc == VIM_E_NOT_FOUND) {
+        return VIM_OK;
+    }
+    if (rc != VIM_OK) {
+        return rc;
+    }
+    os_cursor_keep(c, "gone", id);
+    return await_server(c, id);
+}
+
+static int server_undo(struct os_call *c, const struct vim_op *op)
+{
+    struct os_cursor cursor;
+    struct tagged tagged;
+    const char *id;
+    int rc;
+
+    os_cursor_read(op->kept, &cursor);
+    id = cursor.id[0] != '\0' ? cursor.id : op->id;
+    if (id != NULL && os_id_is_plain(id)) {
+        rc = delete_and_wait(c, op, id, strcmp(cursor.phase, "gone") == 0);
+        if (rc != VIM_OK) {
+            return rc;
+        }
+    }
+    /* Whatever else bears the tag goes too, one per step. */
+    rc = find_tagged(c, op, &tagged);
+    if (rc == VIM_OK && tagged.first.body != NULL) {
+        rc = delete_and_wait(c, op, tagged.first.id, 0);
+    }
+    os_found_clear(&tagged.first);
+    return rc;
+}
+
+static int server_delete(struct os_call *c, const struct vim_op *op)
+{
+    struct os_cursor cursor;
+
+    os_cursor_read(op->kept, &cursor);
+    return delete_and_wait(c, op, op->id, cursor.id[0] != '\0');
+}
+
+/* --- Update ---------------------------------------------------------------------------------- */
+
+static int put_metadata(struct os_call *c, const char *id, const json_t *metadata)
+{
+    HTTP_REPLY reply = {0};
+    OS_FOUND found = {0};
+    json_t *wanted;
+    int rc = os_fetch(c, server_kind(), id, &found);
+
+    if (rc != VIM_OK) {
+        return rc;
+    }
+    /* The whole set is replaced: the tag has to stay. */
+    wanted = json_copy((json_t *)metadata);
+    if (found.tag[0] != '\0') {
+        json_object_set_new(wanted, OS_TAG_KEY, json_string(found.tag));
+    }
+    return os_send(c, OS_COMPUTE, READ_VERSION, "PUT", json_pack("{s:o}", "metadata", wanted),
+                   &reply, "/servers/%s/metadata", id);
+}
+
+static int server_update(struct os_call *c, const struct vim_op *op)
+{
+    OS_JSON spec = os_spec_read(c, op);
+    const json_t *name = json_object_get(spec, "name");
+    const json_t *metadata = json_object_get(spec, "metadata");
+    HTTP_REPLY reply = {0};
+    const char *key;
+    json_t *value;
+    int rc = VIM_OK;
+
+    if (spec == NULL) {
+        return c->error.code;
+    }
+    json_object_foreach(spec, key, value)
+    {
+        if (strcmp(key, "name") != 0 && strcmp(key, "metadata") != 0) {
+            return os_fail(c, VIM_E_INVALID, "%s of a server cannot be changed", key);
+        }
+    }
+    os_step_note(c, "update-server");
+    if (json_is_string(name)) {
+        rc = os_send(c, OS_COMPUTE, READ_VERSION, "PUT",
+                     json_pack("{s:{s:O}}", "server", "name", name), &reply, "/servers/%s", op->id);
+    }
+    if (rc == VIM_OK && json_is_object(metadata)) {
+        rc = put_metadata(c, op->id, metadata);
+    }
+    return rc == VIM_OK ? os_server_get(c, op->id) : rc;
+}
+
+/* --- Actions --------------------------------------------------------------------------------- */
+
+static json_t *action_body(const struct vim_op *op, const json_t *spec)
+{
+    const char *type = os_json_text(spec, "type");
+
+    if (strcmp(op->action, "start") == 0) {
+        return json_pack("{s:n}", "os-start");
+    }
+    if (strcmp(op->action, "stop") == 0) {
+        return json_pack("{s:n}", "os-stop");
+    }
+    return json_pack("{s:{s:s}}", "reboot", "type",
+                     type != NULL && strcmp(type, "hard") == 0 ? "HARD" : "SOFT");
+}
+
+/* The status that an action leads to. */
+static const char *leads_to(const char *action)
+{
+    return strcmp(action, "stop") == 0 ? "SHUTOFF" : "ACTIVE";
+}
+
+/* Ends the action if the server is where it should be; waits if it is on its way. */
+static int settle_action(struct os_call *c, const struct vim_op *op)
+{
+    OS_FOUND found = {0};
+    int rc;
+
+    os_step_note(c, "wait-action");
+    rc = os_fetch(c, server_kind(), op->id, &found);
+    if (rc != VIM_OK) {
+        return rc;
+    }
+    if ((found.flags & VIM_ITEM_PENDING) != 0) {
+        os_cursor_keep(c, "sent", op->id);
+        return await_server(c, op->id);
+    }
+    if (strcmp(found.status, leads_to(op->action)) != 0) {
+        return strcmp(found.status, "ERROR") == 0
+                   ? server_failed(c, op->id, found.body, "after the action")
+                   : os_fail(c, VIM_E_FAILED, "server %s is %s after %s", op->id, found.status,
+                             op->action);
+    }
+    rc = os_server_ports(c, &found);
+    if (rc == VIM_OK) {
+        rc = os_emit(c, &found);
+    }
+    return rc < 0 ? rc : VIM_OK;
+}
+
+/* How many reboots Nova has on record for the server. */
+static int count_reboots(struct os_call *c, const char *id, int *ret_count)
+{
+    HTTP_REPLY reply = {0};
+    OS_JSON root = NULL;
+    const json_t *entry;
+    size_t at;
+    int rc = os_get(c, OS_COMPUTE, READ_VERSION, &reply, "/servers/%s/os-instance-actions", id);
+
+    if (rc != VIM_OK) {
+        return rc;
+    }
+    root = os_json_parse(reply.body, reply.length);
+    if (!json_is_array(json_object_get(root, "instanceActions"))) {
+        return os_fail(c, VIM_E_UNAVAILABLE, "compute answered without the server's actions");
+    }
+    *ret_count = 0;
+    json_array_foreach(json_object_get(root, "instanceActions"), at, entry)
+    {
+        const char *action = os_json_text(entry, "action");
+        *ret_count += action != NULL && strcmp(action, "reboot") == 0;
+    }
+    return VIM_OK;
+}
+
+static int send_action(struct os_call *c, const struct vim_op *op, const json_t *spec)
+{
+    HTTP_REPLY reply = {0};
+    int rc;
+
+    os_step_note(c, op->action);
+    rc = os_send(c, OS_COMPUTE, READ_VERSION, "POST", action_body(op, spec), &reply,
+                 "/servers/%s/action", op->id);
+    if (rc == VIM_OK) {
+        os_cursor_keep(c, "sent", op->id);
+        return await_server(c, op->id);
+    }
+    if (rc == VIM_E_CONFLICT && strcmp(op->action, "reboot") != 0) {
+        /* Nova refuses to start what runs: that is where it should be. */
+        struct os_error error = c->error;
+        OS_FOUND found = {0};
+        if (os_fetch(c, server_kind(), op->id, &found) == VIM_OK &&
+            (found.flags & VIM_ITEM_PENDING) == 0 &&
+            strcmp(found.status, leads_to(op->action)) == 0) {
+            return settle_action(c, op);
+        }
+        c->error = error;
+    }
+    return rc;
+}
+
+/* Start and stop say where they lead, and Nova refuses the second. A reboot says nothing. */
+static int reboot(struct os_call *c, const struct vim_op *op, const json_t *spec,
+                  const struct os_cursor *cursor)
+{
+    char text[16];
+    int before;
+    int rc;
+
+    if (strcmp(cursor->phase, "before") != 0) {
+        os_step_note(c, "count-reboots");
+        rc = count_reboots(c, op->id, &before);
+        if (rc != VIM_OK) {
+            return rc;
+        }
+        (void)snprintf(text, sizeof(text), "%d", before);
+        os_cursor_keep(c, "before", text);
+        c->os->host->again(c->call, 0);
+        return VIM_AGAIN;
+    }
+    if (op->attempt > 0) {
+        rc = count_reboots(c, op->id, &before);
+        if (rc != VIM_OK) {
+            return rc;
+        }
+        if (before > atoi(cursor->id)) {
+            return settle_action(c, op);
+        }
+    }
+    return send_action(c, op, spec);
+}
+
+static int server_action(struct os_call *c, const struct vim_op *op)
+{
+    OS_JSON spec = os_spec_read(c, op);
+    struct os_cursor cursor;
+
+    if (spec == NULL) {
+        return c->error.code;
+    }
+    if (op->action == NULL ||
+        (strcmp(op->action, "start") != 0 && strcmp(op->action, "stop") != 0 &&
+         strcmp(op->action, "reboot") != 0)) {
+        return os_fail(c, VIM_E_UNSUPPORTED, "unknown action");
+    }
+    os_cursor_read(op->kept, &cursor);
+    if (strcmp(cursor.phase, "sent") == 0) {
+        return settle_action(c, op);
+    }
+    if (strcmp(op->action, "reboot") == 0) {
+        return reboot(c, op, spec, &cursor);
+    }
+    if (op->attempt > 0) {
+        OS_FOUND found = {0};
+        int rc = os_fetch(c, server_kind(), op->id, &found);
+        if (rc != VIM_OK) {
+            return rc;
+        }
+        if ((found.flags & VIM_ITEM_PENDING) != 0 ||
+            strcmp(found.status, leads_to(op->action)) == 0) {
+            return settle_action(c, op);
+        }
+    }
+    return send_action(c, op, spec);
+}
+
+int nova_server_step(struct os_call *c, const struct vim_op *op)
+{
+    if (op->undo) {
+        return op->verb == VIM_VERB_CREATE ? server_undo(c, op) : VIM_OK;
+    }
+    switch (op->verb) {
+    case VIM_VERB_CREATE:
+        return server_create(c, op);
+    case VIM_VERB_UPDATE:
+        return server_update(c, op);
+    case VIM_VERB_DELETE:
+        return server_delete(c, op);
+    case VIM_VERB_ACTION:
+        return server_action(c, op);
+    default:
+        return os_fail(c, VIM_E_UNSUPPORTED, "not for a server");
+    }
+}

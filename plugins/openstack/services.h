@@ -1,0 +1,54 @@
+/*
+ * services.h - what the driver does with each service: the reads, and one step of each write.
+ *
+ * Steps return what the host wants of step(): VIM_OK, VIM_AGAIN, or an error with c->error filled.
+ * Progress is kept as "PHASE ID": a word, and the far side's id.
+ */
+#ifndef OPENSTACK_SERVICES_H
+#define OPENSTACK_SERVICES_H
+
+#include "session.h"
+
+/* How a write goes on: an empty phase at its start. */
+struct os_cursor {
+    char phase[16];
+    char id[256];
+};
+
+void os_cursor_read(const char *kept, struct os_cursor *ret_cursor);
+void os_cursor_keep(struct os_call *c, const char *phase, const char *id);
+
+/* Milliseconds after which an awaited server is looked at even if no list has shown a change. */
+#define OS_AWAIT_MS 30000u
+
+/* The step's wanted fields: a new reference to an object, or NULL with c->error filled. */
+json_t *os_spec_read(struct os_call *c, const struct vim_op *op);
+
+/* --- list.c */
+
+/* Emits all resources of a kind, or those that changed since. Returns as list() does. */
+int os_list(struct os_call *c, const struct os_kind *kind, const char *since, unsigned page_size);
+
+/* Reads all pages of a list. QUERY may be "". FN as with os_read_page(). DATE_MS, if not NULL, gets
+ * the far side's clock at the first page. */
+int os_pages(struct os_call *c, const struct os_kind *kind, const char *query, unsigned page_size,
+             os_found_fn fn, void *context, int64_t *date_ms);
+
+/* The ports of one server, and from them the addresses and security groups of its body. */
+int os_server_ports(struct os_call *c, struct os_found *server);
+
+/* Emits one server with its addresses. */
+int os_server_get(struct os_call *c, const char *id);
+
+/* --- one step of a write */
+int nova_server_step(struct os_call *c, const struct vim_op *op);
+int nova_flavor_step(struct os_call *c, const struct vim_op *op);
+int nova_keypair_step(struct os_call *c, const struct vim_op *op);
+int neutron_step(struct os_call *c, const struct os_kind *kind, const struct vim_op *op);
+int glance_image_step(struct os_call *c, const struct vim_op *op);
+
+/* Makes the rules of a group those that RULES, a list in the vocabulary, wants. Repeating it does
+ * no harm. */
+int neutron_rules_set(struct os_call *c, const char *group, const json_t *rules);
+
+#endif
