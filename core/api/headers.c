@@ -13,6 +13,7 @@
 #include "base/text.h"
 
 #define HEADERS_MAX 100
+#define HEADERS_IGNORED_MAX (64 << 10)
 
 /* Two of these would leave open which one counts. */
 static const char *const headers_single[] = {
@@ -296,9 +297,12 @@ void headers_examine(struct headers *headers, struct exchange *exchange, const c
         return;
     }
     const char *why = "no target";
-    if (!exchange->raw_target || target_parse(exchange->raw_target, &exchange->target, &why)) {
+    int target = exchange->raw_target ? target_parse(exchange->raw_target, &exchange->target, &why)
+                                      : VIM_E_INVALID;
+    if (target) {
         exchange->target.path = NULL;
-        exchange_refuse(exchange, 400, "bad-request", why, 0);
+        exchange_refuse(exchange, target == VIM_E_NOT_FOUND ? 404 : 400,
+                        target == VIM_E_NOT_FOUND ? "not-found" : "bad-request", why, 0);
         return;
     }
     if (code) {
@@ -312,12 +316,10 @@ void headers_examine(struct headers *headers, struct exchange *exchange, const c
     if (!exchange->route.is_public && !headers_authenticate(headers, exchange, now_ms)) {
         return;
     }
-    if (exchange->has_body &&
-        (exchange->route.body_max <= 0 || exchange->content_length > exchange->route.body_max)) {
-        exchange_refuse(exchange, 413, "too-large",
-                        exchange->route.body_max <= 0 ? "this takes no body"
-                                                      : "the body is larger than allowed here",
-                        0);
+    /* A small body where none belongs is ignored, so that the logic can tell what is wrong. */
+    int64_t most = exchange->route.body_max > 0 ? exchange->route.body_max : HEADERS_IGNORED_MAX;
+    if (exchange->has_body && exchange->content_length > most) {
+        exchange_refuse(exchange, 413, "too-large", "the body is larger than allowed here", 0);
         return;
     }
     headers_admit(exchange);

@@ -189,6 +189,11 @@ static enum MHD_Result http_headers(struct exchange *exchange, struct MHD_Connec
     if (atomic_load_explicit(&exchange->state, memory_order_relaxed) == EXCHANGE_ANSWERED) {
         return http_refused(exchange, handle, walk.headers.expects_continue);
     }
+    if (exchange->has_body && exchange->route.body_max <= 0) {
+        exchange->phase = PHASE_DISCARD;
+        exchange->discard_left = DISCARD_STRANGERS_MAX;
+        return MHD_YES;
+    }
     exchange->phase = PHASE_BODY;
     exchange->spooled = exchange->has_body && exchange->route.spool;
     if (exchange->has_body && spool_begin(&exchange->body, exchange->route.body_max,

@@ -13,6 +13,8 @@ static int target_hex(char c)
     return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
 }
 
+static const char target_slash[] = "an encoded slash in the path";
+
 /* Decodes TEXT in place. PLUS: a plus is a space, and a slash may be encoded. */
 static const char *target_decode(char *text, bool plus)
 {
@@ -28,7 +30,7 @@ static const char *target_decode(char *text, bool plus)
             c = (char)(high << 4 | low);
             in += 2;
             if (c == '/' && !plus) {
-                return "an encoded slash in the path";
+                return target_slash;
             }
         } else if (c == '+' && plus) {
             c = ' ';
@@ -58,7 +60,7 @@ int target_parse(char *raw, struct target *ret_target, const char **ret_why)
     }
     *ret_why = target_decode(raw, false);
     if (*ret_why) {
-        return VIM_E_INVALID;
+        return *ret_why == target_slash ? VIM_E_NOT_FOUND : VIM_E_INVALID;
     }
     ret_target->path = raw;
     ret_target->query_count = 0;

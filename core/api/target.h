@@ -20,7 +20,7 @@ struct target {
 };
 
 /* Takes RAW apart in place; the result points into it. Returns VIM_E_INVALID and sets *RET_WHY (a
- * literal) if it is not a good target. */
+ * literal) if it is not a good target; VIM_E_NOT_FOUND if nothing can have such a path. */
 int target_parse(char *raw, struct target *ret_target, const char **ret_why);
 
 #endif
