@@ -12,8 +12,6 @@ SETTINGS = {"tasks": {"backoff_base": "20ms", "backoff_cap": "200ms", "deadline"
 
 
 def faulty(*faults, name="edge1", **options):
-    options.setdefault("build", "20ms")
-    options.setdefault("delete", "10ms")
     return mock(name, faults=list(faults), **options)
 
 
@@ -103,7 +101,7 @@ class Faults(unittest.TestCase):
                  "nothing to be left")
 
     def test_quota(self):
-        daemon = self.run_with(quota_servers=2)
+        daemon = self.run_with(quotas={"server": 2})
         self.assertEqual(self.outcome(daemon)["state"], "succeeded")
         self.assertEqual(self.outcome(daemon)["state"], "succeeded")
         task = self.outcome(daemon)

@@ -19,7 +19,9 @@ class Raw:
     """A socket, and what was read from it."""
 
     def __init__(self, port):
-        self.socket = socket.create_connection(("127.0.0.1", port), timeout=60 * PATIENCE)
+        # An address of its own: limits per address are not the healthy client's.
+        self.socket = socket.create_connection(("127.0.0.1", port), timeout=60 * PATIENCE,
+                                               source_address=("127.0.0.2", 0))
         self.data = b""
         self.closed = False
 
@@ -102,7 +104,8 @@ class Healthy(threading.Thread):
 
 class Hostile(Scene):
     vims = [mock("edge1", build="10ms")]
-    settings = {"api": {"idle_timeout": "2s", "connections": 600}}
+    settings = {"api": {"idle_timeout": "2s", "header_timeout": "2s", "body_timeout": "2s",
+                        "send_timeout": "2s", "connections_per_address": 400}}
 
     def setUp(self):
         self.healthy = Healthy(vimd.Client(self.vimd.port, self.vimd.token))

@@ -94,12 +94,22 @@ def free_port():
         return probe.getsockname()[1]
 
 
-def mock(name="edge1", poll=None, **options):
-    """One VIM on the mock driver, quick unless told otherwise."""
-    entry = {"name": name, "driver": "mock", "project": PROJECT}
-    entry.update(poll or {"poll_pending": "50ms", "poll_idle": "300ms", "poll_backoff": "1s"})
-    if options:
-        entry["options"] = options
+# Options of the mock, by the shorter names that scenes use.
+MOCK_OPTIONS = {"build": "latency_mean", "delete": "delete_latency_mean", "call": "call_latency"}
+
+
+def mock(name="edge1", call_timeout=None, poll=None, quotas=None, **options):
+    """One VIM on the mock driver, quick and steady unless told otherwise. QUOTAS: {kind: count}."""
+    entry = {"name": name, "driver": "mock", "project": PROJECT,
+             **(poll or {"poll_pending": "50ms", "poll_idle": "300ms", "poll_backoff": "1s"})}
+    if call_timeout:
+        entry["call_timeout"] = call_timeout
+    options = {MOCK_OPTIONS.get(key, key): value for key, value in options.items()}
+    options = {"latency_mean": "20ms", "delete_latency_mean": "10ms",
+               "latency_distribution": "fixed", **options}
+    if quotas:
+        options["quotas"] = [f"{kind} {count}" for kind, count in quotas.items()]
+    entry["options"] = options
     return entry
 
 
@@ -487,7 +497,9 @@ class Vimd:
         return done.stdout
 
     def mock_path(self, vim="edge1"):
-        return self.state / f"mock-{vim}"
+        """Where the mock's state is, without the endings of its files."""
+        found = list(self.state.rglob(f"{vim}.journal"))
+        return found[0].with_suffix("") if found else self.state / vim
 
     def things(self, kind, vim="edge1"):
         """What there is at the infrastructure: bodies with ids."""
