@@ -62,6 +62,7 @@ struct vim_call {
     uint32_t wait_ms;
     char *await_kind;
     char *await_id;
+    const char *defect; /* a rule that the plugin broke in this call, or NULL */
     int fail_code; /* 0: fail() was not called */
     uint32_t retry_after_ms;
     char *fail_text;

@@ -43,6 +43,9 @@ const char *plugin_type_name(uint32_t type);
 int plugin_load(const char *const *directories, size_t count, const char *name, uint32_t type,
                 struct plugin **ret_plugin, struct text *ret_reason);
 
+/* How long a file may take to be probed; 10 s unless told otherwise (tests). */
+void plugin_set_probe_ms(int64_t probe_ms);
+
 /* Frees the copies; the shared object stays mapped. NULL is fine. */
 void plugin_free(struct plugin *plugin);
 

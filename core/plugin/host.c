@@ -1,0 +1,110 @@
+/*
+ * What struct vim_host offers to plugins.
+ *
+ * Locks: instance->counter_mutex, above the metrics registry's.
+ */
+#include "plugin/host.h"
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+#include <uthash.h>
+#include "base/cleanup.h"
+#include "base/log.h"
+#include "base/memory.h"
+
+#define COUNTERS_MAX 500u /* series per instance: a plugin must not fill the memory with labels */
+
+struct counter {
+    char *key; /* name{labels} */
+    struct metric *metric; /* NULL: refused once, and so for ever */
+    UT_hash_handle hh;
+};
+
+static void host_log(struct vim_self *self, int level, const char *event, const char *fields)
+{
+    const struct instance *instance = self->instance;
+    level = level < VIM_ERROR ? VIM_ERROR : level > VIM_DEBUG ? VIM_DEBUG : level;
+    log_write_fields(level, event, fields, "plugin=%s instance=%s", instance->plugin->table.name,
+                     instance->name);
+}
+
+static struct metric *counter_metric(const struct instance *instance, const char *name,
+                                     const char *labels)
+{
+    size_t length = strlen(name);
+    bool total = length > 6 && strcmp(name + length - 6, "_total") == 0;
+    CLEANUP_FREE char *full = text_format("vimd_plugin_%s", name);
+    CLEANUP_TEXT struct text all = {0};
+    metrics_label(&all, "instance", instance->name);
+    if (labels && *labels) {
+        text_printf(&all, ",%s", labels);
+    }
+    if (!total || !metrics_valid_name(full) || !metrics_valid_labels(all.data)) {
+        log_event(VIM_WARNING, "plugin counts under a bad name", "instance=%s name=%s labels=%s",
+                  instance->name, name, labels);
+        return NULL;
+    }
+    return metrics_counter(full, "Counted by a plugin", all.data);
+}
+
+static void host_count(struct vim_self *self, const char *name, const char *labels, double add)
+{
+    struct instance *instance = self->instance;
+    if (!name || !(add >= 0)) {
+        return;
+    }
+    CLEANUP_FREE char *key = text_format("%s{%s}", name, labels ? labels : "");
+    struct counter *counter = NULL;
+    LOCK_GUARD(&instance->counter_mutex);
+    HASH_FIND_STR(instance->counters, key, counter);
+    if (!counter) {
+        if (HASH_COUNT(instance->counters) >= COUNTERS_MAX) {
+            return;
+        }
+        counter = MEMORY_NEW(struct counter);
+        counter->metric = counter_metric(instance, name, labels);
+        counter->key = TAKE(key);
+        HASH_ADD_KEYPTR(hh, instance->counters, counter->key, strlen(counter->key), counter);
+    }
+    if (counter->metric) {
+        metric_add(counter->metric, add);
+    }
+}
+
+void host_free_counters(struct instance *instance)
+{
+    struct counter *counter, *next;
+    HASH_ITER(hh, instance->counters, counter, next)
+    {
+        HASH_DEL(instance->counters, counter);
+        free(counter->key);
+        free(counter);
+    }
+}
+
+static const char *host_about(struct vim_self *self, const char *name)
+{
+    if (text_equal(name, "instance")) {
+        return self->instance->name;
+    }
+    if (text_equal(name, "state_dir")) {
+        return self->instance->state_dir;
+    }
+    return text_equal(name, "version") ? VIMD_VERSION : NULL;
+}
+
+const struct vim_host host_services = {
+    .size = sizeof(struct vim_host),
+    .abi = VIM_ABI,
+    .log = host_log,
+    .count = host_count,
+    .about = host_about,
+    .emit = call_host_emit,
+    .keep = call_host_keep,
+    .again = call_host_again,
+    .await = call_host_await,
+    .fail = call_host_fail,
+    .left_ms = call_host_left_ms,
+    .note = call_host_note,
+    .read = call_host_read,
+};
