@@ -154,7 +154,7 @@ class OpenStack(unittest.TestCase):
         answer = self.vimd.post("/v1/servers", self.server_body(), wait=60)
         server = self.vimd.must(answer, 201).json
         self.assertEqual(server["status"], "ACTIVE")
-        task = self.vimd.get("/v1/tasks?limit=1000").json["items"]
+        task = self.vimd.get("/v1/tasks?limit=1000").items
         mine = next(task_ for task_ in task if target_id(task_) == server["id"])
         steps = self.vimd.get(f"/v1/tasks/{mine['id']}").json["steps"]
         self.assertTrue(any("req-" in (step.get("backend_request_id") or "") for step in steps))

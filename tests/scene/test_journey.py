@@ -178,7 +178,7 @@ class Meta(OnMock):
         self.assertIn("vimd_", answer.body.decode())
 
     def test_vims(self):
-        vims = self.vimd.must(self.vimd.get("/v1/vims"), 200).json["items"]
+        vims = self.vimd.must(self.vimd.get("/v1/vims"), 200).items
         self.assertEqual([vim["id"] for vim in vims], ["edge1", "edge2"])
         one = self.vimd.must(self.vimd.get("/v1/vims/edge1"), 200).json
         self.assertEqual(one["driver"], "mock")

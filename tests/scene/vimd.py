@@ -130,6 +130,14 @@ class Answer:
             raise Broken(f"{self.status} with a body that is not JSON ({error}): "
                          f"{self.body[:300]!r}") from None
 
+    @property
+    def items(self):
+        """The elements of a list: {"servers": [...], "next": ...}."""
+        lists = [value for value in self.json.values() if isinstance(value, list)]
+        if len(lists) != 1:
+            raise Broken(f"not a list: {self!r}")
+        return lists[0]
+
     def __repr__(self):
         return f"<{self.status} {self.body[:600].decode(errors='replace')}>"
 
@@ -249,7 +257,7 @@ class Client:
         items = []
         while path:
             answer = self.must(self.get(path), 200)
-            items += answer.json["items"]
+            items += answer.items
             path = next_link(answer)
         return items
 

@@ -1,0 +1,282 @@
+import calendar
+import re
+import time
+
+from state import Refusal, new_id, stamp
+
+ROOT = '/compute/v2.1'
+
+
+def error(status, message, name=None):
+    name = name or {400: 'badRequest', 403: 'forbidden', 404: 'itemNotFound',
+                    406: 'computeFault', 409: 'conflictingRequest'}.get(status, 'computeFault')
+    return Refusal(status, {name: {'code': status, 'message': message}})
+
+
+def handle(state, request):
+    path = request.path[len(ROOT):]
+    if path == '/':
+        return 200, {'version': {'id': 'v2.1', 'min_version': '2.1',
+                                 'version': state.settings['microversion']}}, {}
+    request.authenticate()
+    words = request.headers.get('OpenStack-API-Version', 'compute 2.1').split()
+    asked = tuple(int(n) for n in (words[1] if words[0] == 'compute' else '2.1').split('.'))
+    if asked > tuple(int(n) for n in state.settings['microversion'].split('.')):
+        raise error(406, 'Version is not supported by the API.')
+    with state.lock:
+        for pattern, method, function in ROUTES:
+            match = re.fullmatch(pattern, path)
+            if match and method == request.method:
+                return function(state, request, asked, *match.groups())
+    raise Refusal(404, '<html><body><h1>404 Not Found</h1></body></html>', kind='text/html')
+
+
+def listing(state, request, name, things, wrap=None):
+    page, more = state.page(things, request.query, 1000)
+    if page is None:
+        raise error(400, 'marker not found')
+    body = {name: [wrap(t) for t in page] if wrap else page}
+    if page and more:
+        query = '&'.join('%s=%s' % (k, v) for k, vs in request.query.items() if k != 'marker'
+                         for v in vs)
+        last = page[-1].get('id', page[-1].get('name'))
+        # As a cloud behind a proxy writes it: a host that the client may not reach.
+        body[name + '_links'] = [{'rel': 'next', 'href': 'http://internal.invalid%s?%s&marker=%s'
+                                  % (request.path, query, last)}]
+    return 200, body, {}
+
+
+def show(state, server):
+    view = {k: v for k, v in server.items() if not k.startswith('_')}
+    view['OS-EXT-STS:task_state'] = server['_task']
+    return view
+
+
+def advance(state, server):
+    """A server moves on with every look at it."""
+    settings = state.settings
+    if server['_task'] == 'deleting':
+        server['_views'] -= 1
+        if server['_views'] < 0:
+            remove(state, server)
+            return None
+    elif server['status'] == 'BUILD':
+        server['_views'] -= 1
+        if server['_views'] < 0:
+            finish_build(state, server, settings['no_valid_host'])
+    elif server['_task']:
+        server['_views'] -= 1
+        if server['_views'] < 0:
+            server['status'], server['_task'] = server['_then'], None
+            touch(server)
+    return server
+
+
+def touch(server):
+    server['_updated'] = time.time()
+    server['updated'] = stamp(server['_updated'])
+
+
+def remove(state, server):
+    del state.things['servers'][server['id']]
+    for port in [p for p in state.things['ports'].values() if p['device_id'] == server['id']]:
+        del state.things['ports'][port['id']]
+    server.update(status='DELETED', _task=None)
+    touch(server)
+    state.deleted_servers[server['id']] = server
+
+
+def finish_build(state, server, fail):
+    server['_task'] = None
+    touch(server)
+    if fail:
+        server['status'] = 'ERROR'
+        server['fault'] = {'code': 500, 'message': 'No valid host was found. ', 'created': stamp()}
+        return
+    server['status'] = 'ACTIVE'
+    server['OS-EXT-STS:power_state'] = 1
+    for number, network in enumerate(server['_networks']):
+        if 'port' in network:
+            port = state.things['ports'].get(network['port'])
+            if port:
+                port.update(device_id=server['id'], device_owner='compute:nova', status='ACTIVE')
+            continue
+        port = {'id': new_id(), 'network_id': network['uuid'], 'device_id': server['id'],
+                'device_owner': 'compute:nova', 'mac_address': 'fa:16:3e:00:00:%02x' % number,
+                'fixed_ips': [{'subnet_id': 's', 'ip_address': network.get('fixed_ip', '10.0.0.9')}],
+                'security_groups': ['sg-default'], 'status': 'ACTIVE', 'name': '',
+                'project_id': state.project, 'description': '', 'admin_state_up': True}
+        state.things['ports'][port['id']] = port
+
+
+def create_server(state, request, asked):
+    if asked < (2, 52):
+        raise error(400, 'tags were unexpected')
+    wanted = request.json()['server']
+    if wanted.get('flavorRef') not in state.things['flavors']:
+        raise error(400, 'Flavor %s could not be found.' % wanted.get('flavorRef'))
+    if wanted.get('imageRef') not in state.things['images']:
+        raise error(400, 'Can not find requested image')
+    if state.over_quota('servers'):
+        raise error(403, 'Quota exceeded for instances: Requested 1, but already used 1 of 1')
+    made = add_server(state, wanted)
+    return 202, {'server': {'id': made['id'], 'adminPass': 'top-secret', 'links': []}}, {}
+
+
+def add_server(state, wanted):
+    networks = wanted['networks']
+    server = {
+        'id': new_id(), 'name': wanted['name'], 'status': 'BUILD', 'tenant_id': state.project,
+        'metadata': wanted.get('metadata', {}), 'tags': wanted.get('tags', []),
+        'image': {'id': wanted['imageRef']}, 'flavor': {'id': wanted['flavorRef']},
+        'key_name': wanted.get('key_name'), 'created': stamp(), 'addresses': {},
+        'OS-EXT-AZ:availability_zone': wanted.get('availability_zone', ''),
+        'OS-EXT-SRV-ATTR:host': None, 'OS-EXT-STS:power_state': 0,
+        '_task': 'scheduling', '_views': state.settings['build_views'],
+        '_networks': networks if isinstance(networks, list) else []}
+    touch(server)
+    state.things['servers'][server['id']] = server
+    state.actions[server['id']] = [{'action': 'create'}]
+    return server
+
+
+def list_servers(state, request, asked):
+    servers = list(state.things['servers'].values())
+    since = request.query.get('changes-since', [None])[0]
+    tags = request.query.get('tags', [None])[0]
+    if since is not None:
+        moment = calendar.timegm(time.strptime(since, '%Y-%m-%dT%H:%M:%SZ'))
+        servers = servers + list(state.deleted_servers.values())
+        servers = [s for s in servers if s['_updated'] >= moment]
+    if tags is not None:
+        servers = [s for s in servers if tags in s['tags']]
+    servers = [s for s in servers if s['status'] == 'DELETED' or advance(state, s)]
+    return listing(state, request, 'servers', servers, lambda s: show(state, s))
+
+
+def find(state, collection, key, what):
+    thing = state.things[collection].get(key)
+    if thing is None:
+        raise error(404, '%s %s could not be found.' % (what, key))
+    return thing
+
+
+def get_server(state, request, asked, key):
+    server = advance(state, find(state, 'servers', key, 'Instance'))
+    if server is None:
+        raise error(404, 'Instance %s could not be found.' % key)
+    return 200, {'server': show(state, server)}, {}
+
+
+def put_server(state, request, asked, key):
+    server = find(state, 'servers', key, 'Instance')
+    server['name'] = request.json()['server']['name']
+    touch(server)
+    return 200, {'server': show(state, server)}, {}
+
+
+def put_metadata(state, request, asked, key):
+    server = find(state, 'servers', key, 'Instance')
+    server['metadata'] = request.json()['metadata']
+    touch(server)
+    return 200, {'metadata': server['metadata']}, {}
+
+
+def delete_server(state, request, asked, key):
+    server = find(state, 'servers', key, 'Instance')
+    if server['_task'] != 'deleting':
+        server['_task'], server['_views'] = 'deleting', state.settings['delete_views']
+        touch(server)
+    return 204, None, {}
+
+
+def act(state, request, asked, key):
+    server = find(state, 'servers', key, 'Instance')
+    body = request.json()
+    name = next(iter(body))
+    need, then, task, word = {'os-start': ('SHUTOFF', 'ACTIVE', 'powering-on', 'start'),
+                              'os-stop': ('ACTIVE', 'SHUTOFF', 'powering-off', 'stop'),
+                              'reboot': ('ACTIVE', 'ACTIVE', 'rebooting', 'reboot')}[name]
+    if server['status'] != need or server['_task']:
+        raise error(409, "Cannot '%s' instance %s while it is in vm_state %s"
+                    % (word, key, server['status'].lower()))
+    server.update(_task=task, _then=then, _views=state.settings['action_views'])
+    state.actions[key].append({'action': word})
+    touch(server)
+    return 202, None, {}
+
+
+def list_actions(state, request, asked, key):
+    find(state, 'servers', key, 'Instance')
+    return 200, {'instanceActions': state.actions[key]}, {}
+
+
+def create_flavor(state, request, asked):
+    flavor = request.json()['flavor']
+    flavors = state.things['flavors']
+    if flavor['id'] in flavors:
+        raise error(409, 'Flavor with ID %s already exists.' % flavor['id'])
+    if any(f['name'] == flavor['name'] for f in flavors.values()):
+        raise error(409, 'Flavor with name %s already exists.' % flavor['name'])
+    flavors[flavor['id']] = dict(flavor, extra_specs={}, swap=flavor.get('swap') or '')
+    return 200, {'flavor': flavors[flavor['id']]}, {}
+
+
+def get_flavor(state, request, asked, key):
+    return 200, {'flavor': find(state, 'flavors', key, 'Flavor')}, {}
+
+
+def delete_flavor(state, request, asked, key):
+    find(state, 'flavors', key, 'Flavor')
+    del state.things['flavors'][key]
+    return 202, None, {}
+
+
+def set_specs(state, request, asked, key):
+    flavor = find(state, 'flavors', key, 'Flavor')
+    flavor['extra_specs'].update(request.json()['extra_specs'])
+    return 200, {'extra_specs': flavor['extra_specs']}, {}
+
+
+def create_keypair(state, request, asked):
+    keypair = request.json()['keypair']
+    if keypair['name'] in state.things['keypairs']:
+        raise error(409, "Key pair '%s' already exists." % keypair['name'])
+    keypair['fingerprint'] = '00:11'
+    state.things['keypairs'][keypair['name']] = keypair
+    return 201, {'keypair': keypair}, {}
+
+
+def get_keypair(state, request, asked, key):
+    return 200, {'keypair': find(state, 'keypairs', key, 'Keypair')}, {}
+
+
+def delete_keypair(state, request, asked, key):
+    find(state, 'keypairs', key, 'Keypair')
+    del state.things['keypairs'][key]
+    return 204, None, {}
+
+
+ROUTES = [
+    ('/servers', 'POST', create_server),
+    ('/servers/detail', 'GET', list_servers),
+    ('/servers/([^/]+)', 'GET', get_server),
+    ('/servers/([^/]+)', 'PUT', put_server),
+    ('/servers/([^/]+)', 'DELETE', delete_server),
+    ('/servers/([^/]+)/metadata', 'PUT', put_metadata),
+    ('/servers/([^/]+)/action', 'POST', act),
+    ('/servers/([^/]+)/os-instance-actions', 'GET', list_actions),
+    ('/flavors', 'POST', create_flavor),
+    ('/flavors/detail', 'GET', lambda s, r, a: listing(
+        s, r, 'flavors', list(s.things['flavors'].values()))),
+    ('/flavors', 'GET', lambda s, r, a: listing(
+        s, r, 'flavors', list(s.things['flavors'].values()))),
+    ('/flavors/([^/]+)', 'GET', get_flavor),
+    ('/flavors/([^/]+)', 'DELETE', delete_flavor),
+    ('/flavors/([^/]+)/os-extra_specs', 'POST', set_specs),
+    ('/os-keypairs', 'POST', create_keypair),
+    ('/os-keypairs', 'GET', lambda s, r, a: listing(
+        s, r, 'keypairs', list(s.things['keypairs'].values()), lambda k: {'keypair': k})),
+    ('/os-keypairs/([^/]+)', 'GET', get_keypair),
+    ('/os-keypairs/([^/]+)', 'DELETE', delete_keypair),
+]
