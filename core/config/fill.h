@@ -11,7 +11,7 @@
  *     const struct config_table tasks_table = CONFIG_TABLE("tasks", tasks_options,
  *                                                           struct tasks_config, "...");
  *
- *     config_fill(&tasks_table, config_get(config_root(config), "tasks"), config, &errors, &filled);
+ *     config_fill(&tasks_table, config_get(root, "tasks"), root, &errors, &filled);
  *     const struct tasks_config *tasks = config_data(filled);
  */
 #ifndef CONFIG_FILL_H
