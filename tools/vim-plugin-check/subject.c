@@ -1,0 +1,73 @@
+#include <stdio.h>
+#include <string.h>
+#include <sys/random.h>
+
+#include "base/text.h"
+#include "check.h"
+#include "config/config.h"
+#include "config/fill.h"
+#include "plugin/instance.h"
+#include "subject.h"
+
+#define CLOSE_WAIT_MS 10000
+
+static int open_filled(struct run *run, const struct config_node *options, const char *name,
+                       struct instance **ret_instance, struct text *reason)
+{
+    struct instance_settings settings = {.name = name, .state_dir = run->directory};
+    struct config_struct *filled = NULL;
+    struct config_errors errors = {0};
+    int code = config_fill(&run->plugin->table, options, NULL, &errors, &filled);
+
+    for (size_t i = 0; i < errors.count; i++)
+        text_printf(reason, "%s%s", i ? "; " : "", errors.items[i]);
+    config_errors_free(&errors);
+    if (code < 0)
+        return code;
+    return instance_open(run->plugin, &settings, filled, ret_instance, reason);
+}
+
+struct instance *subject_open(struct run *run, const char *name)
+{
+    const struct config_node *options = config_get(config_root(run->config), "plugin");
+    CLEANUP_TEXT struct text reason = {0};
+    struct instance *instance = NULL;
+    int code = open_filled(run, options, name, &instance, &reason);
+
+    if (code != VIM_OK) {
+        check_fail(run, "open: %s: %s", code_name(code), text_get(&reason));
+        return NULL;
+    }
+    return instance;
+}
+
+int subject_open_text(struct run *run, const char *yaml, struct instance **ret_instance,
+                      struct text *reason)
+{
+    struct config_errors errors = {0};
+    struct config *config = NULL;
+    int code = config_parse_text(yaml, strlen(yaml), "check.yaml", &config, &errors);
+
+    for (size_t i = 0; i < errors.count; i++)
+        text_printf(reason, "%s; ", errors.items[i]);
+    config_errors_free(&errors);
+    if (code == VIM_OK)
+        code = open_filled(run, config_root(config), "check", ret_instance, reason);
+    config_free(config);
+    return code;
+}
+
+void subject_close(struct instance *instance)
+{
+    instance_release(instance);
+    instance_wait_closed(CLOSE_WAIT_MS);
+}
+
+void unique_name(const char *prefix, char ret_name[32])
+{
+    uint32_t random = 0;
+
+    if (getrandom(&random, sizeof random, 0) < 0)
+        random = 1;
+    snprintf(ret_name, 32, "%.20s-%08x", prefix, random);
+}
