@@ -101,7 +101,8 @@ MOCK_OPTIONS = {"build": "latency_mean", "delete": "delete_latency_mean", "call"
 def mock(name="edge1", call_timeout=None, poll=None, quotas=None, **options):
     """One VIM on the mock driver, quick and steady unless told otherwise. QUOTAS: {kind: count}."""
     entry = {"name": name, "driver": "mock", "project": PROJECT,
-             **(poll or {"poll_pending": "50ms", "poll_idle": "300ms", "poll_backoff": "1s"})}
+             **(poll or {"poll_pending": "50ms", "poll_idle": "300ms", "poll_full": "600ms",
+                        "poll_backoff": "1s"})}
     if call_timeout:
         entry["call_timeout"] = call_timeout
     options = {MOCK_OPTIONS.get(key, key): value for key, value in options.items()}
