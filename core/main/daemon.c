@@ -1,0 +1,343 @@
+/*
+ * Start and end. The order of the start is that of the floors; the end goes backwards: first nobody
+ * new comes in, then what is in progress ends, then what it worked with.
+ */
+#include "main/daemon.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+#include "base/cleanup.h"
+#include "base/clock.h"
+#include "base/json.h"
+#include "base/log.h"
+#include "base/memory.h"
+#include "base/metrics.h"
+#include "base/text.h"
+#include "plugin/lane.h"
+
+#define ALIASES_CACHED 65536
+
+void daemon_tell(const struct config_errors *errors)
+{
+    for (size_t i = 0; i < errors->warning_count; i++) {
+        log_event(VIM_WARNING, "configuration", "text=%s", errors->warnings[i]);
+    }
+    for (size_t i = 0; i < errors->count; i++) {
+        fprintf(stderr, "vimd: %s\n", errors->items[i]);
+    }
+}
+
+/* --- What the logic asks of the process ------------------------------------------------------------- */
+
+static json_t *daemon_plugins(void *argument)
+{
+    struct daemon *daemon = argument;
+    return registry_json(daemon->registry);
+}
+
+static char *daemon_metrics(void *argument)
+{
+    (void)argument;
+    struct text text = {0};
+    metrics_render(&text);
+    return text_take(&text);
+}
+
+static int daemon_ready(void *argument, char **ret_detail)
+{
+    struct daemon *daemon = argument;
+    struct failure failure = {0};
+    const char *what = NULL;
+    if (atomic_load(&daemon->stopping)) {
+        what = "stopping";
+    } else if (store_probe(daemon->store, &failure)) {
+        what = "store";
+    } else if (!inventory_is_ready(daemon->inventory)) {
+        what = "inventory";
+        failure_set(&failure, VIM_E_BUSY, "not every VIM was looked at yet");
+    }
+    if (!what) {
+        return VIM_OK;
+    }
+    CLEANUP_JSON json_t *detail = json_object();
+    json_set_text(detail, what, failure.text[0] ? failure.text : "the service is being stopped");
+    *ret_detail = json_print(detail);
+    return VIM_E_UNAVAILABLE;
+}
+
+/* --- Parts ------------------------------------------------------------------------------------- */
+
+static int daemon_make_folder(const char *path, struct failure *failure)
+{
+    struct stat info;
+    if (mkdir(path, 0700) && errno != EEXIST) {
+        return failure_set(failure, VIM_E_UNAVAILABLE, "cannot make the folder %s: %s", path,
+                           strerror(errno));
+    }
+    if (stat(path, &info) || !S_ISDIR(info.st_mode) || access(path, W_OK | X_OK)) {
+        return failure_set(failure, VIM_E_UNAVAILABLE, "%s is not a folder that vimd can write to",
+                           path);
+    }
+    return VIM_OK;
+}
+
+int daemon_make_folders(const struct settings *settings, struct failure *failure)
+{
+    const struct daemon_config *config = settings_section(settings, SECTION_DAEMON);
+    CLEANUP_FREE char *spool = text_format("%s/spool", config->state_dir);
+    int code = daemon_make_folder(config->state_dir, failure);
+    return code ? code : daemon_make_folder(spool, failure);
+}
+
+/* One daemon per state folder: two would fight over what is kept in it. */
+static int daemon_lock(struct daemon *daemon, struct failure *failure)
+{
+    const struct daemon_config *config = settings_section(daemon->settings, SECTION_DAEMON);
+    CLEANUP_FREE char *path = text_format("%s/vimd.lock", config->state_dir);
+    daemon->lock_fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+    if (daemon->lock_fd < 0) {
+        return failure_set(failure, VIM_E_UNAVAILABLE, "cannot open %s: %s", path, strerror(errno));
+    }
+    if (flock(daemon->lock_fd, LOCK_EX | LOCK_NB)) {
+        char owner[32] = "";
+        ssize_t length = pread(daemon->lock_fd, owner, sizeof owner - 1, 0);
+        owner[length > 0 ? length : 0] = '\0';
+        owner[strcspn(owner, "\n")] = '\0';
+        return failure_set(failure, VIM_E_CONFLICT,
+                           "another vimd (process %s) is using state_dir %s; each needs its own",
+                           owner[0] ? owner : "unknown", config->state_dir);
+    }
+    if (ftruncate(daemon->lock_fd, 0) || dprintf(daemon->lock_fd, "%ld\n", (long)getpid()) < 0) {
+        return failure_set(failure, VIM_E_UNAVAILABLE, "cannot write %s: %s", path,
+                           strerror(errno));
+    }
+    return VIM_OK;
+}
+
+int daemon_open_instance(const struct settings *settings, const char *name, struct plugin_use *use,
+                         struct instance **ret_instance, struct text *ret_reason)
+{
+    const struct daemon_config *config = settings_section(settings, SECTION_DAEMON);
+    struct instance_settings instance = {.name = name, .state_dir = config->state_dir};
+    return instance_open(use->plugin, &instance, TAKE(use->options), ret_instance, ret_reason);
+}
+
+int daemon_open_lane(const struct vim_use *use, struct instance *instance, struct lane **ret_lane)
+{
+    const struct vim_config *vim = config_data(use->section);
+    struct lane_settings lane = {.threads = (uint32_t)vim->threads,
+                                 .queue_limit = (uint32_t)vim->queue,
+                                 .timeout_ms = vim->call_timeout_ms};
+    if (*ret_lane) {
+        lane_configure(*ret_lane, &lane);
+        return VIM_OK;
+    }
+    return lane_open(instance, &lane, ret_lane);
+}
+
+int daemon_put_vim(struct daemon *daemon, const struct settings *settings, struct vim_use *use,
+                   struct instance *instance, struct lane *lane, struct failure *failure)
+{
+    (void)settings;
+    const struct vim_config *vim = config_data(use->section);
+    struct vim_settings wanted = {
+        .name = vim->name,
+        .project = vim->project,
+        .call_timeout_ms = vim->call_timeout_ms,
+        .poll_pending_ms = vim->poll_pending_ms,
+        .poll_idle_ms = vim->poll_idle_ms,
+        .poll_full_ms = vim->poll_full_ms,
+        .poll_backoff_ms = vim->poll_backoff_ms,
+        .operations = (uint32_t)vim->operations,
+    };
+    return vims_put(daemon->vims, &wanted, instance, lane, failure);
+}
+
+static void daemon_complain(struct config_errors *errors, const struct plugin_use *use,
+                            const char *what, const char *name, const char *reason)
+{
+    config_error(errors, use->node ? use->node : use->parent, "%s %s: %s", what, name, reason);
+}
+
+/* Opens all instances; every failure is told. */
+static int daemon_open_plugins(struct daemon *daemon, struct config_errors *errors)
+{
+    struct settings *settings = daemon->settings;
+    CLEANUP_TEXT struct text reason = {0};
+    if (daemon_open_instance(settings, "store", &settings->store, &daemon->store_instance,
+                             &reason)) {
+        daemon_complain(errors, &settings->store, "store", settings->store.plugin->descriptor.name,
+                        text_get(&reason));
+    }
+    text_clear(&reason);
+    if (daemon_open_instance(settings, "queue", &settings->queue, &daemon->queue_instance,
+                             &reason)) {
+        daemon_complain(errors, &settings->queue, "queue", settings->queue.plugin->descriptor.name,
+                        text_get(&reason));
+    }
+    daemon->vims = vims_new();
+    for (size_t i = 0; i < settings->vim_count; i++) {
+        struct vim_use *use = &settings->vims[i];
+        const char *name = settings_vim(settings, i)->name;
+        struct instance *instance = NULL;
+        struct lane *lane = NULL;
+        struct failure failure = {0};
+        text_clear(&reason);
+        if (daemon_open_instance(settings, name, &use->driver, &instance, &reason)) {
+            daemon_complain(errors, &use->driver, "VIM", name, text_get(&reason));
+        } else if (daemon_open_lane(use, instance, &lane)) {
+            daemon_complain(errors, &use->driver, "VIM", name, "no more threads");
+            instance_release(instance);
+        } else if (daemon_put_vim(daemon, settings, use, instance, lane, &failure)) {
+            daemon_complain(errors, &use->driver, "VIM", name, failure.text);
+        }
+    }
+    return errors->count ? VIM_E_INVALID : VIM_OK;
+}
+
+static int daemon_open_engine(struct daemon *daemon, struct failure *failure)
+{
+    const struct store_config *store = settings_section(daemon->settings, SECTION_STORE);
+    daemon->store = store_new(daemon->store_instance, store->timeout_ms);
+    int code = store_probe(daemon->store, failure);
+    if (code) {
+        return code;
+    }
+    daemon->aliases = aliases_new(daemon->store, ALIASES_CACHED);
+    struct tasks_settings tasks = settings_tasks(daemon->settings);
+    daemon->tasks = tasks_new(daemon->store, daemon->queue_instance, daemon->vims, &tasks);
+    daemon->inventory = inventory_new(daemon->store, daemon->vims, daemon->tasks, daemon->aliases);
+    tasks_set_inventory(daemon->tasks, daemon->inventory);
+    code = tasks_start(daemon->tasks, failure);
+    return code ? code : inventory_start(daemon->inventory, failure);
+}
+
+static int daemon_open_front(struct daemon *daemon, struct failure *failure)
+{
+    const struct api_config *api = settings_section(daemon->settings, SECTION_API);
+    const struct daemon_config *config = settings_section(daemon->settings, SECTION_DAEMON);
+    const struct worker_config *worker = settings_section(daemon->settings, SECTION_WORKER);
+    struct logic_environment environment = {
+        .store = daemon->store,
+        .vims = daemon->vims,
+        .tasks = daemon->tasks,
+        .inventory = daemon->inventory,
+        .aliases = daemon->aliases,
+        .argument = daemon,
+        .plugins = daemon_plugins,
+        .ready = daemon_ready,
+        .metrics = daemon_metrics,
+        .body_max = api->body_max,
+        .upload_max = api->upload_max,
+        .server_url = api->public_url,
+    };
+    int code = logic_new(&environment, &daemon->logic);
+    if (!code) {
+        code = link_new_local(daemon->logic, (unsigned)api->blocking_threads,
+                              (unsigned)api->blocking_queue, &daemon->link);
+    }
+    if (code) {
+        return failure_set(failure, code, "no more threads");
+    }
+    code = worker_start(daemon->tasks, (uint32_t)worker->threads, &daemon->worker, failure);
+    if (code) {
+        return code;
+    }
+    CLEANUP_FREE char *spool = text_format("%s/spool", config->state_dir);
+    return api_start(api, spool, daemon->link, &daemon->api, failure);
+}
+
+static int daemon_open(struct daemon *daemon, struct config_errors *errors)
+{
+    struct failure failure = {0};
+    int code = settings_load(daemon->config_path, &daemon->registry, &daemon->settings, errors);
+    if (code) {
+        return code;
+    }
+    const struct log_config *log = settings_section(daemon->settings, SECTION_LOG);
+    log_init(settings_log_level(daemon->settings),
+             text_equal(log->format, "json") ? LOG_JSON : LOG_LOGFMT);
+    code = daemon_make_folders(daemon->settings, &failure);
+    code = code ? code : daemon_lock(daemon, &failure);
+    if (!code) {
+        code = daemon_open_plugins(daemon, errors);
+    }
+    code = code ? code : daemon_open_engine(daemon, &failure);
+    code = code ? code : daemon_open_front(daemon, &failure);
+    if (code && !errors->count) {
+        config_error(errors, NULL, "%s", failure.text);
+    }
+    return code;
+}
+
+/* --- The whole ---------------------------------------------------------------------------------- */
+
+int daemon_start(const char *config_path, struct daemon **ret_daemon)
+{
+    struct daemon *daemon = MEMORY_NEW(struct daemon);
+    daemon->config_path = text_duplicate(config_path);
+    daemon->lock_fd = -1;
+    struct config_errors errors = {0};
+    int code = daemon_open(daemon, &errors);
+    daemon_tell(&errors);
+    config_errors_free(&errors);
+    if (code) {
+        daemon_stop(daemon);
+        return code;
+    }
+    *ret_daemon = daemon;
+    return VIM_OK;
+}
+
+static int64_t daemon_drain_ms(const struct daemon *daemon)
+{
+    if (!daemon->settings) {
+        return 0;
+    }
+    return ((const struct daemon_config *)settings_section(daemon->settings, SECTION_DAEMON))
+        ->drain_ms;
+}
+
+void daemon_stop(struct daemon *daemon)
+{
+    atomic_store(&daemon->stopping, true);
+    int64_t end = clock_mono_ms() + daemon_drain_ms(daemon);
+    api_stop(daemon->api, daemon_drain_ms(daemon));
+    if (daemon->worker) {
+        int64_t left = end - clock_mono_ms();
+        worker_stop(daemon->worker, left > 1000 ? left : 1000);
+    }
+    if (daemon->inventory) {
+        inventory_stop(daemon->inventory);
+    }
+    if (daemon->tasks) {
+        tasks_stop(daemon->tasks);
+    }
+    link_free(daemon->link);
+    logic_free(daemon->logic);
+    vims_free(daemon->vims);
+    inventory_free(daemon->inventory);
+    tasks_free(daemon->tasks);
+    aliases_free(daemon->aliases);
+    store_free(daemon->store);
+    instance_release(daemon->queue_instance);
+    instance_release(daemon->store_instance);
+    uint32_t open = instance_wait_closed(5000);
+    if (open == 0) {
+        registry_free(daemon->registry);
+    } else {
+        log_event(VIM_WARNING, "plugins are still busy at the end", "instances=%u", open);
+    }
+    settings_free(daemon->settings);
+    if (daemon->lock_fd >= 0) {
+        close(daemon->lock_fd);
+    }
+    free(daemon->config_path);
+    free(daemon);
+}

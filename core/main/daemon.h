@@ -1,0 +1,57 @@
+/*
+ * main/daemon.h - the running service: every block, made and ended in order.
+ */
+#ifndef VIMD_MAIN_DAEMON_H
+#define VIMD_MAIN_DAEMON_H
+
+#include <stdatomic.h>
+#include "main/settings.h"
+#include "plugin/instance.h"
+#include "worker/worker.h"
+
+struct daemon {
+    char *config_path;
+    struct registry *registry;
+    struct settings *settings; /* in force */
+    int lock_fd;
+    struct instance *store_instance, *queue_instance;
+    struct store *store;
+    struct vims *vims;
+    struct tasks *tasks;
+    struct aliases *aliases;
+    struct inventory *inventory;
+    struct logic *logic;
+    struct link *link;
+    struct api *api;
+    struct worker *worker;
+    atomic_bool stopping;
+};
+
+/* Reads CONFIG_PATH and brings everything up. On error tells all that is wrong on standard error,
+ * and nothing is left running. */
+int daemon_start(const char *config_path, struct daemon **ret_daemon);
+
+/* Reads the file again and applies it; a file with errors changes nothing. */
+void daemon_reload(struct daemon *daemon);
+
+/* Lets what is in progress end for up to `drain_timeout`, ends everything, frees. */
+void daemon_stop(struct daemon *daemon);
+
+/* --- For daemon.c, reload.c, token.c ------------------------------------------------------------- */
+
+/* Prints warnings as log events and errors on standard error. */
+void daemon_tell(const struct config_errors *errors);
+
+/* Opens an instance of a plugin; NAME is the instance's. Takes USE's options over. */
+int daemon_open_instance(const struct settings *settings, const char *name, struct plugin_use *use,
+                         struct instance **ret_instance, struct text *ret_reason);
+
+/* Opens instance and lane of a VIM and puts it into the list. */
+int daemon_put_vim(struct daemon *daemon, const struct settings *settings, struct vim_use *use,
+                   struct instance *instance, struct lane *lane, struct failure *failure);
+int daemon_open_lane(const struct vim_use *use, struct instance *instance, struct lane **ret_lane);
+
+/* Makes `state_dir` (0700) and what is in it. */
+int daemon_make_folders(const struct settings *settings, struct failure *failure);
+
+#endif

@@ -1,0 +1,272 @@
+#include "main/settings.h"
+
+#include <limits.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+#include "base/cleanup.h"
+#include "base/log.h"
+#include "base/memory.h"
+#include "base/text.h"
+
+struct plugin_dirs plugin_dirs_find(const char *configured)
+{
+    struct plugin_dirs dirs = {0};
+    if (configured) {
+        dirs.items[dirs.count++] = text_duplicate(configured);
+        return dirs;
+    }
+    char program[PATH_MAX];
+    ssize_t length = readlink("/proc/self/exe", program, sizeof program - 1);
+    if (length > 0) {
+        program[length] = '\0';
+        char *slash = strrchr(program, '/');
+        *slash = '\0';
+        dirs.items[dirs.count++] = text_format("%s/../plugins", program);
+    }
+    dirs.items[dirs.count++] = text_duplicate(VIMD_PLUGIN_DIR);
+    return dirs;
+}
+
+void plugin_dirs_free(struct plugin_dirs *dirs)
+{
+    for (size_t i = 0; i < dirs->count; i++) {
+        free(dirs->items[i]);
+    }
+    *dirs = (struct plugin_dirs){0};
+}
+
+const void *settings_section(const struct settings *settings, enum section section)
+{
+    return config_data(settings->sections[section]);
+}
+
+const struct vim_config *settings_vim(const struct settings *settings, size_t index)
+{
+    return config_data(settings->vims[index].section);
+}
+
+struct vim_use *settings_find_vim(const struct settings *settings, const char *name)
+{
+    for (size_t i = 0; i < settings->vim_count; i++) {
+        if (text_equal(settings_vim(settings, i)->name, name)) {
+            return &settings->vims[i];
+        }
+    }
+    return NULL;
+}
+
+struct config_struct *plugin_use_fill(const struct plugin_use *use)
+{
+    struct config_errors errors = {0};
+    struct config_struct *filled = NULL;
+    config_fill(&use->plugin->table, use->node, use->parent, &errors, &filled);
+    config_errors_free(&errors);
+    return filled;
+}
+
+/* Loads the plugin NAME that PARENT names under KEY, and fills its options. */
+static void settings_use(struct settings *settings, const struct config_node *parent,
+                         const char *key, const char *name, uint32_t type, struct plugin_use *use,
+                         struct config_errors *errors)
+{
+    CLEANUP_TEXT struct text reason = {0};
+    const struct config_node *node = config_get(parent, key);
+    if (registry_load(settings->registry, name, type, &use->plugin, &reason)) {
+        config_error(errors, node ? node : parent, "%s", text_get(&reason));
+        return;
+    }
+    use->node = config_get(parent, "options");
+    use->parent = parent;
+    config_fill(&use->plugin->table, use->node, parent, errors, &use->options);
+}
+
+static bool settings_name_is_good(const char *name)
+{
+    size_t length = strspn(name, "abcdefghijklmnopqrstuvwxyz0123456789-");
+    return length >= 1 && length <= 63 && name[length] == '\0';
+}
+
+static void settings_check_project(const struct config_node *node, const char *project,
+                                   struct config_errors *errors)
+{
+    if (project && (project[0] == '\0' || strlen(project) > 63 || text_equal(project, "*"))) {
+        config_error(errors, config_get(node, "project"), "not a project: 1 to 63 bytes, not *");
+    }
+}
+
+static void settings_vim_element(struct settings *settings, const struct config_node *node,
+                                 struct config_errors *errors)
+{
+    struct vim_use *use = &settings->vims[settings->vim_count];
+    if (config_fill(&vims_table, node, node, errors, &use->section)) {
+        /* What its options look like can be told all the same. */
+        const char *driver = config_text(config_get(node, "driver"));
+        if (driver) {
+            settings_use(settings, node, "driver", driver, VIM_DRIVER, &use->driver, errors);
+            config_struct_free(TAKE(use->driver.options));
+        }
+        return;
+    }
+    const struct vim_config *vim = config_data(use->section);
+    if (!settings_name_is_good(vim->name)) {
+        config_error(errors, config_get(node, "name"),
+                     "'%s' is not a name: 1 to 63 of a-z, 0-9 and -", vim->name);
+    } else if (settings_find_vim(settings, vim->name)) {
+        config_error(errors, config_get(node, "name"), "there are two VIMs named '%s'", vim->name);
+    }
+    settings_check_project(node, vim->project, errors);
+    settings->vim_count++;
+    settings_use(settings, node, "driver", vim->driver, VIM_DRIVER, &use->driver, errors);
+}
+
+static void settings_vims(struct settings *settings, struct config_errors *errors)
+{
+    const struct config_node *list = config_get(config_root(settings->config), "vims");
+    if (!list || (config_type(list) == CONFIG_SCALAR && !config_text(list))) {
+        return;
+    }
+    if (config_type(list) != CONFIG_SEQUENCE) {
+        config_error(errors, list, "expected a list of VIMs");
+        return;
+    }
+    settings->vims = memory_new_array(config_count(list) + 1, sizeof *settings->vims);
+    for (size_t i = 0; i < config_count(list); i++) {
+        settings_vim_element(settings, config_at(list, i), errors);
+    }
+}
+
+static void settings_sections(struct settings *settings, struct config_errors *errors)
+{
+    const struct config_node *root = config_root(settings->config);
+    for (int i = 0; i < SECTION_COUNT; i++) {
+        const struct config_table *table = section_tables[i];
+        const struct config_node *node = i == SECTION_DAEMON ? root : config_get(root, table->name);
+        config_fill(table, node, root, errors, &settings->sections[i]);
+    }
+    struct failure failure = {0};
+    if (settings->sections[SECTION_API] &&
+        api_check(settings_section(settings, SECTION_API), &failure)) {
+        const struct config_node *node = config_get(root, "api");
+        config_error(errors, node ? node : root, "%s", failure.text);
+    }
+}
+
+static void settings_plugins(struct settings *settings, struct registry **registry,
+                             struct config_errors *errors)
+{
+    const struct config_node *root = config_root(settings->config);
+    if (!*registry) {
+        const struct daemon_config *daemon =
+            settings->sections[SECTION_DAEMON] ? settings_section(settings, SECTION_DAEMON) : NULL;
+        struct plugin_dirs dirs = plugin_dirs_find(daemon ? daemon->plugin_dir : NULL);
+        *registry = registry_new((const char *const *)dirs.items, dirs.count);
+        plugin_dirs_free(&dirs);
+    }
+    settings->registry = *registry;
+    const struct config_node *node = config_get(root, "store");
+    if (settings->sections[SECTION_STORE]) {
+        const struct store_config *store = settings_section(settings, SECTION_STORE);
+        settings_use(settings, node ? node : root, "plugin", store->plugin, VIM_STORE,
+                     &settings->store, errors);
+    }
+    node = config_get(root, "queue");
+    if (settings->sections[SECTION_QUEUE]) {
+        const struct queue_config *queue = settings_section(settings, SECTION_QUEUE);
+        settings_use(settings, node ? node : root, "plugin", queue->plugin, VIM_QUEUE,
+                     &settings->queue, errors);
+    }
+    settings_vims(settings, errors);
+}
+
+int settings_load(const char *path, struct registry **registry, struct settings **ret_settings,
+                  struct config_errors *errors)
+{
+    struct config *config = NULL;
+    int code = config_load(path, &config, errors);
+    if (code) {
+        return code;
+    }
+    struct settings *settings = MEMORY_NEW(struct settings);
+    settings->config = config;
+    settings_sections(settings, errors);
+    settings_plugins(settings, registry, errors);
+    if (errors->count > 0) {
+        settings_free(settings);
+        return VIM_E_INVALID;
+    }
+    *ret_settings = settings;
+    return VIM_OK;
+}
+
+void settings_free(struct settings *settings)
+{
+    if (!settings) {
+        return;
+    }
+    for (int i = 0; i < SECTION_COUNT; i++) {
+        config_struct_free(settings->sections[i]);
+    }
+    config_struct_free(settings->store.options);
+    config_struct_free(settings->queue.options);
+    for (size_t i = 0; i < settings->vim_count; i++) {
+        config_struct_free(settings->vims[i].section);
+        config_struct_free(settings->vims[i].driver.options);
+    }
+    free(settings->vims);
+    config_free(settings->config);
+    free(settings);
+}
+
+static void settings_dump_plugin(const struct plugin_use *use, unsigned indent, struct text *text)
+{
+    text_printf(text, "%*soptions:\n", (int)indent, "");
+    config_dump(use->options, indent + 2, text);
+}
+
+void settings_dump(const struct settings *settings, struct text *text)
+{
+    for (int i = 0; i < SECTION_COUNT; i++) {
+        if (i == SECTION_DAEMON) {
+            config_dump(settings->sections[i], 0, text);
+            continue;
+        }
+        text_printf(text, "%s:\n", section_tables[i]->name);
+        config_dump(settings->sections[i], 2, text);
+        if (i == SECTION_STORE) {
+            settings_dump_plugin(&settings->store, 2, text);
+        } else if (i == SECTION_QUEUE) {
+            settings_dump_plugin(&settings->queue, 2, text);
+        }
+    }
+    text_add(text, "vims:\n");
+    for (size_t i = 0; i < settings->vim_count; i++) {
+        text_add(text, "  -\n");
+        config_dump(settings->vims[i].section, 4, text);
+        settings_dump_plugin(&settings->vims[i].driver, 4, text);
+    }
+}
+
+struct tasks_settings settings_tasks(const struct settings *settings)
+{
+    const struct tasks_config *tasks = settings_section(settings, SECTION_TASKS);
+    return (struct tasks_settings){
+        .deadline_ms = tasks->deadline_ms,
+        .max_attempts = (uint32_t)tasks->max_attempts,
+        .backoff_base_ms = tasks->backoff_base_ms,
+        .backoff_cap_ms = tasks->backoff_cap_ms,
+        .lease_margin_ms = tasks->lease_margin_ms,
+        .sweep_ms = tasks->sweep_ms,
+        .idempotency_ms = tasks->idempotency_ms,
+        .retention_ms = tasks->retention_ms,
+        .active_max = (uint32_t)tasks->active_max,
+    };
+}
+
+enum vim_level settings_log_level(const struct settings *settings)
+{
+    const struct log_config *log = settings_section(settings, SECTION_LOG);
+    enum vim_level level = VIM_INFO;
+    log_level_from_name(log->level, &level);
+    return level;
+}

@@ -1,0 +1,89 @@
+/*
+ * vimd - the program: options, signals, and the daemon between start and end.
+ */
+#include <errno.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include "base/log.h"
+#include "main/commands.h"
+#include "main/daemon.h"
+#include "main/notify.h"
+
+static sigset_t vimd_signals(void)
+{
+    sigset_t signals;
+    sigemptyset(&signals);
+    sigaddset(&signals, SIGTERM);
+    sigaddset(&signals, SIGINT);
+    sigaddset(&signals, SIGHUP);
+    return signals;
+}
+
+/* Connections are files: as many as the system allows. */
+static void vimd_raise_file_limit(void)
+{
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < limit.rlim_max) {
+        limit.rlim_cur = limit.rlim_max > 1048576 ? 1048576 : limit.rlim_max;
+        setrlimit(RLIMIT_NOFILE, &limit);
+    }
+}
+
+static int vimd_run(const struct options *options)
+{
+    /* Blocked before any thread is made, so that only sigwait() below gets them. */
+    sigset_t signals = vimd_signals();
+    pthread_sigmask(SIG_BLOCK, &signals, NULL);
+    signal(SIGPIPE, SIG_IGN);
+    vimd_raise_file_limit();
+    struct daemon *daemon = NULL;
+    if (daemon_start(options->config, &daemon)) {
+        fputs("vimd: not started\n", stderr);
+        return 1;
+    }
+    log_event(VIM_INFO, "ready", "version=%s", VIMD_VERSION);
+    notify_state("READY=1");
+    int number = 0;
+    while (sigwait(&signals, &number) == 0 && number == SIGHUP) {
+        daemon_reload(daemon);
+    }
+    log_event(VIM_INFO, "stopping", "signal=%d", number);
+    notify_state("STOPPING=1");
+    /* A second signal ends the process at once: the store is the truth. */
+    sigdelset(&signals, SIGHUP);
+    pthread_sigmask(SIG_UNBLOCK, &signals, NULL);
+    daemon_stop(daemon);
+    log_event(VIM_INFO, "stopped");
+    return 0;
+}
+
+int main(int argc, char **argv)
+{
+    umask(077);
+    struct options options = {0};
+    if (options_parse(argc, argv, &options)) {
+        return 2;
+    }
+    switch (options.command) {
+    case COMMAND_HELP:
+        options_help();
+        return 0;
+    case COMMAND_VERSION:
+        puts("vimd " VIMD_VERSION);
+        return 0;
+    case COMMAND_CHECK_CONFIG:
+        return command_check_config(&options);
+    case COMMAND_DUMP_CONFIG:
+        return command_dump_config(&options);
+    case COMMAND_DESCRIBE:
+        return command_describe(&options);
+    case COMMAND_RUN:
+        return vimd_run(&options);
+    default:
+        return command_token(&options);
+    }
+}
