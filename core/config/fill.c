@@ -143,8 +143,9 @@ static void fill_default(struct filler *filler, const struct vim_option *option)
     config_free(config);
 }
 
+/* SECTION is the node that was given, as far as there is one; MAPPING is it too, unless it is empty. */
 static void fill_option(struct filler *filler, size_t index, const struct config_node *mapping,
-                        const struct config_node *parent)
+                        const struct config_node *section, const struct config_node *parent)
 {
     const struct config_table *table = filler->filled->table;
     const struct vim_option *option = &table->options[index];
@@ -159,8 +160,8 @@ static void fill_option(struct filler *filler, size_t index, const struct config
             fill_scalar(filler, option, node);
         }
     } else if (option->flags & VIM_REQUIRED) {
-        if (mapping) {
-            config_error(filler->errors, mapping, "required key %s is missing", option->name);
+        if (section) {
+            config_error(filler->errors, section, "required key %s is missing", option->name);
         } else {
             config_error(filler->errors, parent, "%s: required key %s is missing", table->name,
                          option->name);
@@ -208,7 +209,7 @@ int config_fill(const struct config_table *table, const struct config_node *node
     struct filler filler = {
         .config = place ? place->config : NULL, .filled = struct_new(table), .errors = errors};
     for (size_t i = 0; i < table->count; i++) {
-        fill_option(&filler, i, mapping, place);
+        fill_option(&filler, i, mapping, node, parent);
     }
     if (errors->count != before) {
         config_struct_free(filler.filled);
