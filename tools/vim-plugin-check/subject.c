@@ -2,6 +2,7 @@
 #include <string.h>
 #include <sys/random.h>
 
+#include "base/clock.h"
 #include "base/text.h"
 #include "check.h"
 #include "config/config.h"
@@ -59,8 +60,12 @@ int subject_open_text(struct run *run, const char *yaml, struct instance **ret_i
 
 void subject_close(struct instance *instance)
 {
+    uint32_t before = instance_wait_closed(0);
+    int64_t end = clock_mono_ms() + CLOSE_WAIT_MS;
+
     instance_release(instance);
-    instance_wait_closed(CLOSE_WAIT_MS);
+    while (instance_wait_closed(0) >= before && clock_mono_ms() < end)
+        clock_sleep_ms(1);
 }
 
 void unique_name(const char *prefix, char ret_name[32])
