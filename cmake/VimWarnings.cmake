@@ -13,7 +13,12 @@ if(CMAKE_C_COMPILER_ID STREQUAL "Clang")
 endif()
 
 target_compile_definitions(vim_flags INTERFACE _GNU_SOURCE VIMD_VERSION="${PROJECT_VERSION}")
-target_link_options(vim_flags INTERFACE -Wl,-z,relro,-z,now -Wl,--exclude-libs,ALL)
+target_link_options(vim_flags INTERFACE -Wl,-z,relro,-z,now)
+
+# A sanitizer's runtime may be an archive, whose malloc() the C library has to see.
+if(NOT VIMD_SANITIZE)
+    target_link_options(vim_flags INTERFACE -Wl,--exclude-libs,ALL)
+endif()
 
 if(VIMD_SANITIZE)
     target_compile_options(vim_flags INTERFACE -fsanitize=${VIMD_SANITIZE} -fno-sanitize-recover=all)

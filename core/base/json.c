@@ -67,6 +67,14 @@ int json_parse(const char *text, size_t length, const struct json_limits *limits
         fault_set(ret_fault, line, column, why);
         return VIM_E_INVALID;
     }
+    /* Jansson passes over a NUL that stands behind a number. */
+    const char *nul = length ? memchr(text, '\0', length) : NULL;
+    if (nul) {
+        int line, column;
+        place_of(text, nul, &line, &column);
+        fault_set(ret_fault, line, column, "a NUL byte");
+        return VIM_E_INVALID;
+    }
     json_error_t error;
     json_t *json =
         json_loadb(length ? text : "", length, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, &error);

@@ -50,8 +50,9 @@ static char *one_line(struct text *text)
     return text_take(text);
 }
 
-static char *message(const struct config *config, int line, int column, const char *path,
-                     const char *format, va_list arguments)
+__attribute__((format(printf, 5, 0))) static char *message(const struct config *config, int line,
+                                                           int column, const char *path,
+                                                           const char *format, va_list arguments)
 {
     struct text text = {0};
     if (config) {
@@ -74,7 +75,8 @@ void config_error_at(struct config_errors *errors, const struct config *config, 
     va_end(arguments);
 }
 
-static char *node_message(const struct config_node *node, const char *format, va_list arguments)
+__attribute__((format(printf, 2, 0))) static char *
+node_message(const struct config_node *node, const char *format, va_list arguments)
 {
     CLEANUP_FREE char *path = node ? config_path(node) : NULL;
     return message(node ? node->config : NULL, node ? node->line : 0, node ? node->column : 0, path,
