@@ -1,8 +1,8 @@
 /*
  * engine/inventory.h - the shared poller: what is at the far side, as rows in the store.
  *
- * Per (VIM, kind) one round at a time, however many wait: a next-due heap, one thread that posts
- * rounds to the VIMs' lanes. Short interval while something is pending or awaited, long
+ * Per (VIM, kind) one round at a time, however many wait: one thread posts what is due to the VIMs'
+ * lanes. Short interval while something is pending or awaited, long
  * otherwise, doubled after failures up to a cap. Where the driver can tell changes (VIM_VERB_CHANGES) rounds ask for
  * changes, and now and then a complete pass looks for what is gone. A body that is byte for byte
  * what it was is not parsed. Changed rows are committed in batches; a resource on which a task
@@ -39,6 +39,19 @@ void inventory_hint(struct inventory *inventory, const char *vim, const char *ki
 int inventory_merge(struct inventory *inventory, const char *vim, const char *kind,
                     const struct vim_item *item, struct resource *resource,
                     struct failure *failure);
+
+/* --- For tasks, about what a step of this process did ------------------------------------------- */
+
+/* A step has returned and its outcome is about to be committed: lists that were asked for before
+ * now may show what was before, and are not believed about this resource. */
+void inventory_touch(struct inventory *inventory, const char *vim, const char *kind,
+                     const char *backend_id);
+/* The commit is through: BACKEND_ID is vimd's ID now, or with ID NULL does not exist any more. */
+void inventory_learn(struct inventory *inventory, const char *vim, const char *kind,
+                     const char *backend_id, const char *id);
+/* A task has begun to await BACKEND_ID: the next round comes soon. */
+void inventory_await(struct inventory *inventory, const char *vim, const char *kind,
+                     const char *backend_id);
 
 /* When the last complete pass over a kind ended (ms since 1970, 0: never), for freshness. */
 int64_t inventory_last_pass(struct inventory *inventory, const char *vim, const char *kind);

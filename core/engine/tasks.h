@@ -100,10 +100,18 @@ void tasks_interrupt(struct tasks *tasks);
 /* Steps in progress in this process. */
 uint32_t tasks_in_progress(const struct tasks *tasks);
 
-/* For the inventory: RESOURCE's backend id has settled or is gone; wakes the tasks that await
- * it. SEEN is kept for their next step. */
-void tasks_wake(struct tasks *tasks, const char *vim, const char *kind, const char *backend_id,
-                const struct vim_item *seen, const char *task_id);
+/* For the inventory: a resource on which the task TASK_ID works has settled or is gone. If nobody
+ * awaits it here, the task may be another process's, and is looked at. */
+void tasks_nudge(struct tasks *tasks, const char *task_id);
+/* For the inventory: ITEM came up in a look that began at LOOKED (clock_mono_ms()): wakes those who
+ * await it, if it is not pending, and if they waited before the look began: what was listed earlier may
+ * be from before their step. True if somebody still waits for a later look at it. */
+bool tasks_observe(struct tasks *tasks, const char *vim, const char *kind,
+                   const struct vim_item *item, int64_t looked);
+/* For the inventory: a complete look has ended; wakes those whose resource it has not SEEN. SEEN may
+ * take a lock of its own, but must not call tasks. */
+void tasks_observe_end(struct tasks *tasks, const char *vim, const char *kind, int64_t looked,
+                       bool (*seen)(void *argument, const char *backend_id), void *argument);
 /* For the inventory: does anybody await something of this VIM and kind? */
 bool tasks_awaited(struct tasks *tasks, const char *vim, const char *kind);
 void tasks_set_inventory(struct tasks *tasks, struct inventory *inventory);

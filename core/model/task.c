@@ -7,6 +7,7 @@
 #include "base/json.h"
 #include "base/memory.h"
 #include "base/text.h"
+#include "model/resource.h"
 
 static const char *const state_names[TASK_STATE_COUNT] = {
     [TASK_QUEUED] = "queued",
@@ -162,6 +163,7 @@ static void parse_progress(const json_t *body, struct task *task)
     task->progress = (int)json_get_integer(body, "progress", 0);
     task->cancel = json_get_boolean(body, "cancel", false);
     task->outcome = (enum task_state)json_get_integer(body, "outcome", 0);
+    task->before = get_count(body, "before");
     task->kept = copy_text(body, "kept");
     task->await_kind = copy_text(body, "await_kind");
     task->await_id = copy_text(body, "await_id");
@@ -189,8 +191,8 @@ int task_parse(const struct row *row, struct task *ret_task, struct failure *fai
     };
     parse_wish(body, &task);
     parse_progress(body, &task);
-    if (!id_valid(row->id) || row->state >= TASK_STATE_COUNT || !task.vim || !task.kind ||
-        !task.resource || !task.request_id) {
+    if (!id_valid(row->id) || row->state >= TASK_STATE_COUNT || task.before >= STATUS_COUNT ||
+        !task.vim || !task.kind || !task.resource || !task.request_id) {
         task_free(&task);
         return failure_set(failure, VIM_E_INTERNAL, "the row task/%s is not a task", row->id);
     }
@@ -279,6 +281,7 @@ char *task_render(const struct task *task)
         text_add(&text, ",\"cancel\":true");
     }
     add_integer(&text, "outcome", task->outcome);
+    add_integer(&text, "before", task->before);
     add_text(&text, "kept", task->kept);
     add_text(&text, "await_kind", task->await_kind);
     add_text(&text, "await_id", task->await_id);

@@ -76,8 +76,10 @@ struct task {
     int progress;                   /* 0..100 */
     bool cancel;                    /* a cancel was asked for */
     enum task_state outcome;        /* while undoing: the final state to reach after it */
+    uint32_t before;                /* the resource's status (enum resource_status) before the task */
     char *kept;                     /* the driver's cursor */
-    char *await_kind, *await_id;    /* WAITING for this backend id, or NULL */
+    char *await_kind, *await_id;    /* WAITING for this backend id, or NULL; kind "task": for the end
+                                       of the task that makes what the spec refers to */
     char *owner;                    /* holds the lease, or NULL: see engine/owner.h */
     uint64_t lease;                 /* counts claims: the fencing token */
     struct task_error error;

@@ -1,0 +1,80 @@
+#include "engine/hints.h"
+
+#include <string.h>
+#include "base/clock.h"
+#include "base/error.h"
+#include "base/log.h"
+#include "base/metrics.h"
+#include "plugin/call.h"
+#include "plugin/instance.h"
+
+#define CALL_TIMEOUT_MS 5000
+/* Longer than it takes to look at all entries of one pull. */
+#define LEASE_MS 60000u
+
+void hints_push(struct instance *queue, const char *id, int64_t delay_ms)
+{
+    struct vim_call call;
+    uint32_t delay = delay_ms <= 0 ? 0 : delay_ms > UINT32_MAX ? UINT32_MAX : (uint32_t)delay_ms;
+    call_init(&call, clock_mono_ms() + CALL_TIMEOUT_MS);
+    int code = instance_enter(queue, &call);
+    if (code == VIM_OK) {
+        code =
+            instance_queue(queue)->push(&call, instance_handle(queue), HINTS_TOPIC_TASK, id, delay);
+        code = instance_leave(queue, &call, code);
+    }
+    metric_add(metrics_counter("vimd_queue_pushes_total", "Entries put into the queue",
+                               code == VIM_OK ? "result=\"ok\"" : "result=\"error\""),
+               1);
+    if (code != VIM_OK) {
+        log_event(VIM_WARNING, "queue push failed", "task=%s error=%s text=%s", id,
+                  error_name(code), call_fail_text(&call));
+    }
+    call_free(&call);
+}
+
+struct pulled {
+    char (*ids)[ID_SIZE];
+    uint32_t count, maximum;
+};
+
+static int take_entry(void *argument, const struct vim_item *item)
+{
+    struct pulled *pulled = argument;
+    if (item->id && id_valid(item->id) && pulled->count < pulled->maximum) {
+        memcpy(pulled->ids[pulled->count++], item->id, ID_SIZE);
+    }
+    return pulled->count == pulled->maximum;
+}
+
+int hints_pull(struct instance *queue, uint32_t maximum, uint32_t wait_ms, char (*ret_ids)[ID_SIZE])
+{
+    struct pulled pulled = {.ids = ret_ids, .maximum = maximum};
+    struct vim_call call;
+    call_init(&call, clock_mono_ms() + wait_ms + CALL_TIMEOUT_MS);
+    call_set_emit(&call, take_entry, &pulled);
+    int code = instance_enter(queue, &call);
+    if (code == VIM_OK) {
+        code = instance_queue(queue)->pull(&call, instance_handle(queue), HINTS_TOPIC_TASK, maximum,
+                                           wait_ms, LEASE_MS);
+        code = instance_leave(queue, &call, code);
+    }
+    call_free(&call);
+    return code < 0 ? code : (int)pulled.count;
+}
+
+void hints_done(struct instance *queue, const char *id)
+{
+    struct vim_call call;
+    call_init(&call, clock_mono_ms() + CALL_TIMEOUT_MS);
+    if (instance_enter(queue, &call) == VIM_OK) {
+        int code = instance_queue(queue)->done(&call, instance_handle(queue), HINTS_TOPIC_TASK, id);
+        (void)instance_leave(queue, &call, code);
+    }
+    call_free(&call);
+}
+
+void hints_interrupt(struct instance *queue)
+{
+    instance_queue(queue)->interrupt(instance_handle(queue));
+}

@@ -1,0 +1,25 @@
+/*
+ * engine/hints.h - the one caller of the queue plugin's operations. An entry is a hint: look at this
+ * task. What goes wrong here is found by the sweep; it costs time, never truth.
+ */
+#ifndef VIMD_ENGINE_HINTS_H
+#define VIMD_ENGINE_HINTS_H
+
+#include <stdint.h>
+#include "base/ids.h"
+#include "model/store.h"
+
+struct instance;
+
+#define HINTS_TOPIC_TASK "task"
+
+/* Counted and logged when it fails; the caller goes on. */
+void hints_push(struct instance *queue, const char *id, int64_t delay_ms);
+
+/* Waits up to WAIT_MS for entries and takes up to MAXIMUM of them. Returns how many, or an error. */
+int hints_pull(struct instance *queue, uint32_t maximum, uint32_t wait_ms,
+               char (*ret_ids)[ID_SIZE]);
+void hints_done(struct instance *queue, const char *id);
+void hints_interrupt(struct instance *queue);
+
+#endif

@@ -1,0 +1,90 @@
+/* Of several processes that share a store, one polls a (VIM, kind): whoever holds this row. */
+#include "engine/inventory_internal.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include "base/cleanup.h"
+#include "base/clock.h"
+#include "base/json.h"
+#include "base/text.h"
+#include "engine/owner.h"
+
+#define LEASE_MS 60000
+#define RENEW_MS 30000 /* when less than this is left */
+
+static char *row_id(const struct poll *poll)
+{
+    return text_format("%s/%s", poll->vim, poll->kind);
+}
+
+static int write_lease(struct poll *poll, uint64_t expect, bool delete_it, struct failure *failure)
+{
+    CLEANUP_FREE char *id = row_id(poll);
+    CLEANUP_FREE char *body = text_format("{\"owner\":\"%s\"}", owner_self());
+    struct vim_write write = {.collection = COLLECTION_POLL,
+                              .id = id,
+                              .body = delete_it ? NULL : body,
+                              .expect = expect,
+                              .due = clock_now_ms() + LEASE_MS};
+    return store_commit(poll->inventory->store, &write, 1, failure);
+}
+
+/* The holder of the row, and what is left of its time. */
+static bool is_held_by_other(const struct row *row, bool *ret_ours, int64_t *ret_wait_ms)
+{
+    struct json_piece piece;
+    CLEANUP_FREE char *owner = NULL;
+    if (json_peek(row->body, row->body_length, "owner", &piece) == VIM_OK) {
+        (void)json_piece_text(piece, &owner);
+    }
+    *ret_ours = text_equal(owner, owner_self());
+    *ret_wait_ms = row->due - clock_now_ms();
+    return !*ret_ours && *ret_wait_ms > 0 && !owner_is_dead(owner);
+}
+
+int poll_lease_take(struct poll *poll, bool *ret_taken, int64_t *ret_wait_ms,
+                    struct failure *failure)
+{
+    *ret_taken = false;
+    if (poll->lease_until - clock_mono_ms() > RENEW_MS) {
+        return VIM_OK;
+    }
+    CLEANUP_FREE char *id = row_id(poll);
+    struct row row = {0};
+    bool ours = false, held = false;
+    int64_t wait_ms = 0;
+    int code = store_get(poll->inventory->store, COLLECTION_POLL, id, &row, failure);
+    if (code != VIM_OK && code != VIM_E_NOT_FOUND) {
+        return code;
+    }
+    uint64_t revision = row.revision;
+    if (code == VIM_OK) {
+        held = is_held_by_other(&row, &ours, &wait_ms);
+        row_free(&row);
+    }
+    if (held) {
+        *ret_wait_ms = wait_ms < 1000 ? wait_ms : 1000;
+        return failure_set(failure, VIM_E_BUSY, "another process polls it");
+    }
+    int64_t now = clock_mono_ms();
+    code = write_lease(poll, revision, false, failure);
+    if (code == VIM_E_CONFLICT) {
+        *ret_wait_ms = 1000;
+        return failure_set(failure, VIM_E_BUSY, "another process polls it");
+    }
+    if (code == VIM_OK) {
+        /* After a time without it the rows may be others' work. */
+        *ret_taken = !ours || poll->lease_until < now;
+        poll->lease_until = now + LEASE_MS;
+        poll->lease_revision = revision + 1;
+    }
+    return code;
+}
+
+void poll_lease_release(struct poll *poll)
+{
+    if (poll->lease_until > clock_mono_ms()) {
+        (void)write_lease(poll, poll->lease_revision, true, NULL);
+    }
+    poll->lease_until = 0;
+}

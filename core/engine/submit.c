@@ -1,0 +1,154 @@
+/* New tasks. */
+#include "engine/tasks_internal.h"
+
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+#include "base/cleanup.h"
+#include "base/json.h"
+#include "base/log.h"
+#include "base/metrics.h"
+#include "base/text.h"
+#include "engine/hints.h"
+#include "engine/inventory.h"
+
+static void fill_task(struct task *task, const struct task_wish *wish,
+                      const struct tasks_settings *settings)
+{
+    int64_t now = clock_now_ms();
+    id_new(task->id);
+    task->project = text_duplicate(wish->project);
+    task->principal = text_duplicate(wish->principal);
+    task->verb = wish->verb;
+    task->action = text_duplicate(wish->action);
+    task->vim = text_duplicate(wish->vim);
+    task->kind = text_duplicate(wish->kind);
+    task->resource = text_duplicate(wish->resource->id);
+    task->resource_name = text_duplicate(wish->resource->name);
+    task->request_id =
+        text_duplicate(wish->verb == VIM_VERB_CREATE ? wish->resource->id : task->id);
+    task->spec = text_duplicate(wish->spec ? wish->spec : "{}");
+    task->data_path = text_duplicate(wish->data_path);
+    task->data_size = wish->data_path ? wish->data_size : -1;
+    task->idempotency_key = text_duplicate(wish->idempotency_key);
+    task->state = TASK_QUEUED;
+    task->created = task->updated = task->due = now;
+    task->deadline = now + (wish->deadline_ms > 0 ? wish->deadline_ms : settings->deadline_ms);
+    task->max_attempts = settings->max_attempts;
+}
+
+/* Looks at the row as it is: it must be as the wish expects it, and no task may work on it. */
+static int check_resource(struct tasks *tasks, const struct task_wish *wish,
+                          enum resource_status *ret_status, struct failure *failure)
+{
+    struct row row = {0};
+    struct resource resource = {0};
+    int code = store_get(tasks->store, wish->kind, wish->resource->id, &row, failure);
+    if (code == VIM_E_NOT_FOUND && wish->resource->revision == 0) {
+        return VIM_OK;
+    }
+    if (code != VIM_OK) {
+        return code;
+    }
+    code = resource_parse(&row, wish->kind, &resource, failure);
+    row_free(&row);
+    if (code != VIM_OK) {
+        return code;
+    }
+    if (resource.task) {
+        code = failure_set(failure, VIM_E_CONFLICT, "task %s works on %s %s", resource.task,
+                           wish->kind, wish->resource->id);
+    } else if (resource.revision != wish->resource->revision) {
+        code = failure_set(failure, VIM_E_CONFLICT, "%s %s has changed meanwhile", wish->kind,
+                           wish->resource->id);
+    }
+    *ret_status = resource.status;
+    resource_free(&resource);
+    return code;
+}
+
+static void count_submit(const struct task *task)
+{
+    CLEANUP_TEXT struct text labels = {0};
+    metrics_label(&labels, "kind", task->kind);
+    metrics_label(&labels, "verb", task_verb_name(task->verb));
+    metric_add(metrics_counter("vimd_tasks_accepted_total", "Tasks accepted", text_get(&labels)),
+               1);
+}
+
+/* The idempotency row: its id comes from the wish, its body is in RET_BODY. */
+static struct vim_write idempotency_write(const struct task_wish *wish, const struct task *task,
+                                          int64_t due, char **ret_body)
+{
+    CLEANUP_TEXT struct text text = {0};
+    text_printf(&text, "{\"task\":\"%s\",\"digest\":", task->id);
+    json_add_string(&text, wish->idempotency_digest);
+    text_add_char(&text, '}');
+    *ret_body = text_take(&text);
+    return (struct vim_write){.collection = COLLECTION_IDEMPOTENCY,
+                              .id = wish->idempotency_id,
+                              .parent = wish->project,
+                              .body = *ret_body,
+                              .expect = VIM_EXPECT_ABSENT,
+                              .due = due};
+}
+
+static int commit_wish(struct tasks *tasks, const struct task_wish *wish, struct task *task,
+                       const struct tasks_settings *settings, struct failure *failure)
+{
+    struct resource resource = *wish->resource; /* borrows its texts */
+    resource.task = task->id;
+    CLEANUP_FREE char *resource_body = resource_render(&resource);
+    CLEANUP_FREE char *task_body = task_render(task);
+    CLEANUP_FREE char *idempotency_body = NULL;
+    struct vim_write writes[3] = {task_write(task, task_body),
+                                  resource_write(&resource, resource_body)};
+    uint32_t count = 2;
+    if (wish->idempotency_id) {
+        writes[count++] = idempotency_write(wish, task, task->created + settings->idempotency_ms,
+                                            &idempotency_body);
+    }
+    return store_commit(tasks->store, writes, count, failure);
+}
+
+int tasks_submit(struct tasks *tasks, const struct task_wish *wish, char ret_task_id[37],
+                 struct failure *failure)
+{
+    assert(wish->resource && wish->resource->id && wish->resource->kind);
+    assert(!wish->idempotency_id == !wish->idempotency_digest);
+    struct tasks_settings settings = tasks_settings_now(tasks);
+    enum resource_status before = STATUS_UNKNOWN;
+    if (settings.active_max && atomic_load(&tasks->active) >= settings.active_max) {
+        failure_set(failure, VIM_E_BUSY, "%u tasks have not ended yet; no more are accepted",
+                    settings.active_max);
+        if (failure) {
+            failure->retry_after_ms = 1000;
+        }
+        return VIM_E_BUSY;
+    }
+    int code = VIM_OK;
+    if (wish->resource->revision) {
+        code = check_resource(tasks, wish, &before, failure);
+        if (code != VIM_OK) {
+            return code;
+        }
+    }
+    struct task task = {0};
+    fill_task(&task, wish, &settings);
+    task.before = before;
+    code = commit_wish(tasks, wish, &task, &settings, failure);
+    if (code == VIM_E_CONFLICT) {
+        /* Say which task it is, if it is one. */
+        (void)check_resource(tasks, wish, &before, failure);
+    }
+    if (code == VIM_OK) {
+        atomic_fetch_add(&tasks->active, 1);
+        count_submit(&task);
+        log_event(VIM_INFO, "task accepted", "task=%s kind=%s verb=%s vim=%s resource=%s", task.id,
+                  task.kind, task_verb_name(task.verb), task.vim, task.resource);
+        hints_push(tasks->queue, task.id, 0);
+        memcpy(ret_task_id, task.id, ID_SIZE);
+    }
+    task_free(&task);
+    return code;
+}

@@ -1,0 +1,365 @@
+/*
+ * What hints have lost, what processes have left behind, and what is too old.
+ * Lock order: tasks->mutex is a leaf; it is not held over anything here.
+ */
+#include "engine/tasks_internal.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+#include "base/cleanup.h"
+#include "base/error.h"
+#include "base/json.h"
+#include "base/log.h"
+#include "base/memory.h"
+#include "base/metrics.h"
+#include "base/text.h"
+#include "base/thread.h"
+#include "engine/hints.h"
+#include "engine/owner.h"
+
+#define PUSHES_MAX 5000u /* per sweep */
+#define DELETES_MAX 500u /* per commit */
+#define SEEN_AGE_MS 600000
+#define COUNT_INTERVAL_MS 60000
+
+/* Ids collected by a scan: nothing else is called while it runs. */
+struct ids {
+    char (*items)[ID_SIZE];
+    size_t count, limit;
+};
+
+static void ids_add(struct ids *ids, const char *id)
+{
+    ids->items = memory_resize(ids->items, ids->count + 1, ID_SIZE);
+    memset(ids->items[ids->count], 0, ID_SIZE);
+    strncpy(ids->items[ids->count++], id, ID_SIZE - 1);
+}
+
+static void push_all(struct tasks *tasks, struct ids *ids)
+{
+    for (size_t i = 0; i < ids->count; i++) {
+        hints_push(tasks->queue, ids->items[i], 0);
+    }
+    free(ids->items);
+    *ids = (struct ids){0};
+}
+
+static void log_failure(const char *what, int code, const struct failure *failure)
+{
+    if (code != VIM_OK) {
+        log_event(VIM_WARNING, "sweep failed", "what=%s error=%s text=%s", what, error_name(code),
+                  failure->text);
+    }
+}
+
+/* --- Tasks that are due -------------------------------------------------------------------------- */
+
+struct due_scan {
+    struct tasks *tasks;
+    struct ids ids;
+};
+
+static int take_due(void *argument, const struct vim_item *item)
+{
+    struct due_scan *due = argument;
+    if (!parking_holds(due->tasks->parking, item->id)) {
+        ids_add(&due->ids, item->id);
+    }
+    return due->ids.count >= PUSHES_MAX;
+}
+
+static void sweep_due(struct tasks *tasks)
+{
+    struct due_scan due = {.tasks = tasks};
+    struct failure failure = {0};
+    struct vim_scan scan = {.collection = COLLECTION_TASK,
+                            .flags = VIM_SCAN_BY_DUE | VIM_SCAN_NO_BODY,
+                            .due_until = clock_now_ms()};
+    int code = store_scan(tasks->store, &scan, take_due, &due, &failure);
+    log_failure("tasks that are due", code, &failure);
+    metric_add(metrics_counter("vimd_sweep_found_total", "Tasks that a sweep found due", NULL),
+               (double)due.ids.count);
+    push_all(tasks, &due.ids);
+}
+
+static char *peek_text(const struct vim_item *item, const char *member)
+{
+    struct json_piece piece;
+    char *text = NULL;
+    if (item->body && json_peek(item->body, strlen(item->body), member, &piece) == VIM_OK) {
+        (void)json_piece_text(piece, &text);
+    }
+    return text;
+}
+
+static int take_void(void *argument, const struct vim_item *item)
+{
+    struct ids *ids = argument;
+    CLEANUP_FREE char *owner = peek_text(item, "owner");
+    if (owner && owner_is_dead(owner)) {
+        ids_add(ids, item->id);
+    }
+    return 0;
+}
+
+/* Claims of dead processes end at once, not with their lease. */
+static void sweep_dead_owners(struct tasks *tasks)
+{
+    struct ids ids = {0};
+    struct failure failure = {0};
+    struct vim_scan scan = {.collection = COLLECTION_TASK,
+                            .states = 1u << TASK_RUNNING | 1u << TASK_CANCELLING |
+                                      1u << TASK_ROLLING_BACK};
+    int code = store_scan(tasks->store, &scan, take_void, &ids, &failure);
+    log_failure("claims of dead processes", code, &failure);
+    push_all(tasks, &ids);
+}
+
+static void unpark_vim(void *argument, const char *vim)
+{
+    struct tasks *tasks = argument;
+    struct vim_target *target = vims_get(tasks->vims, vim);
+    if (!target) {
+        step_unpark(tasks, vim);
+    } else if (vim_target_take_step(target)) {
+        vim_target_give_step(target);
+        step_unpark(tasks, vim);
+    }
+    vim_target_release(target);
+}
+
+/* --- Old rows ------------------------------------------------------------------------------------ */
+
+/* Rows to be deleted, with the file that goes with each, if any. */
+struct old {
+    struct {
+        char id[201];
+        uint64_t revision;
+        char *path;
+    } * rows;
+    size_t count;
+    int64_t before;
+};
+
+static void old_add(struct old *old, const struct vim_item *item, char *path)
+{
+    old->rows = memory_resize(old->rows, old->count + 1, sizeof(*old->rows));
+    memset(&old->rows[old->count], 0, sizeof(*old->rows));
+    strncpy(old->rows[old->count].id, item->id, sizeof(old->rows->id) - 1);
+    old->rows[old->count].revision = item->revision;
+    old->rows[old->count++].path = path;
+}
+
+static int take_expired(void *argument, const struct vim_item *item)
+{
+    struct old *old = argument;
+    old_add(old, item, NULL);
+    return old->count >= DELETES_MAX;
+}
+
+/* Ids begin with the time of making (UUIDv7), so the scan can end at the first that is young. */
+static int take_ended(void *argument, const struct vim_item *item)
+{
+    struct old *old = argument;
+    struct json_piece piece;
+    int64_t finished = 0, created = 0;
+    size_t length = item->body ? strlen(item->body) : 0;
+    if (json_peek(item->body, length, "created", &piece) == VIM_OK) {
+        (void)json_piece_integer(piece, &created);
+    }
+    if (created > old->before) {
+        return 1;
+    }
+    if (json_peek(item->body, length, "finished", &piece) == VIM_OK) {
+        (void)json_piece_integer(piece, &finished);
+    }
+    if (finished && finished <= old->before) {
+        old_add(old, item, peek_text(item, "data_path"));
+    }
+    return old->count >= DELETES_MAX;
+}
+
+/* Deletes what was collected. A row that changed meanwhile takes the others with it until the next
+ * sweep. */
+static void delete_old(struct tasks *tasks, const char *collection, struct old *old)
+{
+    struct failure failure = {0};
+    struct vim_write *writes = memory_new_array(old->count + 1, sizeof(*writes));
+    for (size_t i = 0; i < old->count; i++) {
+        writes[i] = (struct vim_write){
+            .collection = collection, .id = old->rows[i].id, .expect = old->rows[i].revision};
+    }
+    int code =
+        old->count ? store_commit(tasks->store, writes, (uint32_t)old->count, &failure) : VIM_OK;
+    log_failure(collection, code, &failure);
+    for (size_t i = 0; i < old->count; i++) {
+        if (code == VIM_OK && old->rows[i].path) {
+            (void)unlink(old->rows[i].path);
+        }
+        free(old->rows[i].path);
+    }
+    free(writes);
+    free(old->rows);
+    *old = (struct old){0};
+}
+
+static void sweep_old(struct tasks *tasks, const struct tasks_settings *settings)
+{
+    struct old old = {0};
+    struct failure failure = {0};
+    struct vim_scan expired = {.collection = COLLECTION_IDEMPOTENCY,
+                               .flags = VIM_SCAN_BY_DUE | VIM_SCAN_NO_BODY,
+                               .due_until = clock_now_ms()};
+    int code = store_scan(tasks->store, &expired, take_expired, &old, &failure);
+    log_failure("expired idempotency keys", code, &failure);
+    delete_old(tasks, COLLECTION_IDEMPOTENCY, &old);
+    if (settings->retention_ms <= 0) {
+        return;
+    }
+    struct vim_scan ended = {.collection = COLLECTION_TASK,
+                             .states = ((1u << TASK_STATE_COUNT) - 1) & ~TASK_STATES_ACTIVE};
+    old.before = clock_now_ms() - settings->retention_ms;
+    code = store_scan(tasks->store, &ended, take_ended, &old, &failure);
+    log_failure("ended tasks", code, &failure);
+    delete_old(tasks, COLLECTION_TASK, &old);
+}
+
+/* --- Recovery ------------------------------------------------------------------------------------ */
+
+/* Awaits of an earlier process, as (task, vim, kind, id). */
+struct recovery {
+    struct tasks *tasks;
+    struct ids push;
+    struct task *waiting; /* only what wake_register() reads */
+    size_t waiting_count, active;
+};
+
+static int take_active(void *argument, const struct vim_item *item)
+{
+    struct recovery *recovery = argument;
+    CLEANUP_FREE char *owner = peek_text(item, "owner");
+    char *await_id = peek_text(item, "await_id");
+    recovery->active++;
+    if (await_id && !owner) {
+        struct task task = {.vim = peek_text(item, "vim"),
+                            .await_kind = peek_text(item, "await_kind"),
+                            .await_id = await_id};
+        strncpy(task.id, item->id, ID_SIZE - 1);
+        recovery->waiting =
+            memory_resize(recovery->waiting, recovery->waiting_count + 1, sizeof(struct task));
+        recovery->waiting[recovery->waiting_count++] = task;
+        return 0;
+    }
+    free(await_id);
+    if (!owner || owner_is_dead(owner)) {
+        ids_add(&recovery->push, item->id);
+    }
+    return 0;
+}
+
+static int recover(struct tasks *tasks, struct failure *failure)
+{
+    struct recovery recovery = {.tasks = tasks};
+    struct vim_scan scan = {.collection = COLLECTION_TASK, .states = TASK_STATES_ACTIVE};
+    int code = store_scan(tasks->store, &scan, take_active, &recovery, failure);
+    for (size_t i = 0; i < recovery.waiting_count; i++) {
+        struct task *task = &recovery.waiting[i];
+        if (code == VIM_OK && task->vim && task->await_kind) {
+            wake_register(tasks, task);
+        }
+        task_free(task);
+    }
+    free(recovery.waiting);
+    if (code == VIM_OK) {
+        atomic_store(&tasks->active, (long long)recovery.active);
+        log_event(VIM_INFO, "tasks recovered", "active=%zu waiting=%zu", recovery.active,
+                  recovery.waiting_count);
+        push_all(tasks, &recovery.push);
+    }
+    free(recovery.push.items);
+    return code;
+}
+
+/* --- Thread -------------------------------------------------------------------------------------- */
+
+static int count_row(void *argument, const struct vim_item *item)
+{
+    (void)item;
+    ++*(long long *)argument;
+    return 0;
+}
+
+/* Other processes accept and end tasks too. */
+static void count_active(struct tasks *tasks)
+{
+    long long active = 0;
+    struct vim_scan scan = {
+        .collection = COLLECTION_TASK, .flags = VIM_SCAN_NO_BODY, .states = TASK_STATES_ACTIVE};
+    if (store_scan(tasks->store, &scan, count_row, &active, NULL) == VIM_OK) {
+        atomic_store(&tasks->active, active);
+    }
+}
+
+static void sweep(struct tasks *tasks, const struct tasks_settings *settings)
+{
+    sweep_due(tasks);
+    sweep_dead_owners(tasks);
+    parking_each_vim(tasks->parking, unpark_vim, tasks);
+    sweep_old(tasks, settings);
+    awaits_drop_seen(tasks->awaits, SEEN_AGE_MS);
+}
+
+static void *sweep_main(void *argument)
+{
+    struct tasks *tasks = argument;
+    int64_t last = clock_mono_ms(), counted = last;
+    pthread_mutex_lock(&tasks->mutex);
+    while (!tasks->sweep_stop) {
+        struct tasks_settings settings = tasks->settings;
+        int64_t due = last + (settings.sweep_ms > 0 ? settings.sweep_ms : 1000);
+        if (clock_mono_ms() < due) {
+            (void)clock_cond_wait_until(&tasks->sweep_cond, &tasks->mutex, due);
+            continue;
+        }
+        pthread_mutex_unlock(&tasks->mutex);
+        sweep(tasks, &settings);
+        last = clock_mono_ms();
+        if (last - counted > COUNT_INTERVAL_MS) {
+            count_active(tasks);
+            counted = last;
+        }
+        pthread_mutex_lock(&tasks->mutex);
+    }
+    pthread_mutex_unlock(&tasks->mutex);
+    return NULL;
+}
+
+int sweep_start(struct tasks *tasks, struct failure *failure)
+{
+    int code = recover(tasks, failure);
+    if (code != VIM_OK) {
+        return code;
+    }
+    tasks->sweep_stop = false;
+    code = thread_start("task-sweep", sweep_main, tasks, &tasks->sweep_thread);
+    if (code != VIM_OK) {
+        return failure_set(failure, code, "no thread for the sweep of tasks");
+    }
+    tasks->sweep_running = true;
+    return VIM_OK;
+}
+
+void sweep_stop(struct tasks *tasks)
+{
+    if (!tasks->sweep_running) {
+        return;
+    }
+    pthread_mutex_lock(&tasks->mutex);
+    tasks->sweep_stop = true;
+    pthread_cond_broadcast(&tasks->sweep_cond);
+    pthread_mutex_unlock(&tasks->mutex);
+    (void)pthread_join(tasks->sweep_thread, NULL);
+    tasks->sweep_running = false;
+}

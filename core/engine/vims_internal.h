@@ -1,0 +1,23 @@
+/* engine/vims_internal.h - of VIMs and their calls, what the engine alone uses. */
+#ifndef VIMD_ENGINE_VIMS_INTERNAL_H
+#define VIMD_ENGINE_VIMS_INTERNAL_H
+
+#include "engine/vims.h"
+
+struct vim_call;
+
+/* One more reference. */
+struct vim_target *vim_target_hold(struct vim_target *target);
+
+/* Takes one of the VIM's `operations`; false if all are in use. */
+bool vim_target_take_step(struct vim_target *target);
+void vim_target_give_step(struct vim_target *target);
+
+/* An item whose texts are owned. */
+void item_copy(const struct vim_item *from, struct vim_item *ret_item);
+void item_free(struct vim_item *item); /* and clears it */
+
+/* What a driver's call told of its error CODE. */
+void failure_from_call(struct failure *failure, int code, const struct vim_call *call);
+
+#endif

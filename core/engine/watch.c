@@ -1,0 +1,261 @@
+/*
+ * Those who wait for the end of tasks: one thread, which looks at a task when this process commits
+ * its end, every half a second for what other processes do, and when a watch's time is over.
+ * Lock order: watches->mutex is a leaf, not held over the store or a callback.
+ */
+#include "engine/tasks_internal.h"
+
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+#include <uthash.h>
+#include "base/cleanup.h"
+#include "base/memory.h"
+#include "base/thread.h"
+
+#define LOOK_INTERVAL_MS 500
+
+/* Made by tasks_watch(); whoever takes it out of the list completes and frees it. */
+struct watch {
+    char task[ID_SIZE];
+    int64_t until; /* clock_mono_ms() */
+    bool look; /* the task was committed as ended, or its time is over */
+    task_watch_fn complete;
+    void *argument;
+    struct watch *previous, *next; /* all watches */
+    struct watch *same; /* the next of the same task */
+};
+
+struct watched {
+    char task[ID_SIZE];
+    struct watch *first;
+    UT_hash_handle hh;
+};
+
+struct watches {
+    struct tasks *tasks;
+    pthread_mutex_t mutex;
+    pthread_cond_t cond;
+    struct watched *by_task;
+    struct watch *all;
+    pthread_t thread;
+    bool running, stop, notified;
+};
+
+struct watches *watches_new(struct tasks *tasks)
+{
+    struct watches *watches = MEMORY_NEW(struct watches);
+    watches->tasks = tasks;
+    pthread_mutex_init(&watches->mutex, NULL);
+    clock_cond_init(&watches->cond);
+    return watches;
+}
+
+void watches_free(struct watches *watches)
+{
+    if (watches) {
+        assert(!watches->running && !watches->all);
+        pthread_cond_destroy(&watches->cond);
+        pthread_mutex_destroy(&watches->mutex);
+        free(watches);
+    }
+}
+
+/* Under the lock. */
+static void put_in(struct watches *watches, struct watch *watch)
+{
+    struct watched *watched;
+    HASH_FIND_STR(watches->by_task, watch->task, watched);
+    if (!watched) {
+        watched = MEMORY_NEW(struct watched);
+        memcpy(watched->task, watch->task, ID_SIZE);
+        HASH_ADD_STR(watches->by_task, task, watched);
+    }
+    watch->same = watched->first;
+    watched->first = watch;
+    watch->next = watches->all;
+    if (watches->all) {
+        watches->all->previous = watch;
+    }
+    watches->all = watch;
+}
+
+/* Under the lock. */
+static void take_out(struct watches *watches, struct watch *watch)
+{
+    struct watched *watched;
+    HASH_FIND_STR(watches->by_task, watch->task, watched);
+    assert(watched);
+    struct watch **link = &watched->first;
+    while (*link != watch) {
+        link = &(*link)->same;
+    }
+    *link = watch->same;
+    if (!watched->first) {
+        HASH_DEL(watches->by_task, watched);
+        free(watched);
+    }
+    if (watch->previous) {
+        watch->previous->next = watch->next;
+    } else {
+        watches->all = watch->next;
+    }
+    if (watch->next) {
+        watch->next->previous = watch->previous;
+    }
+    watch->previous = watch->next = watch->same = NULL;
+}
+
+static void complete(struct watches *watches, struct watch *watch)
+{
+    struct task task = {0};
+    int code = tasks_get(watches->tasks, watch->task, &task, NULL);
+    watch->complete(watch->argument, code, code == VIM_OK ? &task : NULL);
+    task_free(&task);
+    free(watch);
+}
+
+void watches_notify(struct watches *watches, const char *task_id)
+{
+    struct watched *watched;
+    LOCK_GUARD(&watches->mutex);
+    HASH_FIND_STR(watches->by_task, task_id, watched);
+    for (struct watch *watch = watched ? watched->first : NULL; watch; watch = watch->same) {
+        watch->look = true;
+        watches->notified = true;
+        pthread_cond_signal(&watches->cond);
+    }
+}
+
+/* Takes out those to be completed, as a list by `next`. Under the lock. */
+static struct watch *take_ready(struct watches *watches, int64_t now, bool all)
+{
+    struct watch *ready = NULL, *next;
+    for (struct watch *watch = watches->all; watch; watch = next) {
+        next = watch->next;
+        if (all || watch->look || watch->until <= now) {
+            take_out(watches, watch);
+            watch->next = ready;
+            ready = watch;
+        }
+    }
+    return ready;
+}
+
+static int64_t next_due(const struct watches *watches, int64_t look_due)
+{
+    int64_t due = watches->all ? look_due : INT64_MAX;
+    for (const struct watch *watch = watches->all; watch; watch = watch->next) {
+        due = watch->until < due ? watch->until : due;
+    }
+    return due;
+}
+
+/* Has the task ended, or vanished? Without parsing it. */
+static bool has_ended(struct watches *watches, const char *task)
+{
+    struct row row = {0};
+    int code = store_get(watches->tasks->store, COLLECTION_TASK, task, &row, NULL);
+    bool ended = code == VIM_E_NOT_FOUND ||
+                 (code == VIM_OK && task_state_is_final((enum task_state)row.state));
+    row_free(&row);
+    return ended;
+}
+
+/* Looks at every watched task once, for what other processes have done. */
+static void look_at_all(struct watches *watches)
+{
+    pthread_mutex_lock(&watches->mutex);
+    size_t count = HASH_COUNT(watches->by_task), i = 0;
+    char(*ids)[ID_SIZE] = memory_new_array(count + 1, ID_SIZE);
+    for (struct watched *watched = watches->by_task; watched; watched = watched->hh.next) {
+        memcpy(ids[i++], watched->task, ID_SIZE);
+    }
+    pthread_mutex_unlock(&watches->mutex);
+    for (i = 0; i < count; i++) {
+        if (has_ended(watches, ids[i])) {
+            watches_notify(watches, ids[i]);
+        }
+    }
+    free(ids);
+}
+
+static void complete_list(struct watches *watches, struct watch *ready)
+{
+    struct watch *next;
+    for (struct watch *watch = ready; watch; watch = next) {
+        next = watch->next;
+        complete(watches, watch);
+    }
+}
+
+static void *watch_main(void *argument)
+{
+    struct watches *watches = argument;
+    int64_t look_due = clock_mono_ms() + LOOK_INTERVAL_MS;
+    bool stop = false;
+    while (!stop) {
+        pthread_mutex_lock(&watches->mutex);
+        int64_t due = next_due(watches, look_due);
+        if (!watches->stop && !watches->notified && clock_mono_ms() < due) {
+            (void)clock_cond_wait_until(&watches->cond, &watches->mutex, due);
+        }
+        watches->notified = false;
+        stop = watches->stop;
+        struct watch *ready = take_ready(watches, clock_mono_ms(), stop);
+        pthread_mutex_unlock(&watches->mutex);
+        complete_list(watches, ready);
+        if (!stop && clock_mono_ms() >= look_due) {
+            look_at_all(watches);
+            look_due = clock_mono_ms() + LOOK_INTERVAL_MS;
+        }
+    }
+    return NULL;
+}
+
+int watches_start(struct watches *watches)
+{
+    LOCK_GUARD(&watches->mutex);
+    watches->stop = false;
+    int code = thread_start("task-watch", watch_main, watches, &watches->thread);
+    watches->running = code == VIM_OK;
+    return code;
+}
+
+void watches_stop(struct watches *watches)
+{
+    if (!watches->running) {
+        return;
+    }
+    pthread_mutex_lock(&watches->mutex);
+    watches->stop = true;
+    pthread_cond_signal(&watches->cond);
+    pthread_mutex_unlock(&watches->mutex);
+    (void)pthread_join(watches->thread, NULL);
+    pthread_mutex_lock(&watches->mutex);
+    watches->running = false;
+    pthread_mutex_unlock(&watches->mutex);
+}
+
+void tasks_watch(struct tasks *tasks, const char *id, int64_t timeout_ms, task_watch_fn function,
+                 void *argument)
+{
+    struct watches *watches = tasks->watches;
+    struct watch *watch = MEMORY_NEW(struct watch);
+    strncpy(watch->task, id, ID_SIZE - 1);
+    watch->until = clock_mono_ms() + (timeout_ms > 0 ? timeout_ms : 0);
+    watch->complete = function;
+    watch->argument = argument;
+    pthread_mutex_lock(&watches->mutex);
+    bool wait = timeout_ms > 0 && watches->running && !watches->stop;
+    if (wait) {
+        put_in(watches, watch);
+        pthread_cond_signal(&watches->cond);
+    }
+    pthread_mutex_unlock(&watches->mutex);
+    if (!wait) {
+        complete(watches, watch);
+    } else if (has_ended(watches, id)) {
+        watches_notify(watches, id);
+    }
+}
