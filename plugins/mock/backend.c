@@ -8,6 +8,7 @@
  */
 #include "backend.h"
 
+#include "page.h"
 #include "rules.h"
 
 #include <errno.h>
@@ -176,67 +177,6 @@ void backend_configure(struct backend *backend, const struct backend_config *con
 }
 
 /* --- Answers --- */
-void page_free(struct page *page)
-{
-    free(page->views);
-    text_free(&page->text);
-    memset(page, 0, sizeof(*page));
-}
-
-/* While a page grows, its views hold offsets into the text, plus one so that NULL stays NULL. */
-static const char *add_word(struct page *page, const char *word)
-{
-    if (word == NULL) {
-        return NULL;
-    }
-    size_t at = page->text.length;
-    text_add(&page->text, word, strlen(word) + 1);
-    return (const char *)(uintptr_t)(at + 1);
-}
-
-static struct view *add_view(struct page *page)
-{
-    struct view *views = realloc(page->views, (page->count + 1) * sizeof(*views));
-    if (views == NULL) {
-        abort();
-    }
-    page->views = views;
-    views[page->count] = (struct view){0};
-    return &views[page->count++];
-}
-
-static void add_thing_view(struct page *page, const struct thing *thing, int64_t now)
-{
-    struct view *view = add_view(page);
-    view->status = add_word(page, thing_status(thing, now, &view->pending));
-    view->id = add_word(page, thing->id);
-    view->tag = add_word(page, thing->tag);
-    view->did = add_word(page, thing->did);
-    view->seq = thing->seq;
-    view->shared = thing->shared;
-    size_t at = page->text.length;
-    thing_body(thing, now, &page->text);
-    text_add(&page->text, "", 1);
-    view->body = (const char *)(uintptr_t)(at + 1);
-}
-
-static void point(const struct page *page, const char **word)
-{
-    *word = *word ? page->text.bytes + ((uintptr_t)*word - 1) : NULL;
-}
-
-static void finish_page(struct page *page)
-{
-    for (size_t i = 0; i < page->count; i++) {
-        struct view *view = &page->views[i];
-        point(page, &view->id);
-        point(page, &view->tag);
-        point(page, &view->status);
-        point(page, &view->did);
-        point(page, &view->body);
-    }
-}
-
 static int answer(struct visit *visit, int status, const char *code, const char *message)
 {
     visit->reply->status = status;
@@ -349,7 +289,7 @@ static int leave(struct visit *visit, struct page *page, int status)
     visit->reply->status = status;
     if (page != NULL) {
         page->time = visit->now;
-        finish_page(page);
+        page_finish(page);
     }
     enum fault fault = visit->fault ? visit->fault->fault : FAULT_NONE;
     if (fault == FAULT_LOST || fault == FAULT_TIMEOUT) {
@@ -421,7 +361,7 @@ static int show(struct visit *visit, struct page *page, enum kind kind, const ch
     if (thing == NULL) {
         return answer(visit, 404, "not_found", "it does not exist");
     }
-    add_thing_view(page, thing, visit->now);
+    page_add_thing(page, thing, visit->now);
     return 200;
 }
 
@@ -437,9 +377,7 @@ static void add_traces(struct page *page, const struct cloud *cloud, enum kind k
 {
     for (size_t i = cloud->trace_used; i > 0 && cloud->traces[i - 1].gone >= since; i--) {
         if (cloud->traces[i - 1].kind == kind) {
-            struct view *view = add_view(page);
-            view->id = add_word(page, cloud->traces[i - 1].id);
-            view->gone = true;
+            page_add_gone(page, cloud->traces[i - 1].id);
         }
     }
 }
@@ -470,7 +408,7 @@ static int fill_page(struct visit *visit, const struct backend_query *query, str
         }
         marker = thing->seq;
         if (wanted) {
-            add_thing_view(page, thing, visit->now);
+            page_add_thing(page, thing, visit->now);
         }
     }
     return 200;

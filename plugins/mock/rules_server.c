@@ -1,0 +1,167 @@
+/* Servers: what they need, the ports that they are plugged into, actions. */
+#include "rules_parts.h"
+
+#include <stdio.h>
+#include <string.h>
+
+static int check_server(struct scene *scene, const json_t *spec)
+{
+    const struct thing *image = rules_referred(scene, KIND_IMAGE, json_text(spec, "image"));
+    const struct thing *flavor =
+        image ? rules_referred(scene, KIND_FLAVOR, json_text(spec, "flavor")) : NULL;
+    const char *key = json_text(spec, "key");
+    if (flavor == NULL || (key != NULL && rules_referred(scene, KIND_KEYPAIR, key) == NULL)) {
+        return scene->reply->status;
+    }
+    if (strcmp(image->status, "ACTIVE") != 0) {
+        return refuse(scene, 400, "invalid", "image %s has no data yet", image->id);
+    }
+    json_t *needs = thing_fields(image);
+    json_t *has = thing_fields(flavor);
+    bool fits = json_integer_value(json_object_get(needs, "min_ram")) <=
+                    json_integer_value(json_object_get(has, "ram")) &&
+                json_integer_value(json_object_get(needs, "min_disk")) <=
+                    json_integer_value(json_object_get(has, "disk"));
+    json_decref(needs);
+    json_decref(has);
+    if (!fits) {
+        return refuse(scene, 400, "invalid", "flavor %s is too small for the image", flavor->id);
+    }
+    return rules_check_groups(scene, json_object_get(spec, "security_groups"));
+}
+
+/* Plugs one entry of `networks` into the server ID. */
+static int plug(struct scene *scene, const json_t *entry, const json_t *spec, const char *id,
+                json_t *addresses)
+{
+    const char *port_id = json_text(entry, "port");
+    if (port_id == NULL) {
+        char made[256];
+        json_t *port =
+            json_pack("{s:s,s:s,s:b}", "name", "", "network",
+                      json_text(entry, "network") ? json_text(entry, "network") : "", "owned", 1);
+        json_t *groups = json_object_get(spec, "security_groups");
+        const char *address = json_text(entry, "fixed_ip");
+        if (groups != NULL) {
+            json_object_set(port, "security_groups", groups);
+        }
+        if (address != NULL) {
+            json_object_set_new(port, "fixed_ips", json_pack("[{s:s}]", "ip_address", address));
+        }
+        int status = port_make(scene, port, NULL, id, addresses, made);
+        json_decref(port);
+        return status;
+    }
+    struct thing *port = rules_referred(scene, KIND_PORT, port_id);
+    if (port == NULL) {
+        return scene->reply->status;
+    }
+    if (port->server != NULL) {
+        return refuse(scene, 409, "conflict", "port %s is plugged in already", port_id);
+    }
+    struct change change = thing_change(port, NULL, scene->now);
+    change.server = id;
+    change.status = "ACTIVE";
+    if (scene->vanish_ms > 0 && port->owned) {
+        change.gone = scene->now + scene->vanish_ms;
+    }
+    port_add_addresses(addresses, port_id, change.fields);
+    cloud_put(scene->cloud, &change);
+    return 200;
+}
+
+int server_create(struct scene *scene, json_t *spec, const char *tag, char ret_id[256])
+{
+    size_t i;
+    json_t *entry;
+    int status = check_server(scene, spec);
+    if (status >= 300) {
+        return status;
+    }
+    json_t *addresses = json_array();
+    cloud_new_id(scene->cloud, ret_id);
+    json_array_foreach(json_object_get(spec, "networks"), i, entry)
+    {
+        status = plug(scene, entry, spec, ret_id, addresses);
+        if (status >= 300) {
+            json_decref(addresses);
+            return status;
+        }
+    }
+    json_t *fields = json_copy(spec);
+    json_object_del(fields, "networks");
+    json_object_del(fields, "user_data");
+    json_object_set_new(fields, "addresses", addresses);
+    json_object_set_new(
+        fields, "host",
+        json_sprintf("compute-%u", (unsigned)(chance_bits(scene->cloud->seed, ret_id, 1) % 8) + 1));
+    struct change change = {.kind = KIND_SERVER,
+                            .id = ret_id,
+                            .tag = tag,
+                            .status = scene->error_build ? "ERROR" : "ACTIVE"};
+    rules_put_new(scene, &change, fields, true);
+    return 202;
+}
+
+int server_delete(struct scene *scene, struct thing *server)
+{
+    size_t i;
+    json_t *entry;
+    if (server->leaving) {
+        return 204;
+    }
+    int64_t gone = scene->now + scene->delete_ms;
+    json_t *fields = thing_fields(server);
+    cloud_end_at(scene->cloud, server, gone, true, scene->now);
+    json_array_foreach(json_object_get(fields, "addresses"), i, entry)
+    {
+        struct thing *port = cloud_find(scene->cloud, KIND_PORT, json_text(entry, "port"));
+        if (port == NULL || port->server == NULL || strcmp(port->server, server->id) != 0) {
+            continue;
+        }
+        if (port->owned) {
+            cloud_end_at(scene->cloud, port, gone, true, scene->now);
+        } else {
+            struct change change = thing_change(port, NULL, scene->now);
+            change.server = NULL;
+            change.status = "DOWN";
+            cloud_put(scene->cloud, &change);
+        }
+    }
+    json_decref(fields);
+    return 204;
+}
+
+int rules_action(struct scene *scene, struct thing *server, const char *action, json_t *arguments,
+                 const char *tag)
+{
+    bool pending;
+    const char *status = thing_status(server, scene->now, &pending);
+    struct change change = thing_change(server, NULL, scene->now);
+    const char *needs = strcmp(action, "start") == 0 ? "SHUTOFF" : "ACTIVE";
+    const char *type = json_text(arguments, "type");
+    int result = 202;
+    if (strcmp(action, "start") != 0 && strcmp(action, "stop") != 0 &&
+        strcmp(action, "reboot") != 0) {
+        result = refuse(scene, 400, "invalid", "there is no action '%.60s'", action);
+    } else if (type != NULL && strcmp(type, "soft") != 0 && strcmp(type, "hard") != 0) {
+        result = refuse(scene, 400, "invalid", "reboot: the type is soft or hard");
+    } else if (strcmp(status, needs) != 0) {
+        result =
+            refuse(scene, 409, "conflict", "%s: the server is %s, not %s", action, status, needs);
+    }
+    if (result >= 300) {
+        json_decref(change.fields);
+        return result;
+    }
+    change.status = strcmp(action, "stop") == 0 ? "SHUTOFF" : "ACTIVE";
+    change.did = tag;
+    change.until = NULL;
+    change.ready = 0;
+    if (scene->build_ms > 0) {
+        change.until = "UPDATING";
+        change.ready = scene->build_ms == NEVER ? NEVER : scene->now + scene->build_ms;
+    }
+    cloud_put(scene->cloud, &change);
+    return 202;
+}
