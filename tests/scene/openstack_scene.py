@@ -201,7 +201,7 @@ class OpenStack(unittest.TestCase):
     def test_wrong_flavor(self):
         body = self.server_body(flavor="no-such-flavor")
         answer = self.vimd.post("/v1/servers", body)
-        self.assertEqual(answer.status, 400, answer)
+        self.assertEqual(answer.status, 422, answer)
         self.assertEqual(answer.json["errors"][0]["pointer"], "/flavor")
         giant = self.vimd.create("flavors", {"vim": "real", "name": unique("scene-giant"),
                                              "vcpus": 1, "ram": 9000000})

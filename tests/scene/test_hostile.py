@@ -213,18 +213,18 @@ class Hostile(Scene):
                      '{"vim": "edge1", "name": "n", "metadata": ' + '{"a":' * 40 + "1" + "}" * 41):
             answer = self.vimd.request("POST", "/v1/networks", body=text,
                                        headers={"Content-Type": "application/json"})
-            self.assertIn(answer.status, (400, 413), text[:40])
+            self.assertIn(answer.status, (400, 413, 422), text[:40])
 
     def test_hashes_that_collide_and_long_strings(self):
         wide = json.dumps({f"field{index}": index for index in range(20000)})
         answer = self.vimd.request("POST", "/v1/networks", body=wide,
                                    headers={"Content-Type": "application/json"})
-        self.assertIn(answer.status, (400, 413))
+        self.assertIn(answer.status, (400, 413, 422))
         self.assertLess(len(answer.body), 200000, "the list of errors is bounded")
         answer = self.vimd.request("POST", "/v1/networks", headers={
             "Content-Type": "application/json"}, body=json.dumps(
                 {"vim": "edge1", "name": "\x7f\n" * 100, "description": "d" * 500000}))
-        self.assertIn(answer.status, (400, 413))
+        self.assertIn(answer.status, (400, 413, 422))
 
     def test_slow_headers_are_cut_off(self):
         """A byte now and then keeps no connection open for ever."""

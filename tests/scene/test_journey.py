@@ -118,9 +118,9 @@ class Kinds(OnMock):
             answer = self.vimd.post(path + "/actions", {"action": action, **arguments}, wait=30)
             self.vimd.must(answer, 200)
             self.assertEqual(self.vimd.get(path).json["status"], status, action)
-        body = self.problem(self.vimd.post(path + "/actions", {"action": "fly"}), 400)
+        body = self.problem(self.vimd.post(path + "/actions", {"action": "fly"}), 422)
         self.assertTrue(body["errors"][0]["pointer"].startswith("/"))
-        self.problem(self.vimd.post(path + "/actions", {"action": "reboot", "type": "gently"}), 400)
+        self.problem(self.vimd.post(path + "/actions", {"action": "reboot", "type": "gently"}), 422)
         self.vimd.remove("servers", server["id"])
 
     def test_image_upload(self):
@@ -278,7 +278,7 @@ class Concurrency(OnMock):
         answer = self.vimd.post("/v1/servers?dryRun=true", self.world.server(name=name))
         self.vimd.must(answer, 200)
         answer = self.vimd.post("/v1/servers?dryRun=true", {"vim": "edge1", "name": name})
-        self.problem(answer, 400)
+        self.problem(answer, 422)
         self.assertEqual(self.vimd.list("servers", f"name={name}"), [])
         self.assertNotIn(name, self.vimd.must(self.vimd.get("/v1/tasks?limit=1000"), 200)
                          .body.decode())
