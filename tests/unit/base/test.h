@@ -9,6 +9,8 @@
 #include <string.h>
 #include <cmocka.h>
 
+#undef fail /* also the name of a function that plugins call */
+
 #define COUNT_OF(array) (sizeof(array) / sizeof((array)[0]))
 
 #endif
