@@ -32,8 +32,8 @@ struct header {
 };
 
 struct request {
-    const char *method;         /* GET, HEAD, POST, PUT, PATCH, DELETE */
-    const char *path;           /* decoded, begins with / */
+    const char *method; /* GET, HEAD, POST, PUT, PATCH, DELETE */
+    const char *path; /* decoded, begins with / */
     const struct header *query; /* decoded pairs, in order */
     size_t query_count;
     const struct header *headers; /* those that logic_wants_header() accepts; names in lower case */
@@ -44,7 +44,7 @@ struct request {
     int64_t body_size;
     const char *request_id;
     const struct principal *principal; /* NULL: not authenticated (public routes only) */
-    int64_t deadline;                  /* monotonic ms, by which the answer has to be given */
+    int64_t deadline; /* monotonic ms, by which the answer has to be given */
 };
 
 /* An answer. Whoever receives it through logic_respond_fn may take `body` over by setting it to
@@ -76,7 +76,7 @@ struct logic_environment {
     int (*ready)(void *argument, char **ret_detail);
     /* Prometheus text, malloc'ed. */
     char *(*metrics)(void *argument);
-    int64_t body_max;   /* bytes of a JSON body */
+    int64_t body_max; /* bytes of a JSON body */
     int64_t upload_max; /* bytes of an upload */
     const char *server_url; /* for openapi */
 };

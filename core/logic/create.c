@@ -1,0 +1,190 @@
+/*
+ * logic/create.c - POST of a resource: checked, resolved, and handed to the engine.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include "base/cleanup.h"
+#include "base/ids.h"
+#include "base/json.h"
+#include "base/text.h"
+#include "logic/access.h"
+#include "logic/body.h"
+#include "logic/resources.h"
+#include "logic/route.h"
+
+/* What a create is about, besides the kind's fields. */
+struct create {
+    struct call *call;
+    json_t *spec; /* the kind's fields */
+    json_t *labels; /* or NULL */
+    const char *project;
+    struct vim_target *target;
+    struct findings findings;
+};
+
+static void create_clear(struct create *create)
+{
+    json_decref(create->spec);
+    json_decref(create->labels);
+    vim_target_release(create->target);
+    findings_free(&create->findings);
+}
+
+static void add_name(void *argument, struct vim_target *target)
+{
+    struct text *names = argument;
+    text_printf(names, "%s%s", names->length > 0 ? " " : "", vim_target_settings(target)->name);
+}
+
+/* The VIM that the body names; or the only one. */
+static void choose_vim(struct create *create, const json_t *vim)
+{
+    struct vims *vims = create->call->logic->environment.vims;
+    CLEANUP_TEXT struct text names = {0};
+    vims_each(vims, add_name, &names);
+    const char *known = text_get(&names);
+    const char *name = json_string_value(vim);
+    if (vim && !name) {
+        findings_add(&create->findings, "/vim", "must be the name of a VIM");
+    } else if (!vim && *known == '\0') {
+        findings_add(&create->findings, "/vim", "no VIM is configured");
+    } else if (!vim && strchr(known, ' ')) {
+        findings_add(&create->findings, "/vim", "is required, one of: %s", known);
+    } else {
+        create->target = vims_get(vims, name ? name : known);
+        if (create->target == NULL) {
+            CLEANUP_FREE char *nearest = text_nearest_word(known, name ? name : known);
+            findings_add(&create->findings, "/vim", "is no VIM%s%s",
+                         nearest ? "; did you mean " : "", nearest ? nearest : "");
+        }
+    }
+}
+
+static void choose_project(struct create *create, const json_t *project)
+{
+    const struct principal *principal = create->call->principal;
+    const char *name = json_string_value(project);
+    create->project = principal->project;
+    if (project == NULL) {
+        return;
+    }
+    if (name == NULL || !access_is_project(name)) {
+        findings_add(&create->findings, "/project",
+                     "must be a project's name: 1 to 63 letters, digits, - and _");
+    } else if (principal->role != ROLE_ADMIN && strcmp(name, principal->project) != 0) {
+        findings_add(&create->findings, "/project", "only administrators may name another project");
+    } else {
+        create->project = name;
+    }
+}
+
+/* 200: what a create would do. */
+static void send_verdict(struct create *create)
+{
+    json_t *verdict = json_object();
+    json_t *checked = json_array();
+    json_t *unchecked = json_array();
+    json_set_boolean(verdict, "valid", true);
+    json_set_text(verdict, "kind", create->call->kind->name);
+    json_set_text(verdict, "vim", vim_target_settings(create->target)->name);
+    json_set_text(verdict, "project", create->project);
+    json_array_append_new(checked, json_string("fields"));
+    json_array_append_new(checked, json_string("references"));
+    json_array_append_new(checked, json_string("capabilities"));
+    json_array_append_new(unchecked, json_string("quota"));
+    json_array_append_new(unchecked, json_string("capacity"));
+    json_object_set_new(verdict, "checked", checked);
+    json_object_set_new(verdict, "not_checked", unchecked);
+    json_object_set(verdict, "spec", create->spec);
+    logic_send_json(create->call, verdict);
+}
+
+/* What GET shows until the VIM has told: the wanted fields, without what is never shown. */
+static json_t *first_body(const struct kind *kind, json_t *spec)
+{
+    json_t *body = json_copy(spec);
+    for (unsigned i = 0; i < kind->field_count; i++) {
+        if (kind->fields[i].flags & FIELD_HIDDEN) {
+            json_object_del(body, kind->fields[i].name);
+        }
+    }
+    json_object_del(body, "name");
+    return body;
+}
+
+static void submit_create(struct create *create, const struct idempotency *idempotency)
+{
+    char id[ID_SIZE];
+    struct call *call = create->call;
+    CLEANUP_FREE char *spec = json_print(create->spec);
+    struct resource resource = {
+        .id = text_duplicate(id_new(id)),
+        .kind = text_duplicate(call->kind->name),
+        .name = text_duplicate(json_get_text(create->spec, "name", "")),
+        .vim = text_duplicate(vim_target_settings(create->target)->name),
+        .project = text_duplicate(create->project),
+        .labels = json_incref(create->labels),
+        .body = first_body(call->kind, create->spec),
+    };
+    struct task_wish wish = {.spec = spec};
+    resources_submit(call, VIM_VERB_CREATE, &resource, STATUS_BUILD, &wish, idempotency);
+    resource_free(&resource);
+}
+
+/* Everything that can be wrong with the body; false if the call was answered. */
+static bool check(struct create *create, json_t *body)
+{
+    struct call *call = create->call;
+    struct failure failure = {0};
+    CLEANUP_JSON json_t *vim = json_incref(json_object_get(body, "vim"));
+    json_t *project = json_object_get(body, "project");
+    create->labels = json_incref(json_object_get(body, "labels"));
+    choose_vim(create, vim);
+    choose_project(create, project);
+    if (create->labels) {
+        labels_check(create->labels, false, &create->findings);
+    }
+    create->spec = json_copy(body);
+    json_object_del(create->spec, "vim");
+    json_object_del(create->spec, "project");
+    json_object_del(create->spec, "labels");
+    kind_check_create(call->kind, create->spec, &create->findings);
+    if (create->target && create->findings.count == 0) {
+        if (!resources_can(call, create->target, VIM_VERB_CREATE, "create")) {
+            return false;
+        }
+        int code = references_resolve(call, call->kind, vim_target_settings(create->target)->name,
+                                      create->project, create->spec, &create->findings, &failure);
+        if (code != VIM_OK) {
+            failure.code = code;
+            logic_failure(call, &failure, ORIGIN_OWN);
+            return false;
+        }
+    }
+    if (create->findings.count > 0) {
+        logic_findings(call, 422, "validation", "The body is not valid.", &create->findings);
+        return false;
+    }
+    return true;
+}
+
+void resources_create(struct call *call)
+{
+    bool fine;
+    CLEANUP_JSON json_t *body = NULL;
+    struct idempotency idempotency;
+    struct create create = {.call = call};
+    bool dry_run = logic_query_flag(call, "dryRun", &fine);
+    if (!fine || !idempotency_begin(call, &idempotency) || !body_parse(call, false, &body)) {
+        return;
+    }
+    if (check(&create, body)) {
+        if (dry_run) {
+            send_verdict(&create);
+        } else {
+            submit_create(&create, &idempotency);
+        }
+    }
+    create_clear(&create);
+}

@@ -1,0 +1,53 @@
+/*
+ * logic/list.h - one page of a list: takes elements as text, keeps those that match, in order, and
+ * makes the answer of them.
+ */
+#ifndef VIMD_LOGIC_LIST_H
+#define VIMD_LOGIC_LIST_H
+
+#include "logic/call.h"
+#include "logic/query.h"
+
+struct list_entry {
+    char *id;
+    char *body; /* as it is to be shown */
+    size_t length;
+    struct sort_key key;
+};
+
+struct lister {
+    struct list_query query;
+    struct text out; /* by id: the elements so far, separated by commas */
+    uint32_t count; /* elements in out or entries */
+    bool more; /* there is at least one behind the last */
+    char last_id[256];
+    struct list_entry *entries; /* sorted: a heap with the last in order on top */
+};
+
+/* Parses the parameters; on a mistake answers 400 and returns false. */
+bool list_begin(struct call *call, const struct vocabulary *vocabulary, const char *scope,
+                const char *id_ordered, struct lister *lister);
+
+/* Would it be taken, as far as the filter tells? For who buffers elements. */
+bool list_matches(const struct lister *lister, const char *body, size_t length);
+
+/* Offers an element; by id they have to come in order (descending if the query says so). Nonzero
+ * when no more are needed. list_take() is for what list_matches() has let pass. */
+int list_offer(struct lister *lister, const char *id, const char *body, size_t length);
+int list_take(struct lister *lister, const char *id, const char *body, size_t length);
+
+/* How many elements decide the page: one more than its limit. */
+static inline uint32_t list_enough(const struct lister *lister)
+{
+    return lister->query.limit + 1;
+}
+
+/* Is the element with this id on an earlier page? For sources that do not skip by themselves; only
+ * for lists by id. */
+bool list_is_before(const struct lister *lister, const char *id);
+
+/* Answers 200 with {"MEMBER": [...], "next": token}, and frees. */
+void list_finish(struct call *call, struct lister *lister, const char *member);
+void list_free(struct lister *lister);
+
+#endif

@@ -1,0 +1,263 @@
+/*
+ * logic/logic.c - the block itself: from a request to its handler.
+ */
+#include "logic/logic.h"
+
+#include <assert.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include "base/cleanup.h"
+#include "base/clock.h"
+#include "base/digest.h"
+#include "base/memory.h"
+#include "base/text.h"
+#include "logic/call.h"
+#include "logic/openapi.h"
+#include "logic/route.h"
+
+/* Decoded path and query together; the API block bounds the line as it came. */
+#define URL_MAX 8192
+#define EMPTY_BODY_MAX 1024
+/* Up to this many elements a list is made on a network thread. */
+#define INLINE_LIMIT 200
+
+int logic_new(const struct logic_environment *environment, struct logic **ret_logic)
+{
+    assert(environment->store && environment->vims && environment->tasks);
+    struct logic *logic = MEMORY_NEW(struct logic);
+    logic->magic = LOGIC_MAGIC;
+    logic->environment = *environment;
+    logic->environment.server_url =
+        environment->server_url ? text_duplicate(environment->server_url) : NULL;
+    logic->routes = routes_new();
+    logic->openapi = openapi_text(logic->environment.server_url, false);
+    logic->openapi_length = strlen(logic->openapi);
+    char digest[DIGEST_HEX_SIZE];
+    digest_sha256_hex(logic->openapi, logic->openapi_length, digest);
+    snprintf(logic->openapi_etag, sizeof(logic->openapi_etag), "\"%.32s\"", digest);
+    *ret_logic = logic;
+    return VIM_OK;
+}
+
+void logic_free(struct logic *logic)
+{
+    if (logic) {
+        assert(logic->magic == LOGIC_MAGIC);
+        routes_free(logic->routes);
+        free(logic->openapi);
+        free((char *)logic->environment.server_url);
+        logic->magic = 0;
+        free(logic);
+    }
+}
+
+bool logic_wants_header(const char *name)
+{
+    static const char *const names[] = {"content-type", "idempotency-key", "if-match",
+                                        "if-none-match", "prefer"};
+    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+        if (strcmp(names[i], name) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static int64_t body_max(const struct logic *logic, const struct route *route)
+{
+    if (route->flags & ROUTE_SPOOL) {
+        return logic->environment.upload_max;
+    }
+    if (route->flags & ROUTE_BODY) {
+        return logic->environment.body_max;
+    }
+    return route->flags & ROUTE_EMPTY ? EMPTY_BODY_MAX : 0;
+}
+
+void logic_route(struct logic *logic, const char *method, const char *path,
+                 struct logic_route_info *ret_info)
+{
+    char id[CALL_ID_SIZE];
+    const struct route_entry *entry = routes_match(logic->routes, method, path, id, NULL);
+    *ret_info = (struct logic_route_info){.route = "(none)"};
+    if (entry) {
+        ret_info->is_public = (entry->route->flags & ROUTE_PUBLIC) != 0;
+        ret_info->spool = (entry->route->flags & ROUTE_SPOOL) != 0;
+        ret_info->body_max = body_max(logic, entry->route);
+        ret_info->route = entry->template;
+    }
+}
+
+/* A list that takes one or two short scans, nothing that looks into every row. */
+static bool list_is_short(const struct request *request)
+{
+    for (size_t i = 0; i < request->query_count; i++) {
+        const char *name = request->query[i].name;
+        long long limit;
+        if (strcmp(name, "limit") == 0) {
+            /* A limit that is none is refused without a look at the store. */
+            if (text_to_integer(request->query[i].value, &limit) == VIM_OK &&
+                limit > INLINE_LIMIT && limit <= 1000) {
+                return false;
+            }
+        } else if (strcmp(name, "page_token") != 0 && strcmp(name, "fields") != 0) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static bool has_query(const struct request *request, const char *name)
+{
+    for (size_t i = 0; i < request->query_count; i++) {
+        if (strcmp(request->query[i].name, name) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+bool logic_is_inline(struct logic *logic, const struct request *request)
+{
+    char id[CALL_ID_SIZE];
+    const struct route_entry *entry =
+        routes_match(logic->routes, request->method, request->path, id, NULL);
+    if (entry == NULL) {
+        return true;
+    }
+    if (!(entry->route->flags & ROUTE_CHEAP) || !store_is_cheap(logic->environment.store) ||
+        has_query(request, "fresh") || has_query(request, "wait")) {
+        return false;
+    }
+    return !(entry->route->flags & ROUTE_LIST) || list_is_short(request);
+}
+
+/* --- Handling -------------------------------------------------------------------------------- */
+
+static bool check_size(struct call *call)
+{
+    const struct request *request = call->request;
+    size_t length = strlen(request->path);
+    for (size_t i = 0; i < request->query_count; i++) {
+        length += strlen(request->query[i].name) + strlen(request->query[i].value) + 2;
+    }
+    if (length > URL_MAX) {
+        logic_fail(call, 414, "uri-too-long", "Path and query are longer than %d bytes.", URL_MAX);
+        return false;
+    }
+    return true;
+}
+
+static void answer_unrouted(struct call *call, const struct text *allow)
+{
+    if (allow->length == 0) {
+        logic_not_found(call);
+        return;
+    }
+    if (strcmp(call->request->method, "OPTIONS") == 0) {
+        struct answer answer;
+        answer_init(&answer, 204);
+        answer_header(&answer, "Allow", text_get(allow));
+        logic_send(call, &answer);
+        return;
+    }
+    struct problem problem = {
+        .status = 405, .code = "method-not-allowed", .allow = text_get(allow)};
+    snprintf(problem.detail, sizeof(problem.detail), "%.16s is not offered here; %s are.",
+             call->request->method, text_get(allow));
+    logic_send_problem(call, &problem);
+}
+
+/* Parameters that a route does not know are mistakes, never ignored. */
+static bool check_query(struct call *call)
+{
+    const struct route *route = call->entry->route;
+    const struct request *request = call->request;
+    if (route->flags & ROUTE_LIST) {
+        return true;
+    }
+    struct findings findings = {0};
+    for (size_t i = 0; i < request->query_count && findings.count < 32; i++) {
+        const char *name = request->query[i].name;
+        char pointer[128];
+        snprintf(pointer, sizeof(pointer), "?%.120s", name);
+        if (strchr(name, ' ') || !text_has_word(route->query, name)) {
+            CLEANUP_FREE char *nearest = text_nearest_word(route->query, name);
+            findings_add(&findings, pointer, "%.64s is not known%s%s", name,
+                         nearest ? "; the nearest is " : "", nearest ? nearest : "");
+        } else if (logic_query(call, name) != request->query[i].value) {
+            findings_add(&findings, pointer, "is given twice");
+        }
+    }
+    if (findings.count == 0) {
+        return true;
+    }
+    logic_findings(call, 400, "invalid-query", "The query is not understood.", &findings);
+    return false;
+}
+
+static bool check_body(struct call *call)
+{
+    const struct request *request = call->request;
+    const struct route *route = call->entry->route;
+    int64_t size = request->body_path ? request->body_size : (int64_t)request->body_length;
+    int64_t limit = body_max(call->logic, route);
+    if (size > limit && limit > 0) {
+        logic_fail(call, 413, "too-large", "The body is larger than %lld bytes.", (long long)limit);
+        return false;
+    }
+    bool blank = true;
+    for (size_t i = 0; i < request->body_length && !request->body_path; i++) {
+        blank = blank && request->body[i] != '\0' && strchr("{} \t\r\n", request->body[i]);
+    }
+    if (limit == 0 ? size > 0 : (route->flags & ROUTE_EMPTY) && !blank) {
+        logic_fail(call, 400, "malformed", "This request takes no body.");
+        return false;
+    }
+    return true;
+}
+
+static bool check_role(struct call *call)
+{
+    const struct route *route = call->entry->route;
+    if (route->flags & ROUTE_PUBLIC) {
+        return true;
+    }
+    if (call->principal == NULL) {
+        logic_fail(call, 401, "unauthenticated",
+                   "A token is needed: Authorization: Bearer vimd_...");
+        return false;
+    }
+    if (call->principal->role < route->role) {
+        logic_fail(call, 403, "forbidden", "This needs the role %s; the token has the role %s.",
+                   role_name(route->role), role_name(call->principal->role));
+        return false;
+    }
+    return true;
+}
+
+void logic_handle(struct logic *logic, const struct request *request, logic_respond_fn respond,
+                  void *argument)
+{
+    assert(logic->magic == LOGIC_MAGIC);
+    struct call call = {.logic = logic,
+                        .request = request,
+                        .respond = respond,
+                        .argument = argument,
+                        .principal = request->principal};
+    if (!check_size(&call)) {
+        return;
+    }
+    call.entry = routes_match(logic->routes, request->method, request->path, call.id, NULL);
+    if (call.entry == NULL) {
+        CLEANUP_TEXT struct text allow = {0};
+        (void)routes_match(logic->routes, request->method, request->path, call.id, &allow);
+        answer_unrouted(&call, &allow);
+        return;
+    }
+    call.kind = call.entry->kind;
+    if (check_role(&call) && check_query(&call) && check_body(&call)) {
+        call.entry->route->handle(&call);
+    }
+}

@@ -1,0 +1,425 @@
+/*
+ * logic/openapi_schemas.c - schemas of bodies, made of the tables of fields.
+ */
+#include "logic/openapi.h"
+
+#include <ctype.h>
+#include <stdlib.h>
+#include <string.h>
+#include "base/cleanup.h"
+#include "base/json.h"
+#include "base/text.h"
+#include "logic/logic.h"
+#include "logic/vocabularies.h"
+
+char *openapi_type_name(const char *name)
+{
+    struct text text = {0};
+    bool upper = true;
+    for (; *name != '\0'; name++) {
+        if (*name == '-') {
+            upper = true;
+        } else {
+            text_add_char(&text, upper ? (char)toupper((unsigned char)*name) : *name);
+            upper = false;
+        }
+    }
+    return text_take(&text);
+}
+
+static json_t *words_json(const char *words)
+{
+    json_t *list = json_array();
+    while (*words != '\0') {
+        size_t length = strcspn(words, " ");
+        json_array_append_new(list, json_stringn(words, length));
+        words += length + (words[length] == ' ');
+    }
+    return list;
+}
+
+static json_t *reference(const char *schema)
+{
+    CLEANUP_FREE char *path = text_format("#/components/schemas/%s", schema);
+    return json_pack("{s:s}", "$ref", path);
+}
+
+/* --- One field ------------------------------------------------------------------------------- */
+
+static void set_type(json_t *schema, const char *type, const struct field *field)
+{
+    json_object_set_new(schema, "type",
+                        field->flags & FIELD_NULLABLE ? json_pack("[s,s]", type, "null")
+                                                      : json_string(type));
+}
+
+static void set_help(json_t *schema, const struct field *field)
+{
+    if (field->type != FIELD_REFERENCE || field->reference == NULL) {
+        json_set_text(schema, "description", field->help);
+        return;
+    }
+    CLEANUP_FREE char *help =
+        text_format("%s Id of a %s; in a request also its name.", field->help, field->reference);
+    json_set_text(schema, "description", help);
+}
+
+static void set_default(json_t *schema, const struct field *field)
+{
+    if (field->default_value == NULL) {
+        return;
+    }
+    json_t *value = field->type == FIELD_INTEGER || field->type == FIELD_BOOLEAN
+                        ? json_loads(field->default_value, JSON_DECODE_ANY, NULL)
+                        : json_string(field->default_value);
+    json_object_set_new(schema, "default", value);
+}
+
+static void set_length(json_t *schema, const struct field *field)
+{
+    if (field->minimum > 0) {
+        json_set_integer(schema, "minLength", field->minimum);
+    }
+    if (field->maximum > 0) {
+        json_set_integer(schema, "maxLength", field->maximum);
+    }
+}
+
+static json_t *object_schema(const struct field *fields, unsigned count, bool shown)
+{
+    json_t *schema = json_pack("{s:s}", "type", "object");
+    json_t *properties = json_object();
+    json_t *required = json_array();
+    for (unsigned i = 0; i < count; i++) {
+        json_object_set_new(properties, fields[i].name, openapi_field(&fields[i], shown));
+        if (fields[i].flags & FIELD_REQUIRED) {
+            json_array_append_new(required, json_string(fields[i].name));
+        }
+    }
+    json_object_set_new(schema, "properties", properties);
+    if (json_array_size(required) > 0 && !shown) {
+        json_object_set(schema, "required", required);
+    }
+    json_decref(required);
+    json_object_set_new(schema, "additionalProperties", json_false());
+    return schema;
+}
+
+static json_t *text_schema(const struct field *field, bool shown)
+{
+    json_t *schema = json_object();
+    set_type(schema, "string", field);
+    switch (field->type) {
+    case FIELD_TIME:
+        json_set_text(schema, "format", "date-time");
+        break;
+    case FIELD_CHOICE:
+        json_object_set_new(schema, "enum", words_json(field->choices));
+        break;
+    case FIELD_ADDRESS:
+        if (!(field->flags & FIELD_NULLABLE)) {
+            json_object_set_new(schema, "anyOf",
+                                json_pack("[{s:s},{s:s}]", "format", "ipv4", "format", "ipv6"));
+        }
+        break;
+    case FIELD_CIDR:
+        json_set_text(schema, "pattern", "^[0-9A-Fa-f.:]+/[0-9]{1,3}$");
+        break;
+    case FIELD_MAC:
+        json_set_text(schema, "pattern", "^([0-9A-Fa-f]{2}:){5}[0-9A-Fa-f]{2}$");
+        break;
+    case FIELD_BASE64:
+        json_set_text(schema, "contentEncoding", "base64");
+        break;
+    default:
+        break;
+    }
+    if (!shown) {
+        set_length(schema, field);
+    }
+    return schema;
+}
+
+static json_t *integer_schema(const struct field *field, bool shown)
+{
+    json_t *schema = json_object();
+    set_type(schema, "integer", field);
+    if (!shown && (field->minimum != 0 || field->maximum != 0)) {
+        json_set_integer(schema, "minimum", field->minimum);
+        json_set_integer(schema, "maximum", field->maximum);
+    }
+    return schema;
+}
+
+json_t *openapi_field(const struct field *field, bool shown)
+{
+    json_t *schema;
+    switch (field->type) {
+    case FIELD_INTEGER:
+        schema = integer_schema(field, shown);
+        break;
+    case FIELD_BOOLEAN:
+        schema = json_pack("{s:s}", "type", "boolean");
+        break;
+    case FIELD_TEXTS:
+        schema =
+            json_pack("{s:s, s:{s:s}}", "type", "object", "additionalProperties", "type", "string");
+        if (!shown && field->maximum > 0) {
+            json_set_integer(schema, "maxProperties", field->maximum);
+        }
+        break;
+    case FIELD_LIST:
+        schema =
+            json_pack("{s:s, s:o}", "type", "array", "items", openapi_field(field->fields, shown));
+        if (!shown && field->maximum > 0) {
+            json_set_integer(schema, "maxItems", field->maximum);
+        }
+        break;
+    case FIELD_OBJECT:
+        schema = object_schema(field->fields, field->field_count, shown);
+        break;
+    default:
+        schema = text_schema(field, shown);
+        break;
+    }
+    set_help(schema, field);
+    if (!shown) {
+        set_default(schema, field);
+    }
+    return schema;
+}
+
+/* --- Kinds ----------------------------------------------------------------------------------- */
+
+static void add_properties(json_t *properties, const struct field *fields, unsigned count,
+                           unsigned flags, bool shown)
+{
+    for (unsigned i = 0; i < count; i++) {
+        bool belongs = shown ? !(fields[i].flags & FIELD_HIDDEN) : (fields[i].flags & flags) != 0;
+        if (belongs) {
+            json_object_set_new(properties, fields[i].name, openapi_field(&fields[i], shown));
+        }
+    }
+}
+
+static json_t *kind_schema(const struct kind *kind, unsigned flags, bool shown)
+{
+    unsigned count;
+    const struct field *added = kinds_added_fields(&count);
+    json_t *properties = json_object();
+    add_properties(properties, added, count, flags, shown);
+    add_properties(properties, kind->fields, kind->field_count, flags, shown);
+    json_t *schema = json_pack("{s:s, s:o}", "type", "object", "properties", properties);
+    if (shown) {
+        json_object_set_new(schema, "required",
+                            words_json("id kind name vim project shared status pending"));
+    } else if (flags == FIELD_CREATE) {
+        json_t *required = json_array();
+        for (unsigned i = 0; i < kind->field_count; i++) {
+            if (kind->fields[i].flags & FIELD_REQUIRED) {
+                json_array_append_new(required, json_string(kind->fields[i].name));
+            }
+        }
+        json_object_set_new(schema, "required", required);
+    }
+    json_object_set_new(schema, "additionalProperties", json_false());
+    return schema;
+}
+
+/* A merge patch: null takes a member of an object of texts away; nothing has a default. */
+static json_t *patch_schema(const struct kind *kind)
+{
+    json_t *schema = kind_schema(kind, FIELD_UPDATE, false);
+    const char *name;
+    json_t *property;
+    json_object_foreach(json_object_get(schema, "properties"), name, property)
+    {
+        json_object_del(property, "default");
+        if (json_is_object(json_object_get(property, "additionalProperties"))) {
+            json_object_set_new(property, "additionalProperties",
+                                json_pack("{s:[s,s]}", "type", "string", "null"));
+        }
+    }
+    return schema;
+}
+
+static json_t *action_schema(const struct kind *kind)
+{
+    json_t *names = json_array();
+    for (const char *const *name = kind->actions; *name; name++) {
+        json_array_append_new(names, json_string(*name));
+    }
+    json_t *properties = json_pack("{s:{s:s, s:o, s:s}}", "action", "type", "string", "enum", names,
+                                   "description", "What to do.");
+    for (unsigned i = 0; i < kind->action_field_count; i++) {
+        const struct field *field = &kind->action_fields[i];
+        json_t *argument = openapi_field(field, false);
+        if (field->actions) {
+            CLEANUP_FREE char *help = text_format("Of %s: %s", field->actions, field->help);
+            json_set_text(argument, "description", help);
+        }
+        json_object_set_new(properties, field->name, argument);
+    }
+    return json_pack("{s:s, s:o, s:[s], s:b}", "type", "object", "properties", properties,
+                     "required", "action", "additionalProperties", 0);
+}
+
+static json_t *list_schema(const char *member, const char *element)
+{
+    return json_pack("{s:s, s:{s:{s:s, s:o}, s:{s:s, s:s}}, s:[s], s:b}", "type", "object",
+                     "properties", member, "type", "array", "items", reference(element), "next",
+                     "type", "string", "description",
+                     "page_token of the next page; left out on the last.", "required", member,
+                     "additionalProperties", 0);
+}
+
+static void set_schema(json_t *schemas, const char *format, const char *name, json_t *schema)
+{
+    CLEANUP_FREE char *full = text_format("%s%s", name, format);
+    json_object_set_new(schemas, full, schema);
+}
+
+static void add_kind(json_t *schemas, const struct kind *kind)
+{
+    CLEANUP_FREE char *name = openapi_type_name(kind->name);
+    json_t *shown = kind_schema(kind, 0, true);
+    CLEANUP_FREE char *help = kind->etsi ? text_format("%s ETSI NFV: %s.", kind->help, kind->etsi)
+                                         : text_duplicate(kind->help);
+    json_set_text(shown, "description", help);
+    set_schema(schemas, "", name, shown);
+    set_schema(schemas, "List", name, list_schema(kind->plural, name));
+    set_schema(schemas, "Create", name, kind_schema(kind, FIELD_CREATE, false));
+    set_schema(schemas, "Update", name, patch_schema(kind));
+    if (kind->actions) {
+        set_schema(schemas, "Action", name, action_schema(kind));
+    }
+}
+
+/* --- Everything else ------------------------------------------------------------------------- */
+
+static json_t *vocabulary_schema(const struct vocabulary *vocabulary, const char *required)
+{
+    json_t *schema = object_schema(vocabulary->parts[0].fields, vocabulary->parts[0].count, true);
+    json_object_set_new(schema, "required", words_json(required));
+    return schema;
+}
+
+/* Schemas that no table knows, as text. */
+static const struct {
+    const char *name, *schema;
+} others[] = {
+    {"Problem",
+     "{'type':'object','description':'RFC 9457.','properties':{"
+     "'type':{'type':'string','format':'uri','description':'urn:vimd:problem: and the code.'},"
+     "'title':{'type':'string'},'status':{'type':'integer'},'detail':{'type':'string'},"
+     "'instance':{'type':'string','description':'The id of the request.'},"
+     "'code':{'type':'string','description':'What kind of problem, for programs.'},"
+     "'retryable':{'type':'boolean','description':'Whether the same may succeed later.'},"
+     "'retry_after':{'type':'integer','description':'Seconds after which to try again.'},"
+     "'task':{'type':'string','description':'The task that it is about.'},"
+     "'vim':{'type':'string','description':'The VIM that it is about.'},"
+     "'capabilities':{'type':'string','description':'Where to see what the VIM can do.'},"
+     "'backend':{'type':'object','description':'What the VIM said.','properties':{"
+     "'service':{'type':'string'},'status':{'type':'string'},'request_id':{'type':'string'},"
+     "'message':{'type':'string'}},'additionalProperties':false},"
+     "'errors':{'type':'array','items':{'type':'object','properties':{"
+     "'pointer':{'type':'string','description':'JSON pointer into the body, or ? and the name of a "
+     "query parameter.'},'detail':{'type':'string'}},'required':['pointer','detail'],"
+     "'additionalProperties':false}}},"
+     "'required':['type','title','status','code','retryable'],'additionalProperties':false}"},
+    {"Health", "{'type':'object','properties':{'status':{'type':'string','enum':['ok']}},"
+               "'required':['status'],'additionalProperties':false}"},
+    {"Ready",
+     "{'type':'object','properties':{'status':{'type':'string','enum':['ready','not ready']},"
+     "'detail':{'type':'object','description':'What is not ready.'}},'required':['status'],"
+     "'additionalProperties':false}"},
+    {"Version",
+     "{'type':'object','properties':{'name':{'type':'string'},'version':{'type':'string'},"
+     "'api':{'type':'string'},'plugin_abi':{'type':'string'}},"
+     "'required':['name','version','api','plugin_abi'],'additionalProperties':false}"},
+    {"Principal",
+     "{'type':'object','properties':{'token':{'type':'string','description':'Id of the token.'},"
+     "'name':{'type':'string'},'project':{'type':'string'},"
+     "'role':{'type':'string','enum':['reader','member','operator','admin']},"
+     "'expires':{'type':'string','format':'date-time'}},"
+     "'required':['token','name','project','role'],'additionalProperties':false}"},
+    {"PluginList",
+     "{'type':'object','properties':{'plugins':{'type':'array','items':{'type':'object',"
+     "'properties':{'name':{'type':'string'},'version':{'type':'string'},"
+     "'type':{'type':'string'},'summary':{'type':'string'}},'required':['name','type']}}},"
+     "'required':['plugins'],'additionalProperties':false}"},
+    {"VimCheck",
+     "{'type':'object','properties':{'vim':{'type':'string'},'ok':{'type':'boolean'},"
+     "'checked':{'type':'string','format':'date-time'},'took_ms':{'type':'integer'},"
+     "'facts':{'type':'object','description':'What the driver tells: versions, endpoints.'},"
+     "'error':{'type':'object','properties':{'code':{'type':'string'},"
+     "'detail':{'type':'string'},'retryable':{'type':'boolean'}},"
+     "'required':['code','detail','retryable'],'additionalProperties':false}},"
+     "'required':['vim','ok','checked','took_ms'],'additionalProperties':false}"},
+    {"Capabilities",
+     "{'type':'object','properties':{'vim':{'type':'string'},'plugin':{'type':'string'},"
+     "'kinds':{'type':'array','items':{'type':'object','properties':{"
+     "'kind':{'type':'string'},'verbs':{'type':'array','items':{'type':'string','enum':["
+     "'list','get','create','update','delete','action','upload','sample','changes']}},"
+     "'actions':{'type':'array','items':{'type':'string'}}},"
+     "'required':['kind','verbs','actions'],'additionalProperties':false}}},"
+     "'required':['vim','plugin','kinds'],'additionalProperties':false}"},
+    {"Verdict",
+     "{'type':'object','description':'What a create would do; nothing was stored.','properties':{"
+     "'valid':{'type':'boolean'},'kind':{'type':'string'},'vim':{'type':'string'},"
+     "'project':{'type':'string'},"
+     "'checked':{'type':'array','items':{'type':'string'}},"
+     "'not_checked':{'type':'array','items':{'type':'string'},"
+     "'description':'Only the VIM can tell.'},"
+     "'spec':{'type':'object','description':'The fields, with ids for names.'}},"
+     "'required':['valid','kind','vim','project','checked','not_checked','spec'],"
+     "'additionalProperties':false}"},
+    {"TokenCreate",
+     "{'type':'object','properties':{'name':{'type':'string','minLength':1,'maxLength':63},"
+     "'project':{'type':'string','pattern':'^[A-Za-z0-9_-]{1,63}$'},"
+     "'role':{'type':'string','enum':['reader','member','operator','admin']},"
+     "'expires':{'type':'string','format':'date-time'}},"
+     "'required':['name','project','role'],'additionalProperties':false}"},
+    {"TokenCreated",
+     "{'type':'object','properties':{'id':{'type':'string'},'name':{'type':'string'},"
+     "'project':{'type':'string'},'role':{'type':'string'},"
+     "'expires':{'type':'string','format':'date-time'},"
+     "'token':{'type':'string','description':'The secret: shown this once.'}},"
+     "'required':['id','name','project','role','token'],'additionalProperties':false}"},
+    {"OpenApi", "{'type':'object','required':['openapi','info','paths']}"},
+};
+
+/* The texts above have ' for ", to be readable. */
+static json_t *parse_schema(const char *schema)
+{
+    CLEANUP_FREE char *copy = text_duplicate(schema);
+    for (char *c = copy; *c != '\0'; c++) {
+        *c = *c == '\'' ? '"' : *c;
+    }
+    return json_loads(copy, 0, NULL);
+}
+
+json_t *openapi_schemas(void)
+{
+    size_t count;
+    const struct kind *kinds = kinds_all(&count);
+    json_t *schemas = json_object();
+    for (size_t i = 0; i < count; i++) {
+        add_kind(schemas, &kinds[i]);
+    }
+    json_object_set_new(schemas, "Task",
+                        vocabulary_schema(&vocabulary_tasks,
+                                          "id kind state progress target project vim created "
+                                          "updated attempt max_attempts steps"));
+    json_object_set_new(schemas, "TaskList", list_schema("tasks", "Task"));
+    json_object_set_new(schemas, "Vim",
+                        vocabulary_schema(&vocabulary_vims, "id name plugin health kinds"));
+    json_object_set_new(schemas, "VimList", list_schema("vims", "Vim"));
+    json_object_set_new(schemas, "Token",
+                        vocabulary_schema(&vocabulary_tokens, "id name project role created"));
+    json_object_set_new(schemas, "TokenList", list_schema("tokens", "Token"));
+    for (size_t i = 0; i < sizeof(others) / sizeof(others[0]); i++) {
+        json_object_set_new(schemas, others[i].name, parse_schema(others[i].schema));
+    }
+    return schemas;
+}

@@ -1,0 +1,258 @@
+#include "logic/route.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include "base/memory.h"
+#include "base/text.h"
+
+static const struct route routes[] = {
+    {"GET", "/healthz", meta_health, 0, ROUTE_PUBLIC | ROUTE_CHEAP, NULL, NULL, "200:Health",
+     "getHealth", "Does the process answer?"},
+    {"GET", "/readyz", meta_ready, 0, ROUTE_PUBLIC, NULL, NULL, "200:Ready 503:Ready", "getReady",
+     "Is it ready to serve?"},
+    {"GET", "/openapi.json", meta_openapi, 0, ROUTE_PUBLIC | ROUTE_CHEAP, NULL, NULL,
+     "200:OpenApi 304", "getOpenapi", "This document."},
+    {"GET", "/metrics", meta_metrics, ROLE_READER, 0, NULL, NULL, "200:MetricsText", "getMetrics",
+     "Numbers about the process, as Prometheus reads them."},
+    {"GET", "/v1/version", meta_version, ROLE_READER, ROUTE_CHEAP, NULL, NULL, "200:Version",
+     "getVersion", "Which vimd this is."},
+    {"GET", "/v1/whoami", meta_whoami, ROLE_READER, ROUTE_CHEAP, NULL, NULL, "200:Principal",
+     "getWhoami", "Who asks, as the token says."},
+    {"GET", "/v1/plugins", meta_plugins, ROLE_READER, 0, NULL, NULL, "200:PluginList",
+     "listPlugins", "The plugins that are loaded, with their options."},
+
+    {"GET", "/v1/vims", vims_list, ROLE_READER, ROUTE_LIST, NULL, NULL, "200:VimList", "listVims",
+     "The configured VIMs, with their health."},
+    {"GET", "/v1/vims/{id}", vims_get_one, ROLE_READER, 0, "fields", NULL, "200:Vim 404", "getVim",
+     "One VIM."},
+    {"GET", "/v1/vims/{id}/check", vims_check, ROLE_OPERATOR, 0, NULL, NULL, "200:VimCheck 404",
+     "checkVim", "Asks the VIM whether it is well."},
+    {"POST", "/v1/vims/{id}/check", vims_check, ROLE_OPERATOR, ROUTE_EMPTY, NULL, NULL,
+     "200:VimCheck 404", "checkVimNow", "The same as GET."},
+    {"GET", "/v1/vims/{id}/capabilities", vims_capabilities, ROLE_READER, 0, NULL, NULL,
+     "200:Capabilities 404", "getCapabilities", "What the VIM's driver can do, by kind."},
+
+    {"GET", "/v1/tasks", tasks_routes_list, ROLE_READER, ROUTE_LIST, NULL, NULL, "200:TaskList",
+     "listTasks", "The tasks of the project."},
+    {"GET", "/v1/tasks/{id}", tasks_routes_get, ROLE_READER, ROUTE_CHEAP, "wait fields", NULL,
+     "200:Task 304 404", "getTask", "One task; with wait, as soon as it has ended."},
+    {"POST", "/v1/tasks/{id}/cancel", tasks_routes_cancel, ROLE_MEMBER, ROUTE_EMPTY, NULL, NULL,
+     "202:Task 404 409", "cancelTask", "Asks for a cancel; a create is undone."},
+    {"POST", "/v1/tasks/{id}/retry", tasks_routes_retry, ROLE_MEMBER, ROUTE_EMPTY, NULL, NULL,
+     "202:Task 404 409", "retryTask", "Runs a task that did not succeed again."},
+    {"POST", "/v1/tasks/{id}/rollback", tasks_routes_rollback, ROLE_MEMBER, ROUTE_EMPTY, NULL, NULL,
+     "202:Task 404 409", "rollbackTask", "Undoes what a failed create has left."},
+    {"POST", "/v1/tasks/{id}/fail", tasks_routes_fail, ROLE_MEMBER, ROUTE_EMPTY, NULL, NULL,
+     "202:Task 404 409", "failTask", "Declares a waiting task failed, and undoes nothing."},
+
+    {"GET", "/v1/tokens", tokens_list, ROLE_ADMIN, ROUTE_LIST, NULL, NULL, "200:TokenList",
+     "listTokens", "The access tokens, without their secrets."},
+    {"POST", "/v1/tokens", tokens_create, ROLE_ADMIN, ROUTE_BODY, NULL, "TokenCreate",
+     "201:TokenCreated 415 422", "createToken", "Makes a token; its secret is shown this once."},
+    {"GET", "/v1/tokens/{id}", tokens_get, ROLE_ADMIN, 0, "fields", NULL, "200:Token 404",
+     "getToken", "One token, without its secret."},
+    {"DELETE", "/v1/tokens/{id}", tokens_revoke, ROLE_ADMIN, 0, NULL, NULL, "204 404",
+     "revokeToken", "Revokes a token."},
+
+    {"GET", "/v1/{plural}", resources_list, ROLE_READER, ROUTE_LIST | ROUTE_CHEAP, NULL, NULL,
+     "200:{Kind}List", "list{Kinds}", "What there is, as fresh as the poller."},
+    {"POST", "/v1/{plural}", resources_create, ROLE_MEMBER, ROUTE_BODY | ROUTE_TASK, "dryRun",
+     "{Kind}Create", "200:Verdict 201:{Kind} 202:Task 409 415 422 501 502 504", "create{Kind}",
+     "Makes one."},
+    {"GET", "/v1/{plural}/{id}", resources_get, ROLE_READER, ROUTE_CHEAP, "fresh fields", NULL,
+     "200:{Kind} 304 404 501 502 504", "get{Kind}", "One, as fresh as the poller or fresh."},
+    {"PATCH", "/v1/{plural}/{id}", resources_update, ROLE_MEMBER, ROUTE_BODY | ROUTE_TASK, NULL,
+     "{Kind}Update", "200:{Kind} 202:Task 404 409 412 415 422 501 502 504", "update{Kind}",
+     "Changes it (JSON merge patch)."},
+    {"DELETE", "/v1/{plural}/{id}", resources_delete, ROLE_MEMBER, ROUTE_TASK, NULL, NULL,
+     "202:Task 204 404 409 412 422 501 502 504", "delete{Kind}", "Deletes it."},
+    {"POST", "/v1/{plural}/{id}/actions", resources_act, ROLE_MEMBER,
+     ROUTE_BODY | ROUTE_TASK | ROUTE_ACTIONS, NULL, "{Kind}Action",
+     "200:{Kind} 202:Task 404 409 412 415 422 501 502 504", "act{Kind}", "Does something to it."},
+    {"PUT", "/v1/{plural}/{id}/data", resources_upload, ROLE_MEMBER,
+     ROUTE_SPOOL | ROUTE_TASK | ROUTE_DATA, NULL, "Data",
+     "200:{Kind} 202:Task 404 409 412 413 415 422 501 502 504", "upload{Kind}Data",
+     "Uploads its data."},
+};
+
+#define ROUTE_COUNT (sizeof(routes) / sizeof(routes[0]))
+
+const struct route *routes_all(size_t *ret_count)
+{
+    *ret_count = ROUTE_COUNT;
+    return routes;
+}
+
+static bool fits(const struct route *route, const struct kind *kind)
+{
+    return !((route->flags & ROUTE_ACTIONS) && kind->actions == NULL) &&
+           !((route->flags & ROUTE_DATA) && strcmp(kind->name, "image") != 0);
+}
+
+static void cut_segments(struct route_entry *entry)
+{
+    const char *at = entry->template;
+    while (*at == '/') {
+        size_t length = strcspn(++at, "/");
+        entry->segments[entry->segment_count].text = *at == '{' ? NULL : at;
+        entry->segments[entry->segment_count++].length = length;
+        at += length;
+    }
+}
+
+static void add_entry(struct route_table *table, const struct route *route, const struct kind *kind)
+{
+    struct route_entry *entry = &table->entries[table->count++];
+    entry->route = route;
+    entry->kind = kind;
+    const char *plural = strstr(route->template, "{plural}");
+    entry->template = plural ? text_format("%.*s%s%s", (int)(plural - route->template),
+                                           route->template, kind->plural, plural + 8)
+                             : text_duplicate(route->template);
+    cut_segments(entry);
+}
+
+struct route_table *routes_new(void)
+{
+    size_t kind_count;
+    const struct kind *kinds = kinds_all(&kind_count);
+    struct route_table *table = MEMORY_NEW(struct route_table);
+    table->entries = memory_new_array(ROUTE_COUNT * kind_count, sizeof(*table->entries));
+    for (size_t i = 0; i < ROUTE_COUNT; i++) {
+        if (strstr(routes[i].template, "{plural}") == NULL) {
+            add_entry(table, &routes[i], NULL);
+        }
+    }
+    for (size_t kind = 0; kind < kind_count; kind++) {
+        for (size_t i = 0; i < ROUTE_COUNT; i++) {
+            if (strstr(routes[i].template, "{plural}") && fits(&routes[i], &kinds[kind])) {
+                add_entry(table, &routes[i], &kinds[kind]);
+            }
+        }
+    }
+    return table;
+}
+
+void routes_free(struct route_table *table)
+{
+    if (table) {
+        for (size_t i = 0; i < table->count; i++) {
+            free(table->entries[i].template);
+        }
+        free(table->entries);
+        free(table);
+    }
+}
+
+/* --- Matching -------------------------------------------------------------------------------- */
+
+struct path {
+    struct {
+        const char *text;
+        size_t length;
+    } segments[ROUTE_SEGMENTS];
+    unsigned count;
+};
+
+static bool path_cut(const char *text, struct path *path)
+{
+    path->count = 0;
+    while (*text == '/') {
+        size_t length = strcspn(++text, "/");
+        if (length == 0 || path->count == ROUTE_SEGMENTS) {
+            return false;
+        }
+        path->segments[path->count].text = text;
+        path->segments[path->count++].length = length;
+        text += length;
+    }
+    return path->count > 0 && *text == '\0';
+}
+
+/* Only what a store takes as an id can be the name of something. */
+static bool is_id(const char *text, size_t length)
+{
+    if (length >= CALL_ID_SIZE) {
+        return false;
+    }
+    for (size_t i = 0; i < length; i++) {
+        char c = text[i];
+        if (!((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
+              c == '-' || c == '_' || c == '.')) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static bool entry_matches(const struct route_entry *entry, const struct path *path)
+{
+    if (entry->segment_count != path->count) {
+        return false;
+    }
+    /* Routes begin alike and differ in their second segment, so look from the end. */
+    for (unsigned i = path->count; i-- > 0;) {
+        if (entry->segments[i].text == NULL) {
+            continue;
+        }
+        if (entry->segments[i].length != path->segments[i].length ||
+            memcmp(entry->segments[i].text, path->segments[i].text, path->segments[i].length) !=
+                0) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static bool entry_id(const struct route_entry *entry, const struct path *path,
+                     char ret_id[CALL_ID_SIZE])
+{
+    for (unsigned i = 0; i < path->count; i++) {
+        if (entry->segments[i].text == NULL) {
+            if (!is_id(path->segments[i].text, path->segments[i].length)) {
+                return false;
+            }
+            memcpy(ret_id, path->segments[i].text, path->segments[i].length);
+            ret_id[path->segments[i].length] = '\0';
+        }
+    }
+    return true;
+}
+
+static void add_allowed(struct text *allow, const char *method)
+{
+    text_printf(allow, "%s%s", allow->length > 0 ? ", " : "", method);
+    if (strcmp(method, "GET") == 0) {
+        text_add(allow, ", HEAD");
+    }
+}
+
+const struct route_entry *routes_match(const struct route_table *table, const char *method,
+                                       const char *path_text, char ret_id[CALL_ID_SIZE],
+                                       struct text *ret_allow)
+{
+    struct path path;
+    ret_id[0] = '\0';
+    if (!path_cut(path_text, &path)) {
+        return NULL;
+    }
+    if (strcmp(method, "HEAD") == 0) {
+        method = "GET";
+    }
+    for (size_t i = 0; i < table->count; i++) {
+        const struct route_entry *entry = &table->entries[i];
+        if (!entry_matches(entry, &path) || !entry_id(entry, &path, ret_id)) {
+            continue;
+        }
+        if (strcmp(entry->route->method, method) == 0) {
+            return entry;
+        }
+        if (ret_allow) {
+            add_allowed(ret_allow, entry->route->method);
+        }
+    }
+    if (ret_allow && ret_allow->length > 0) {
+        text_add(ret_allow, ", OPTIONS");
+    }
+    return NULL;
+}

@@ -1,0 +1,128 @@
+#include "logic/vocabularies.h"
+
+#define COUNT(array) ((unsigned)(sizeof(array) / sizeof((array)[0])))
+
+#define TEXT(NAME, HELP)                                   \
+    {                                                      \
+        .name = (NAME), .type = FIELD_TEXT, .help = (HELP) \
+    }
+#define TIME(NAME, HELP)                                   \
+    {                                                      \
+        .name = (NAME), .type = FIELD_TIME, .help = (HELP) \
+    }
+#define INTEGER(NAME, HELP)                                   \
+    {                                                         \
+        .name = (NAME), .type = FIELD_INTEGER, .help = (HELP) \
+    }
+#define BOOLEAN(NAME, HELP)                                   \
+    {                                                         \
+        .name = (NAME), .type = FIELD_BOOLEAN, .help = (HELP) \
+    }
+#define CHOICE(NAME, CHOICES, HELP)                                                \
+    {                                                                              \
+        .name = (NAME), .type = FIELD_CHOICE, .choices = (CHOICES), .help = (HELP) \
+    }
+#define OBJECT(NAME, FIELDS, HELP)                                                              \
+    {                                                                                           \
+        .name = (NAME), .type = FIELD_OBJECT, .fields = (FIELDS), .field_count = COUNT(FIELDS), \
+        .help = (HELP)                                                                          \
+    }
+#define LIST(NAME, ELEMENT, HELP)                                                                 \
+    {                                                                                             \
+        .name = (NAME), .type = FIELD_LIST, .fields = (ELEMENT), .field_count = 1, .help = (HELP) \
+    }
+
+static const struct field backend_fields[] = {
+    TEXT("service", "Which of the VIM's services answered."),
+    TEXT("status", "Its status, as it gives it."),
+    TEXT("request_id", "Its name for the request; several are separated by spaces."),
+    TEXT("message", "Its words."),
+};
+static const struct field task_error_fields[] = {
+    TEXT("code", "What kind of error."),
+    TEXT("detail", "For people."),
+    BOOLEAN("retryable", "Whether the same may succeed later."),
+    INTEGER("retry_after", "Seconds after which to try again."),
+    OBJECT("backend", backend_fields, "What the VIM said."),
+};
+static const struct field target_fields[] = {
+    TEXT("kind", "Its kind."),
+    TEXT("id", "Its id."),
+    TEXT("name", "Its name when the task was made."),
+};
+static const struct field step_fields[] = {
+    TEXT("name", "What is done."),
+    CHOICE("state", "running waiting succeeded failed", "How it stands."),
+    TEXT("backend_request_id", "The VIM's names for its requests, separated by spaces."),
+    TIME("started", "When it was first called."),
+    TIME("finished", "When it ended."),
+    INTEGER("count", "How many calls it took."),
+    TEXT("error", "Why the last call failed."),
+};
+static const struct field step = {.type = FIELD_OBJECT,
+                                  .fields = step_fields,
+                                  .field_count = COUNT(step_fields),
+                                  .help = "A step."};
+static const struct field result_fields[] = {
+    TEXT("kind", "Its kind."),
+    TEXT("id", "Its id."),
+    TEXT("status", "Its status when the task ended."),
+};
+static const struct field task_fields[] = {
+    TEXT("id", "The task's id; later ones are greater."),
+    TEXT("kind", "What is done to what: server.create."),
+    CHOICE("state",
+           "queued running waiting succeeded failed timed_out cancelling cancelled rolling_back "
+           "rolled_back rollback_failed",
+           "How it stands."),
+    INTEGER("progress", "Per cent."),
+    OBJECT("target", target_fields, "The resource; as a plain filter its id."),
+    TEXT("project", "Whom it belongs to."),
+    TEXT("principal", "Who asked for it."),
+    TEXT("vim", "Where it is done."),
+    TIME("created", "When it was accepted."),
+    TIME("started", "When the first step began."),
+    TIME("updated", "When it last changed."),
+    TIME("finished", "When it ended."),
+    TIME("deadline", "When it is given up."),
+    INTEGER("attempt", "Failures of the current step in a row."),
+    INTEGER("max_attempts", "How many of them end it."),
+    TEXT("idempotency_key", "The key that came with the request."),
+    LIST("steps", &step, "Its history."),
+    OBJECT("result", result_fields, "What came of it."),
+    OBJECT("error", task_error_fields, "Why it failed."),
+};
+static const struct field health_fields[] = {
+    BOOLEAN("reachable", "Whether the last call was answered."),
+    BOOLEAN("stuck", "Whether a call overstays."),
+    TIME("checked", "When that was seen."),
+    TEXT("detail", "The last failure."),
+};
+static const struct field kind_name = {.type = FIELD_TEXT, .help = "A kind."};
+static const struct field vim_fields[] = {
+    TEXT("id", "Its name."),
+    TEXT("name", "Its name."),
+    TEXT("plugin", "The driver."),
+    TEXT("project", "Whom that belongs to which was not made through vimd."),
+    OBJECT("health", health_fields, "How it is."),
+    LIST("kinds", &kind_name, "The kinds of resources that its driver knows."),
+};
+static const struct field token_fields[] = {
+    TEXT("id", "The token's id."),
+    TEXT("name", "For people."),
+    TEXT("project", "Whose things it is for."),
+    CHOICE("role", "reader member operator admin", "What it allows."),
+    TIME("created", "When it was made."),
+    TIME("expires", "When it ends; left out: never."),
+};
+
+const struct vocabulary vocabulary_tasks = {{{task_fields, COUNT(task_fields)}, {NULL, 0}}};
+const struct vocabulary vocabulary_vims = {{{vim_fields, COUNT(vim_fields)}, {NULL, 0}}};
+const struct vocabulary vocabulary_tokens = {{{token_fields, COUNT(token_fields)}, {NULL, 0}}};
+
+struct vocabulary vocabulary_of_kind(const struct kind *kind)
+{
+    struct vocabulary vocabulary = {{{NULL, 0}, {kind->fields, kind->field_count}}};
+    vocabulary.parts[0].fields = kinds_added_fields(&vocabulary.parts[0].count);
+    return vocabulary;
+}

@@ -1,0 +1,17 @@
+/*
+ * logic/vocabularies.h - the fields of what is listed besides resources: for filters, order,
+ * projection and documentation.
+ */
+#ifndef VIMD_LOGIC_VOCABULARIES_H
+#define VIMD_LOGIC_VOCABULARIES_H
+
+#include "logic/query.h"
+
+extern const struct vocabulary vocabulary_tasks;
+extern const struct vocabulary vocabulary_vims;
+extern const struct vocabulary vocabulary_tokens;
+
+/* vimd's own fields and those of KIND. */
+struct vocabulary vocabulary_of_kind(const struct kind *kind);
+
+#endif
