@@ -47,6 +47,8 @@ static const char **headers_place(struct headers *headers, const char *name)
         return strcmp(name, "authorization") == 0 ? &headers->authorization : NULL;
     case 'c':
         return strcmp(name, "content-length") == 0 ? &headers->content_length : NULL;
+    case 'h':
+        return strcmp(name, "host") == 0 ? &headers->host : NULL;
     case 't':
         return strcmp(name, "transfer-encoding") == 0 ? &headers->transfer_encoding : NULL;
     case 'x':

@@ -361,8 +361,7 @@ int http_open(struct api *api, const struct api_config *config, struct failure *
     struct MHD_OptionItem tls[3] = {{MHD_OPTION_END, 0, NULL}};
     if (api->tls) {
         flags |= MHD_USE_TLS;
-        tls[0] =
-            (struct MHD_OptionItem){MHD_OPTION_HTTPS_CERT_CALLBACK, (intptr_t)tls_callback(), NULL};
+        tls[0] = (struct MHD_OptionItem){MHD_OPTION_HTTPS_CERT_CALLBACK, 0, tls_callback()};
         tls[1] = (struct MHD_OptionItem){MHD_OPTION_HTTPS_PRIORITIES, 0, (void *)TLS_PRIORITIES};
         tls[2] = (struct MHD_OptionItem){MHD_OPTION_END, 0, NULL};
         tls_use(api->tls);

@@ -49,7 +49,7 @@ struct api {
 struct headers {
     unsigned count;
     size_t size;
-    const char *authorization, *content_length, *transfer_encoding, *request_id;
+    const char *authorization, *content_length, *transfer_encoding, *request_id, *host;
     bool expects_continue;
     int status; /* of the first fault; 0: none */
     const char *fault;

@@ -193,7 +193,7 @@ static void test_large_headers(void **state)
 static void test_twice(void **state)
 {
     (void)state;
-    struct world *world = start("");
+    struct world *world = start("idle_timeout: 200ms\n");
     static const char *const bad[] = {
         "GET /inline HTTP/1.1\r\nHost: x\r\n" GOOD GOOD "\r\n",
         "GET /inline HTTP/1.1\r\nHost: x\r\nHost: y\r\n" GOOD "\r\n",
@@ -219,7 +219,7 @@ static void test_twice(void **state)
             fail_msg("%d: %s", status, bad[i]);
         }
         /* One request, one answer: nothing was smuggled in. */
-        assert_null(strstr(answer + 1, "HTTP/1.1"));
+        assert_null(strstr(answer, "HTTP/1.1 2"));
         close(fd);
     }
     stop(world);
@@ -259,7 +259,7 @@ static void test_too_large_bodies(void **state)
 static void test_memory_for_bodies(void **state)
 {
     (void)state;
-    struct world *world = start("body_memory: 1MiB\n");
+    struct world *world = start("body_memory: 1MiB\naccess_log: off\n");
     struct text text = {0};
     text_add(&text, "POST /echo HTTP/1.1\r\nHost: x\r\n" GOOD "Content-Length: 4000\r\n\r\n");
     for (int i = 0; i < 3999; i++) {
@@ -291,7 +291,7 @@ static void test_memory_for_bodies(void **state)
 static void test_nonsense(void **state)
 {
     (void)state;
-    struct world *world = start("");
+    struct world *world = start(QUICK);
     static const char *const noise[] = {
         "\r\n\r\n\r\n\r\n",
         "GET\r\n\r\n",
@@ -318,7 +318,7 @@ static void test_nonsense(void **state)
 static void test_half_closed(void **state)
 {
     (void)state;
-    struct world *world = start("");
+    struct world *world = start(QUICK);
     int fd = client_connect(world->port);
     client_send(fd, "GET /thread HTTP/1.1\r\nHost: x\r\n" GOOD "Connection: close\r\n\r\n");
     shutdown(fd, SHUT_WR);
