@@ -231,7 +231,9 @@ static void fill(const struct vim_plugin *plugin, void *config, const char *cons
 
 static struct vim_call call_of(const struct driver *driver, struct result *result)
 {
-    struct vim_call call = {.result = result, .deadline_ms = now_ms() + driver->limit_ms};
+    struct vim_call call = {.result = result,
+                            .deadline_ms =
+                                now_ms() + __atomic_load_n(&driver->limit_ms, __ATOMIC_RELAXED)};
     return call;
 }
 
@@ -282,7 +284,7 @@ const struct vim_plugin *driver_plugin(const struct driver *driver)
 
 void driver_limit(struct driver *driver, int64_t ms)
 {
-    driver->limit_ms = ms;
+    __atomic_store_n(&driver->limit_ms, ms, __ATOMIC_RELAXED);
 }
 
 const char *driver_log(struct driver *driver)

@@ -240,33 +240,44 @@ static void pause_ms(long ms)
     nanosleep(&(struct timespec){ms / 1000, (ms % 1000) * 1000000L}, NULL);
 }
 
+static void *list_once(void *context)
+{
+    struct result result = {0};
+
+    (void)driver_list(context, "network", NULL, 0, &result);
+    result_clear(&result);
+    return NULL;
+}
+
 /* Returns 0 when the machine was too slow to tell. */
 static int renewal_seen(struct fixture *f)
 {
     struct result result = {0};
-    struct work one = {.f = f, .number = 1};
     pthread_t thread;
     int64_t begun = now_ms();
-    int unanswered;
-    int in_time;
+    int64_t asked;
+    int rc;
 
-    /* To be renewed after 6 s, good until 8 s. */
+    /* To be renewed after 6 s, good until 8 s; a call has 1 s, Keystone takes 3 s. */
+    driver_limit(f->driver, 1000);
     fake_tell(f->fake, "reset", "{\"token_ttl\": 8}");
-    assert_int_equal(driver_list(f->driver, "network", NULL, 0, &result), VIM_OK);
-    pause_ms(6200);
+    rc = driver_list(f->driver, "network", NULL, 0, &result);
+    pause_ms(6100);
     fake_tell(f->fake, "fault", "{\"path\":\"/auth/tokens\",\"do\":\"delay\",\"seconds\":3}");
-    assert_int_equal(pthread_create(&thread, NULL, work, &one), 0);
-    pause_ms(300);
-    assert_int_equal(driver_list(f->driver, "network", NULL, 0, &result), VIM_OK);
-    in_time = now_ms() - begun < 7800;
-    unanswered = fake_unanswered(f->fake, "/auth/tokens");
-    pthread_join(thread, NULL);
-    assert_int_equal(one.rc, VIM_OK);
-    result_clear(&result);
-    if (in_time) {
-        assert_int_equal(unanswered, 1);
+    assert_int_equal(pthread_create(&thread, NULL, list_once, f->driver), 0);
+    while (fake_unanswered(f->fake, "/auth/tokens") == 0 && now_ms() - begun < 7000) {
+        pause_ms(10);
     }
-    return in_time;
+    asked = now_ms() - begun;
+    if (rc == VIM_OK && asked < 6900) {
+        /* Less than the other thread has, whose giving up would end the wait. */
+        driver_limit(f->driver, 500);
+        rc = driver_list(f->driver, "network", NULL, 0, &result);
+        assert_int_equal(rc, VIM_OK);
+    }
+    pthread_join(thread, NULL);
+    result_clear(&result);
+    return rc == VIM_OK && asked < 6900;
 }
 
 /* While one thread waits for a slow Keystone, the others go on with the old token. */

@@ -360,11 +360,6 @@ static void versions_are_read(void **state)
     assert_int_equal(os_microversion("2.93"), 2093);
     assert_int_equal(os_microversion("2.9x"), -1);
     assert_int_equal(os_microversion(NULL), -1);
-    assert_int_equal(
-        os_catalog_versions("{\"version\":{\"min_version\":\"2.1\",\"version\":\"2.79\"}}", 52,
-                            &lowest, &highest),
-        VIM_OK);
-    assert_int_equal(highest, 2079);
     assert_int_equal(os_catalog_versions(good, strlen(good), &lowest, &highest), VIM_OK);
     assert_int_equal(highest, 2079);
     assert_int_equal(os_catalog_versions(bad, strlen(bad), &lowest, &highest), VIM_E_INTERNAL);
