@@ -156,10 +156,10 @@ static void exchange_problem(struct exchange *exchange, int status, const char *
         snprintf(seconds, sizeof seconds, "%u", (retry_after_ms + 999) / 1000);
         answer_add(exchange, "Retry-After", seconds);
     }
-    if (status == 401) {
+    if (status == 401 && !answer_has(&exchange->answer, "WWW-Authenticate")) {
         answer_add(exchange, "WWW-Authenticate", "Bearer realm=\"vimd\"");
     }
-    if (status == 405) {
+    if (status == 405 && !answer_has(&exchange->answer, "Allow")) {
         answer_add(exchange, "Allow", "GET, HEAD, POST, PUT, PATCH, DELETE");
     }
 }
