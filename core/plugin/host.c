@@ -28,6 +28,7 @@ static void host_log(struct vim_self *self, int level, const char *event, const 
                      instance->name);
 }
 
+/* The series, or NULL when the plugin's name or labels are not fit for one. */
 static struct metric *counter_metric(const struct instance *instance, const char *name,
                                      const char *labels)
 {
@@ -39,27 +40,21 @@ static struct metric *counter_metric(const struct instance *instance, const char
     if (labels && *labels) {
         text_printf(&all, ",%s", labels);
     }
-    if (!total || !metrics_valid_name(full) || !metrics_valid_labels(all.data)) {
-        log_event(VIM_WARNING, "plugin counts under a bad name", "instance=%s name=%s labels=%s",
-                  instance->name, name, labels);
-        return NULL;
-    }
-    return metrics_counter(full, "Counted by a plugin", all.data);
+    bool fit = total && metrics_valid_name(full) && metrics_valid_labels(all.data);
+    return fit ? metrics_counter(full, "Counted by a plugin", all.data) : NULL;
 }
 
-static void host_count(struct vim_self *self, const char *name, const char *labels, double add)
+/* Adds to a counter, which is made if need be. False if it is new and refused. */
+static bool count_in(struct instance *instance, const char *name, const char *labels, double add)
 {
-    struct instance *instance = self->instance;
-    if (!name || !(add >= 0)) {
-        return;
-    }
     CLEANUP_FREE char *key = text_format("%s{%s}", name, labels ? labels : "");
     struct counter *counter = NULL;
     LOCK_GUARD(&instance->counter_mutex);
     HASH_FIND_STR(instance->counters, key, counter);
-    if (!counter) {
+    bool is_new = !counter;
+    if (is_new) {
         if (HASH_COUNT(instance->counters) >= COUNTERS_MAX) {
-            return;
+            return true;
         }
         counter = MEMORY_NEW(struct counter);
         counter->metric = counter_metric(instance, name, labels);
@@ -68,6 +63,15 @@ static void host_count(struct vim_self *self, const char *name, const char *labe
     }
     if (counter->metric) {
         metric_add(counter->metric, add);
+    }
+    return counter->metric || !is_new;
+}
+
+static void host_count(struct vim_self *self, const char *name, const char *labels, double add)
+{
+    if (name && add >= 0 && !count_in(self->instance, name, labels, add)) {
+        log_event(VIM_WARNING, "plugin counts under a bad name", "instance=%s name=%s labels=%s",
+                  self->instance->name, name, labels);
     }
 }
 
