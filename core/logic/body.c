@@ -81,7 +81,7 @@ static bool project(struct call *call, const struct vocabulary *vocabulary, cons
     fields_parse(vocabulary, logic_query(call, "fields"), fields, &count, &findings);
     bool fine = findings.count == 0;
     if (fine) {
-        fields_project(fields, count, body, length, ret_text);
+        fields_project((const char *const *)fields, count, body, length, ret_text);
     }
     for (unsigned i = 0; i < count; i++) {
         free(fields[i]);

@@ -54,7 +54,8 @@ static int take_by_id(struct lister *lister, const char *id, const char *body, s
         text_add_char(&lister->out, ',');
     }
     if (lister->query.field_count > 0) {
-        fields_project(lister->query.fields, lister->query.field_count, body, length, &lister->out);
+        fields_project((const char *const *)lister->query.fields, lister->query.field_count, body,
+                       length, &lister->out);
     } else {
         text_add_bytes(&lister->out, body, length);
     }
@@ -144,7 +145,8 @@ static int take_sorted(struct lister *lister, const char *id, const char *body, 
     struct list_entry *entry = &lister->entries[at];
     struct text shown = {0};
     if (query->field_count > 0) {
-        fields_project(query->fields, query->field_count, body, length, &shown);
+        fields_project((const char *const *)query->fields, query->field_count, body, length,
+                       &shown);
     } else {
         text_add_bytes(&shown, body, length);
     }

@@ -55,7 +55,7 @@ void fields_parse(const struct vocabulary *vocabulary, const char *value,
     *ret_count = count;
 }
 
-static bool is_chosen(char *const fields[], unsigned count, struct json_piece key)
+static bool is_chosen(const char *const fields[], unsigned count, struct json_piece key)
 {
     for (unsigned i = 0; i < count; i++) {
         /* The key comes with its quotes; names of fields need no escapes. */
@@ -67,7 +67,7 @@ static bool is_chosen(char *const fields[], unsigned count, struct json_piece ke
     return false;
 }
 
-void fields_project(char *const fields[], unsigned count, const char *body, size_t length,
+void fields_project(const char *const fields[], unsigned count, const char *body, size_t length,
                     struct text *text)
 {
     struct json_walk walk = json_walk_start(body, length);
@@ -137,7 +137,7 @@ char *page_token_make(const struct list_query *query, const char *id, const stru
     char check[17];
     CLEANUP_FREE char *payload =
         key ? text_format("%c.%a.%s.%s", key->type, key->number, id, key->text)
-            : text_format("~.0.%s.", id);
+            : text_format("~.0x0p+0.%s.", id);
     token_check(query->fingerprint, payload, check);
     CLEANUP_FREE char *token = text_format("%s.%s", check, payload);
     return digest_base64url(token, strlen(token));

@@ -129,7 +129,7 @@ char *page_token_make(const struct list_query *query, const char *id, const stru
 void fields_parse(const struct vocabulary *vocabulary, const char *value,
                   char *fields[QUERY_FIELDS_MAX], unsigned *ret_count, struct findings *findings);
 /* Adds the object BODY with only these members to TEXT. */
-void fields_project(char *const fields[], unsigned count, const char *body, size_t length,
+void fields_project(const char *const fields[], unsigned count, const char *body, size_t length,
                     struct text *text);
 
 #endif

@@ -18,7 +18,7 @@
 /* The stored body but for the secret's digest. */
 static void show(const char *body, size_t length, struct text *text)
 {
-    static char *const members[] = {"id", "name", "project", "role", "created", "expires"};
+    static const char *const members[] = {"id", "name", "project", "role", "created", "expires"};
     fields_project(members, sizeof(members) / sizeof(members[0]), body, length, text);
 }
 
