@@ -23,8 +23,11 @@
 #define EXTRA_VIM (KIND_COUNT + 1)
 #define COUNTED (KIND_COUNT + 2)
 
-/* A journal with more records than this, and than twice its things, is compacted when opened. */
-#define COMPACT_RECORDS 1000
+/* A journal with more records than this, and than so many for each thing, is compacted: sooner when
+ * it is opened than in use. */
+#define COMPACT_OPENING 1000
+#define COMPACT_IN_USE 10000
+#define COMPACT_PER_THING 2
 
 /* The lifetime of what vanishes, and the delay of what is slow, unless the rule says so. */
 #define DEFAULT_VANISH_MS 1000
@@ -86,21 +89,27 @@ static void produce(void *context, struct journal_writer *writer)
     cloud_produce(context, writer);
 }
 
+static int compact(struct backend *backend, uint64_t threshold)
+{
+    size_t things = backend->cloud.trace_used;
+    if (journal_records(backend->journal) <= threshold) {
+        return 0;
+    }
+    for (int kind = 0; kind < KIND_COUNT; kind++) {
+        things += backend->cloud.live[kind];
+    }
+    return journal_records(backend->journal) > COMPACT_PER_THING * things
+               ? journal_replace(backend->journal, produce)
+               : 0;
+}
+
 static int set_up(struct backend *backend, const char *name, uint64_t seed)
 {
     struct cloud *cloud = &backend->cloud;
     struct reply reply = {0};
     struct scene scene = {.cloud = cloud, .reply = &reply, .now = cloud_settle(cloud)};
-    size_t things = 0;
-    for (int kind = 0; kind < KIND_COUNT; kind++) {
-        things += cloud->live[kind];
-    }
     if (journal_records(backend->journal) > 0) {
-        if (journal_records(backend->journal) > COMPACT_RECORDS &&
-            journal_records(backend->journal) > 2 * (things + cloud->trace_used)) {
-            return journal_replace(backend->journal, produce);
-        }
-        return 0;
+        return compact(backend, COMPACT_OPENING);
     }
     snprintf(cloud->name, sizeof(cloud->name), "%s", name);
     cloud->seed = seed;
@@ -352,6 +361,8 @@ static int conclude(struct visit *visit, int status)
     if (cloud_commit(&backend->cloud, backend->journal) != 0) {
         return answer(visit, 503, "unavailable", journal_error(backend->journal));
     }
+    /* If that fails the old journal stays in use, and the next call tries again. */
+    (void)compact(backend, COMPACT_IN_USE);
     return status;
 }
 

@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 static const char usage[] =
     "usage: mock-nfvi STATE_FILE list [KIND]       things, one JSON object per line\n"
@@ -158,6 +159,10 @@ int main(int count, char **words)
         strcmp(words[1] + length - (sizeof(ending) - 1), ending) != 0) {
         fputs(usage, stderr);
         return 2;
+    }
+    if (access(words[1], F_OK) != 0) {
+        perror(words[1]);
+        return 1;
     }
     int stem = (int)(length - (sizeof(ending) - 1));
     const char *slash = strrchr(words[1], '/');

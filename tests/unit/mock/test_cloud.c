@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -139,6 +140,11 @@ static void test_a_new_cloud_has_a_catalogue(void **state)
     assert_int_equal(count_of(fixture->backend, "network"), 1);
     assert_int_equal(count_of(fixture->backend, "subnet"), 1);
     assert_int_equal(count_of(fixture->backend, "server"), 0);
+    char network[256];
+    char subnet[256];
+    first_of(fixture->backend, "network", network);
+    first_of(fixture->backend, "subnet", subnet);
+    assert_string_not_equal(network, subnet);
 }
 
 static void test_what_is_refused(void **state)
@@ -423,6 +429,36 @@ static void test_processes_share_a_cloud(void **state)
     json_decref(counters);
 }
 
+/* A cloud that is used for long does not grow with what has happened to it. */
+static void test_the_journal_stays_short(void **state)
+{
+    struct fixture *fixture = *state;
+    struct stat status;
+    char id[256];
+    char *before;
+    char *after;
+    assert_int_equal(make(fixture->backend, "network", "{'name':'n'}", id), 201);
+    for (int i = 0; i < 60000; i++) {
+        struct page page = {0};
+        struct reply reply;
+        json_t *fields = json_pack("{s:i}", "mtu", 1000 + i % 1000);
+        assert_int_equal(
+            backend_update(fixture->backend, &caller, "network", id, fields, &page, &reply), 200);
+        json_decref(fields);
+        page_free(&page);
+    }
+    assert_int_equal(stat(fixture->path, &status), 0);
+    assert_in_range(status.st_size, 1000, 12000 * 400);
+    before = dump(fixture->backend);
+    struct backend_config config = plain_config();
+    struct backend *other = open_cloud(fixture, &config);
+    after = dump(other);
+    assert_string_equal(before, after);
+    backend_close(other);
+    free(before);
+    free(after);
+}
+
 static void test_ten_thousand_servers(void **state)
 {
     struct fixture *fixture = *state;
@@ -477,6 +513,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_compaction_changes_nothing, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_changes, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_processes_share_a_cloud, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_the_journal_stays_short, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_ten_thousand_servers, set_up, tear_down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

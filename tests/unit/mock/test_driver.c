@@ -539,6 +539,26 @@ static void test_pages_and_changes(void **state)
     free(cursor);
 }
 
+static void test_what_is_in_use_may_be_free_later(void **state)
+{
+    struct fixture *fixture = *state;
+    char spec[512];
+    char port[256];
+    snprintf(spec, sizeof(spec), "{\"name\":\"p\",\"network\":\"%s\"}", fixture->network);
+    assert_int_equal(run_plain(fixture->self, VIM_VERB_CREATE, "port", NULL, spec, port), VIM_OK);
+    struct run run = {.self = fixture->self,
+                      .verb = VIM_VERB_DELETE,
+                      .kind = "network",
+                      .id = fixture->network,
+                      .request_id = "00000000-0000-4000-8000-0000000000b0",
+                      .max_steps = 1};
+    assert_int_equal(run_operation(&run), VIM_E_IN_USE);
+    assert_int_equal(run_plain(fixture->self, VIM_VERB_DELETE, "port", port, NULL, NULL), VIM_OK);
+    run.steps = 0;
+    assert_int_equal(run_operation(&run), VIM_OK);
+    run_end(&run);
+}
+
 static void test_bad_options_are_told(void **state)
 {
     struct fixture *fixture = *state;
@@ -690,6 +710,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_each_fault, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_stuck_slow_truncated, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_pages_and_changes, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_what_is_in_use_may_be_free_later, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_bad_options_are_told, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_killed_at_any_instant, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_threads, set_up, tear_down),

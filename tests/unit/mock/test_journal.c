@@ -192,7 +192,18 @@ static void test_two_see_each_other(void **state)
     assert_int_equal(journal_lock(one), 0);
     assert_int_equal(first.count, 11);
     assert_true(first.in_order);
+    /* Replaced, and grown beyond the old length before the other one looks. */
+    before = journal_size(one);
+    assert_int_equal(journal_replace(one, produce), 0);
     journal_unlock(one);
+    while (journal_size(one) <= before) {
+        locked_append(one, &first, 100);
+    }
+    assert_int_equal(journal_lock(two), 0);
+    assert_int_equal(second.resets, 3);
+    assert_int_equal(second.count, first.count);
+    assert_true(second.in_order);
+    journal_unlock(two);
     journal_close(one);
     journal_close(two);
 }
