@@ -53,8 +53,8 @@ static void renders_fields(void **state)
         logged(), "level=warning event=\"task ended\" task=t-1 took_ms=-5 ratio=0.50 part=1/2\n");
     log_event(VIM_ERROR, "x",
               "a=%5d| b=%-3s c=%.*s d=%zu e=%lld f=%hhx g=%p h=%c i=%% j=%lu k=%s l=%#x m=%*d", 42,
-              "b", 2, "cdef", (size_t)7, 1ll << 40, 0x1ff, NULL, 'z', 9ul, (char *)NULL, 255u, 4,
-              3);
+              "b", 2, "cdef", (size_t)7, 1ll << 40, (unsigned char)0xff, NULL, 'z', 9ul,
+              (char *)NULL, 255u, 4, 3);
     assert_string_equal(logged(), "level=error event=x a=\"   42|\" b=b c=cd d=7 e=1099511627776 "
                                   "f=ff g=(nil) h=z i=% j=9 k=\"\" l=0xff m=\"   3\"\n");
 }
