@@ -208,11 +208,11 @@ int glance_image_step(struct os_call *c, const struct vim_op *op)
     case VIM_VERB_CREATE:
         return op->undo ? image_undo(c, op) : image_create(c, op);
     case VIM_VERB_UPDATE:
-        return op->undo ? VIM_OK : image_update(c, op);
+        return image_update(c, op);
     case VIM_VERB_DELETE:
-        return op->undo ? VIM_OK : image_delete(c, op->id);
+        return image_delete(c, op->id);
     case VIM_VERB_UPLOAD:
-        return op->undo ? VIM_OK : image_upload(c, op);
+        return image_upload(c, op);
     default:
         return os_fail(c, VIM_E_UNSUPPORTED, "not for an image");
     }

@@ -315,7 +315,7 @@ int neutron_step(struct os_call *c, const struct os_kind *kind, const struct vim
         return c->error.code;
     }
     if (op->undo) {
-        return op->verb == VIM_VERB_CREATE ? undo(c, kind, op, spec) : VIM_OK;
+        return undo(c, kind, op, spec);
     }
     switch (op->verb) {
     case VIM_VERB_CREATE:

@@ -26,6 +26,19 @@ static json_t *complete(const json_t *wanted)
     return rule;
 }
 
+/* RULE without what says nothing: Neutron takes a rule for everybody and one for 0.0.0.0/0 as the
+ * same, and refuses the second. */
+static json_t *essence(const json_t *rule)
+{
+    json_t *copy = json_copy((json_t *)rule);
+    const char *cidr = os_json_text(copy, "remote_cidr");
+
+    if (cidr != NULL && (strcmp(cidr, "0.0.0.0/0") == 0 || strcmp(cidr, "::/0") == 0)) {
+        json_object_del(copy, "remote_cidr");
+    }
+    return copy;
+}
+
 /* Takes RULE over. Neutron refuses a rule that is there twice. */
 static void add_once(json_t *rules, json_t *rule)
 {
@@ -34,7 +47,9 @@ static void add_once(json_t *rules, json_t *rule)
 
     json_array_foreach(rules, at, entry)
     {
-        if (json_equal(entry, rule)) {
+        OS_JSON one = essence(entry);
+        OS_JSON other = essence(rule);
+        if (json_equal(one, other)) {
             json_decref(rule);
             return;
         }
@@ -76,30 +91,73 @@ static json_t *present_rules(struct os_call *c, const char *group)
     return json_incref(rules);
 }
 
-/* Takes from WANTED what is there already; what is there and not wanted goes into SURPLUS. */
-static void compare(const json_t *present, json_t *wanted, json_t *surplus)
+static int has_twin(const json_t *rules, const json_t *rule)
 {
+    OS_JSON other = essence(rule);
+    const json_t *entry;
+    size_t at;
+
+    json_array_foreach((json_t *)rules, at, entry)
+    {
+        OS_JSON one = essence(entry);
+        if (json_equal(one, other)) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
+/* What is to be done. */
+struct difference {
+    json_t *wanted; /* rules to be made */
+    json_t *twins; /* ids of rules that have to go before, as they are in the way of a wanted one */
+    json_t *surplus; /* ids of rules that go afterwards, so that no traffic is cut off meanwhile */
+};
+
+static void compare(const json_t *present, struct difference *difference)
+{
+    OS_JSON others = json_array();
     const json_t *entry;
     size_t at;
 
     json_array_foreach((json_t *)present, at, entry)
     {
         OS_JSON rule = os_read_rule(entry);
-        json_t *candidate;
-        size_t inner;
-        int found = 0;
-        json_array_foreach(wanted, inner, candidate)
-        {
-            if (json_equal(candidate, rule)) {
-                json_array_remove(wanted, inner);
-                found = 1;
-                break;
-            }
+        size_t inner = 0;
+        while (inner < json_array_size(difference->wanted) &&
+               !json_equal(json_array_get(difference->wanted, inner), rule)) {
+            inner++;
         }
-        if (!found && os_json_text(entry, "id") != NULL) {
-            json_array_append(surplus, json_object_get(entry, "id"));
+        if (inner < json_array_size(difference->wanted)) {
+            json_array_remove(difference->wanted, inner);
+        } else if (os_json_text(entry, "id") != NULL) {
+            json_array_append(others, (json_t *)entry);
         }
     }
+    json_array_foreach(others, at, entry)
+    {
+        OS_JSON rule = os_read_rule(entry);
+        json_array_append(has_twin(difference->wanted, rule) ? difference->twins
+                                                             : difference->surplus,
+                          json_object_get(entry, "id"));
+    }
+}
+
+static int delete_rules(struct os_call *c, const json_t *ids)
+{
+    const json_t *id;
+    size_t at;
+    int rc = VIM_OK;
+
+    json_array_foreach((json_t *)ids, at, id)
+    {
+        os_step_note(c, "delete-rule");
+        rc = os_delete(c, OS_NETWORK, NULL, "/security-group-rules/%s", json_string_value(id));
+        if (rc != VIM_OK && rc != VIM_E_NOT_FOUND) {
+            return rc;
+        }
+    }
+    return VIM_OK;
 }
 
 static int create_rules(struct os_call *c, const char *group, const json_t *wanted)
@@ -123,10 +181,12 @@ int neutron_rules_set(struct os_call *c, const char *group, const json_t *rules)
 {
     OS_JSON present = present_rules(c, group);
     OS_JSON wanted = json_array();
+    OS_JSON twins = json_array();
     OS_JSON surplus = json_array();
+    struct difference difference = {.wanted = wanted, .twins = twins, .surplus = surplus};
     const json_t *entry;
     size_t at;
-    int rc = VIM_OK;
+    int rc;
 
     if (present == NULL) {
         return c->error.code;
@@ -135,18 +195,10 @@ int neutron_rules_set(struct os_call *c, const char *group, const json_t *rules)
     {
         add_once(wanted, complete(entry));
     }
-    compare(present, wanted, surplus);
-    if (json_array_size(wanted) > 0) {
+    compare(present, &difference);
+    rc = delete_rules(c, twins);
+    if (rc == VIM_OK && json_array_size(wanted) > 0) {
         rc = create_rules(c, group, wanted);
     }
-    json_array_foreach(surplus, at, entry)
-    {
-        if (rc == VIM_OK) {
-            os_step_note(c, "delete-rule");
-            rc = os_delete(c, OS_NETWORK, NULL, "/security-group-rules/%s",
-                           json_string_value(entry));
-            rc = rc == VIM_E_NOT_FOUND ? VIM_OK : rc;
-        }
-    }
-    return rc;
+    return rc == VIM_OK ? delete_rules(c, surplus) : rc;
 }

@@ -211,7 +211,7 @@ int nova_flavor_step(struct os_call *c, const struct vim_op *op)
         /* Whatever has the request's id was made for it. */
         return op->undo ? flavor_delete(c, op->request_id) : flavor_create(c, op);
     case VIM_VERB_DELETE:
-        return op->undo ? VIM_OK : flavor_delete(c, op->id);
+        return flavor_delete(c, op->id);
     default:
         return os_fail(c, VIM_E_UNSUPPORTED, "Nova cannot change a flavor");
     }
@@ -312,7 +312,7 @@ int nova_keypair_step(struct os_call *c, const struct vim_op *op)
         return c->error.code;
     }
     if (op->verb == VIM_VERB_DELETE) {
-        return op->undo ? VIM_OK : keypair_delete(c, op->id);
+        return keypair_delete(c, op->id);
     }
     if (op->verb != VIM_VERB_CREATE) {
         return os_fail(c, VIM_E_UNSUPPORTED, "a keypair cannot be changed");

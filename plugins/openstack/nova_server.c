@@ -592,7 +592,7 @@ static int server_action(struct os_call *c, const struct vim_op *op)
 int nova_server_step(struct os_call *c, const struct vim_op *op)
 {
     if (op->undo) {
-        return op->verb == VIM_VERB_CREATE ? server_undo(c, op) : VIM_OK;
+        return server_undo(c, op);
     }
     switch (op->verb) {
     case VIM_VERB_CREATE:

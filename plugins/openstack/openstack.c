@@ -230,6 +230,9 @@ static int step(struct vim_call *call, void *instance, const struct vim_op *from
     if (kind == NULL) {
         return explain(&c, os_fail(&c, VIM_E_UNSUPPORTED, "unknown kind"));
     }
+    if (op.undo && op.verb != VIM_VERB_CREATE) {
+        return VIM_OK; /* only what was made can be taken back */
+    }
     rc = check_op(&c, kind, &op);
     if (rc != VIM_OK) {
         return explain(&c, rc);

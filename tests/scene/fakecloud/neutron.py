@@ -68,6 +68,13 @@ def rule(group, wanted):
             'remote_group_id': wanted.get('remote_group_id')}
 
 
+def same(one, other):
+    """As Neutron compares: everybody is the same as the whole address range."""
+    def essence(rule):
+        return {k: None if v in ('0.0.0.0/0', '::/0') else v for k, v in rule.items() if k != 'id'}
+    return essence(one) == essence(other)
+
+
 def create(state, request, name):
     thing = dict(request.json()[SINGULAR[name]])
     if state.over_quota(name):
@@ -121,7 +128,11 @@ def rules(state, request, key):
     for wanted in request.json()['security_group_rules']:
         if wanted['security_group_id'] not in groups:
             raise error(404, 'SecurityGroupNotFound', 'Security group does not exist')
-        made.append(rule(wanted['security_group_id'], wanted))
+        one = rule(wanted['security_group_id'], wanted)
+        if any(same(one, other) for other in
+               made + groups[one['security_group_id']]['security_group_rules']):
+            raise error(409, 'SecurityGroupRuleExists', 'Security group rule already exists.')
+        made.append(one)
     for one in made:
         groups[one['security_group_id']]['security_group_rules'].append(one)
     return 201, {'security_group_rules': made}, {}

@@ -236,6 +236,18 @@ static void group_has_exactly_its_rules(void **state)
     assert_int_equal(driver_run(f->driver, &run, &result), VIM_OK);
     assert_int_equal(fake_count(f->fake, "rules"), 0);
 
+    /* Nearly one of the far side's own, which is in its way. */
+    run = RUN(VIM_VERB_UPDATE, "security-group", id,
+              "{\"rules\":[{\"direction\":\"egress\"},{\"direction\":\"ingress\"}]}", 4);
+    assert_int_equal(driver_run(f->driver, &run, &result), VIM_OK);
+    run = RUN(VIM_VERB_UPDATE, "security-group", id,
+              "{\"rules\":[{\"direction\":\"egress\",\"remote_cidr\":\"0.0.0.0/0\"}]}", 5);
+    assert_int_equal(driver_run(f->driver, &run, &result), VIM_OK);
+    assert_int_equal(fake_count(f->fake, "rules"), 1);
+    assert_non_null(strstr(field(result.items[0].body, "rules"), "0.0.0.0/0"));
+    run = RUN(VIM_VERB_DELETE, "security-group", id, NULL, 6);
+    assert_int_equal(driver_run(f->driver, &run, &result), VIM_OK);
+
     /* Left out: the far side's own. */
     assert_int_equal(create(f, "security-group", "{\"name\":\"h\"}", 3, &result), VIM_OK);
     assert_int_equal(fake_count(f->fake, "rules"), 2);

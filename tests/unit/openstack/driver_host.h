@@ -52,6 +52,9 @@ void driver_limit(struct driver *driver, int64_t ms);
 /* All log events so far, one per line. */
 const char *driver_log(struct driver *driver);
 
+/* Requests that all drivers of this process have counted so far, logins included. */
+unsigned driver_requests(void);
+
 void result_clear(struct result *result);
 /* Forgets what a call pushed, except the cursor. */
 void result_restart(struct result *result);
