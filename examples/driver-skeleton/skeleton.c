@@ -157,9 +157,14 @@ static int delete_one(const struct skeleton *skeleton, struct vim_call *call, co
     return VIM_OK;
 }
 
+static const struct vim_driver_ops ops;
+
 static int skeleton_step(struct vim_call *call, void *instance, const struct vim_op *op)
 {
     const struct skeleton *skeleton = instance;
+    if (!vim_can(&ops, op->kind, op->verb)) {
+        return vim_fail(skeleton->host, call, VIM_E_UNSUPPORTED, 0, "%s: not this verb", op->kind);
+    }
     if (op->verb == VIM_VERB_CREATE && op->undo) { /* the spec's name, if it was we who made it */
         json_t *spec = json_loads(op->spec, 0, NULL);
         const char *name = json_string_value(json_object_get(spec, "name"));
@@ -170,10 +175,7 @@ static int skeleton_step(struct vim_call *call, void *instance, const struct vim
     if (op->verb == VIM_VERB_CREATE) {
         return create(skeleton, call, op);
     }
-    if (op->verb == VIM_VERB_DELETE) {
-        return op->undo ? VIM_OK : delete_one(skeleton, call, op->id, NULL);
-    }
-    return vim_fail(skeleton->host, call, VIM_E_UNSUPPORTED, 0, "keypairs cannot be changed");
+    return op->undo ? VIM_OK : delete_one(skeleton, call, op->id, NULL); /* what is left: DELETE */
 }
 
 /* What it can do; vimd answers 501 to everything else. */

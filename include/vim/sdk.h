@@ -1,7 +1,7 @@
 /*
  * vim/sdk.h - conveniences for authors of plugins in C or C++.
  *
- * Everything here is `static inline` or a macro over plugin.h: it is compiled into the plugin, it
+ * Everything here is `static inline` or a macro over plugin.h and driver.h: it is compiled into the plugin, it
  * is no part of the binary interface, and a plugin can do without it.
  *
  * Clean as C11 -pedantic and as C++17; needs the C library and poll().
@@ -9,6 +9,7 @@
 #ifndef VIM_SDK_H
 #define VIM_SDK_H
 
+#include <vim/driver.h>
 #include <vim/plugin.h>
 
 #include <poll.h>
@@ -158,6 +159,19 @@ static inline int vim_await(const struct vim_host *host, struct vim_call *call, 
 {
     host->await(call, kind, id, at_most_ms);
     return VIM_AGAIN;
+}
+
+/* True if the driver's traits say that it has VERB (enum vim_verb) for KIND: what a step asks first,
+ * so that everything else is VIM_E_UNSUPPORTED. */
+static inline int vim_can(const struct vim_driver_ops *ops, const char *kind, uint32_t verb)
+{
+    uint32_t i;
+    for (i = 0; i < ops->trait_count; i++) {
+        if (strcmp(ops->traits[i].kind, kind) == 0) {
+            return (ops->traits[i].verbs & verb) != 0;
+        }
+    }
+    return 0;
 }
 
 /* --- Waiting --------------------------------------------------------------------------------- */

@@ -350,7 +350,9 @@ static int mock_step(struct vim_call *call, void *instance, const struct vim_op 
     json_error_t error;
     json_t *spec = json_loads(op.spec ? op.spec : "{}", 0, &error);
     int code;
-    if (!json_is_object(spec)) {
+    if (!vim_can(&mock_driver_ops, op.kind, op.verb)) {
+        code = vim_fail(session.host, call, VIM_E_UNSUPPORTED, 0, "%s: not this verb", op.kind);
+    } else if (!json_is_object(spec)) {
         code = vim_fail(session.host, call, VIM_E_INVALID, 0, "the spec is no JSON object");
     } else if (op.verb == VIM_VERB_CREATE) {
         code = step_create(&session, &op, spec);
@@ -362,10 +364,8 @@ static int mock_step(struct vim_call *call, void *instance, const struct vim_op 
         code = step_delete(&session, &op);
     } else if (op.verb == VIM_VERB_ACTION) {
         code = step_action(&session, &op, spec);
-    } else if (op.verb == VIM_VERB_UPLOAD) {
-        code = step_upload(&session, &op);
     } else {
-        code = vim_fail(session.host, call, VIM_E_UNSUPPORTED, 0, "verb %u is unknown", op.verb);
+        code = step_upload(&session, &op);
     }
     json_decref(spec);
     return code;
