@@ -5,9 +5,13 @@
 #include "api/connections.h"
 
 #include <pthread.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
 #include <sys/socket.h>
+#include <unistd.h>
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/memory.h"
@@ -16,17 +20,44 @@
 
 #define TICK_MS 100
 #define BATCH 64
+#define EVENTS 64
 
 struct connections {
     pthread_mutex_t mutex;
-    pthread_cond_t wake;
+    int epoll; /* of all connections, for half-closed ones */
+    int wake; /* eventfd */
     pthread_t thread;
-    bool stop;
+    atomic_bool stop;
     unsigned count;
     struct connection *first;
     struct exchange *waiting;
     struct metric *cut_off;
 };
+
+/* Who has stopped sending and is not being answered gets a short deadline. Events are fetched with
+ * the mutex held, so that none is of a connection that was removed in between. */
+static void connections_half_closed(struct connections *connections, int64_t now)
+{
+    LOCK_GUARD(&connections->mutex);
+    struct epoll_event events[EVENTS];
+    int count;
+    do {
+        count = epoll_wait(connections->epoll, events, EVENTS, 0);
+        for (int i = 0; i < count; i++) {
+            struct connection *connection = events[i].data.ptr;
+            if (!connection) {
+                continue;
+            }
+            atomic_store(&connection->half_closed, true);
+            int_fast64_t deadline = atomic_load(&connection->deadline);
+            if (deadline != DEADLINE_NONE && deadline > now + HALF_CLOSED_MS) {
+                /* If it fails, the network thread has set a new one, and has seen the flag. */
+                atomic_compare_exchange_strong(&connection->deadline, &deadline,
+                                               now + HALF_CLOSED_MS);
+            }
+        }
+    } while (count == EVENTS);
+}
 
 static void connections_cut_off(struct connections *connections, int64_t now)
 {
@@ -72,33 +103,44 @@ static unsigned connections_expire(struct connections *connections, int64_t now,
 static void *connections_run(void *argument)
 {
     struct connections *connections = argument;
-    pthread_mutex_lock(&connections->mutex);
-    while (!connections->stop) {
-        clock_cond_wait_until(&connections->wake, &connections->mutex, clock_mono_ms() + TICK_MS);
-        pthread_mutex_unlock(&connections->mutex);
+    while (!atomic_load(&connections->stop)) {
+        struct pollfd wait = {.fd = connections->epoll, .events = POLLIN};
+        poll(&wait, 1, TICK_MS);
         int64_t now = clock_mono_ms();
+        connections_half_closed(connections, now);
         connections_cut_off(connections, now);
         connections_expire(connections, now, 504, "timeout",
                            "no answer in time; what was asked for may still happen");
-        pthread_mutex_lock(&connections->mutex);
     }
-    pthread_mutex_unlock(&connections->mutex);
     return NULL;
+}
+
+static void connections_free(struct connections *connections)
+{
+    if (connections->epoll >= 0) {
+        close(connections->epoll);
+    }
+    if (connections->wake >= 0) {
+        close(connections->wake);
+    }
+    pthread_mutex_destroy(&connections->mutex);
+    free(connections);
 }
 
 int connections_open(struct connections **ret_connections)
 {
     struct connections *connections = MEMORY_NEW(struct connections);
     pthread_mutex_init(&connections->mutex, NULL);
-    clock_cond_init(&connections->wake);
     connections->cut_off =
         metrics_counter("vimd_http_cut_off_total", "Connections closed for being too slow.", NULL);
-    int code = thread_start("api-deadlines", connections_run, connections, &connections->thread);
-    if (code) {
-        pthread_cond_destroy(&connections->wake);
-        pthread_mutex_destroy(&connections->mutex);
-        free(connections);
-        return code;
+    connections->epoll = epoll_create1(EPOLL_CLOEXEC);
+    connections->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    struct epoll_event event = {.events = EPOLLIN | EPOLLET, .data.ptr = NULL};
+    if (connections->epoll < 0 || connections->wake < 0 ||
+        epoll_ctl(connections->epoll, EPOLL_CTL_ADD, connections->wake, &event) ||
+        thread_start("api-deadlines", connections_run, connections, &connections->thread)) {
+        connections_free(connections);
+        return VIM_E_UNAVAILABLE;
     }
     *ret_connections = connections;
     return VIM_OK;
@@ -109,14 +151,10 @@ void connections_close(struct connections *connections)
     if (!connections) {
         return;
     }
-    pthread_mutex_lock(&connections->mutex);
-    connections->stop = true;
-    pthread_cond_signal(&connections->wake);
-    pthread_mutex_unlock(&connections->mutex);
+    atomic_store(&connections->stop, true);
+    eventfd_write(connections->wake, 1);
     pthread_join(connections->thread, NULL);
-    pthread_cond_destroy(&connections->wake);
-    pthread_mutex_destroy(&connections->mutex);
-    free(connections);
+    connections_free(connections);
 }
 
 struct connection *connections_add(struct connections *connections, int fd, int64_t deadline)
@@ -124,6 +162,8 @@ struct connection *connections_add(struct connections *connections, int fd, int6
     struct connection *connection = MEMORY_NEW(struct connection);
     connection->fd = fd;
     atomic_init(&connection->deadline, deadline);
+    atomic_init(&connection->half_closed, false);
+    struct epoll_event event = {.events = EPOLLRDHUP | EPOLLET, .data.ptr = connection};
     LOCK_GUARD(&connections->mutex);
     connection->next = connections->first;
     if (connection->next) {
@@ -131,6 +171,7 @@ struct connection *connections_add(struct connections *connections, int fd, int6
     }
     connections->first = connection;
     connections->count++;
+    epoll_ctl(connections->epoll, EPOLL_CTL_ADD, fd, &event);
     return connection;
 }
 
@@ -146,6 +187,7 @@ void connections_remove(struct connections *connections, struct connection *conn
         connection->next->previous = connection->previous;
     }
     connections->count--;
+    epoll_ctl(connections->epoll, EPOLL_CTL_DEL, connection->fd, NULL);
     pthread_mutex_unlock(&connections->mutex);
     exchange_free(connection->spare);
     explicit_bzero(connection->token, sizeof connection->token);

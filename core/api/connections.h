@@ -3,7 +3,8 @@
  * are too slow and answers requests whose time is up.
  *
  * MHD's own timeout starts anew with every byte, and does not run while a connection is suspended;
- * so the deadlines are here, one per phase of a request.
+ * so the deadlines are here, one per phase of a request. MHD also misses the end of a client's
+ * sending when it arrives together with data; so that is watched for here, too.
  */
 #ifndef VIMD_API_CONNECTIONS_H
 #define VIMD_API_CONNECTIONS_H
@@ -15,12 +16,16 @@
 
 #define DEADLINE_NONE INT64_MAX
 
+/* What a client has sent before it stopped sending is read within this time, or never. */
+#define HALF_CLOSED_MS 500
+
 /* Made and ended by MHD's notification; used by the one network thread it belongs to, but for
  * `deadline`. */
 struct connection {
     struct connection *previous, *next;
     int fd;
     atomic_int_fast64_t deadline; /* monotonic ms */
+    atomic_bool half_closed; /* the client will send no more */
     uint8_t address[16]; /* of the client: IPv6, its first 64 bits; IPv4 mapped */
     struct exchange *spare; /* to be used for the next request */
     /* The token of the last request and whose it is, so that a client that keeps its connection

@@ -28,7 +28,16 @@
 
 static void http_set_deadline(struct connection *connection, int64_t deadline)
 {
-    atomic_store_explicit(&connection->deadline, deadline, memory_order_relaxed);
+    atomic_store(&connection->deadline, deadline);
+}
+
+/* While something of the client is being waited for; once it has stopped sending, not for long. */
+static void http_set_reading_deadline(struct connection *connection, int64_t now, int64_t deadline)
+{
+    http_set_deadline(connection, deadline);
+    if (atomic_load(&connection->half_closed) && deadline > now + HALF_CLOSED_MS) {
+        http_set_deadline(connection, now + HALF_CLOSED_MS);
+    }
 }
 
 static int64_t http_live(const atomic_int_fast64_t *option)
@@ -58,6 +67,7 @@ static enum MHD_Result http_reply(struct exchange *exchange, struct MHD_Connecti
     if (!response) {
         return MHD_NO;
     }
+    exchange->must_close |= atomic_load(&exchange->connection->half_closed);
     reply_headers(exchange, http_add_header, response);
     if (answer->body && !bodiless) {
         answer->body = NULL; /* the response frees it */
@@ -147,10 +157,10 @@ static enum MHD_Result http_body(struct exchange *exchange, struct MHD_Connectio
     }
     if (exchange->phase == PHASE_BODY) {
         http_spool(exchange, data, *size);
-        http_set_deadline(exchange->connection,
-                          exchange->started_us / 1000 +
-                              http_live(&exchange->api->live.body_timeout_ms) +
-                              exchange->body.size / SPEED_MIN);
+        http_set_reading_deadline(exchange->connection, clock_mono_ms(),
+                                  exchange->started_us / 1000 +
+                                      http_live(&exchange->api->live.body_timeout_ms) +
+                                      exchange->body.size / SPEED_MIN);
     } else if ((int64_t)*size > exchange->discard_left) {
         return MHD_NO;
     } else {
@@ -184,7 +194,8 @@ static enum MHD_Result http_headers(struct exchange *exchange, struct MHD_Connec
     MHD_get_connection_values_n(handle, MHD_HEADER_KIND, http_each_header, &walk);
     exchange->started_us = clock_mono_us();
     int64_t now = exchange->started_us / 1000;
-    http_set_deadline(exchange->connection, now + http_live(&api->live.body_timeout_ms));
+    http_set_reading_deadline(exchange->connection, now,
+                              now + http_live(&api->live.body_timeout_ms));
     headers_examine(&walk.headers, exchange, method, now);
     if (atomic_load_explicit(&exchange->state, memory_order_relaxed) == EXCHANGE_ANSWERED) {
         return http_refused(exchange, handle, walk.headers.expects_continue);
@@ -291,7 +302,8 @@ static void *http_request_line(void *argument, const char *target, struct MHD_Co
     if (length && !exchange->target_too_long) {
         exchange->raw_target = exchange_text(exchange, target, length);
     }
-    http_set_deadline(connection, clock_mono_ms() + http_live(&api->live.header_timeout_ms));
+    int64_t now = clock_mono_ms();
+    http_set_reading_deadline(connection, now, now + http_live(&api->live.header_timeout_ms));
     return exchange;
 }
 
@@ -316,7 +328,8 @@ static void http_completed(void *argument, struct MHD_Connection *handle, void *
     if (exchange->counted) {
         atomic_fetch_sub(&api->in_flight, 1);
     }
-    http_set_deadline(connection, clock_mono_ms() + http_live(&api->live.idle_timeout_ms));
+    int64_t now = clock_mono_ms();
+    http_set_reading_deadline(connection, now, now + http_live(&api->live.idle_timeout_ms));
     if (exchange_drop(exchange)) {
         if (connection->spare) {
             exchange_free(exchange);

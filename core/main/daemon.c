@@ -141,10 +141,9 @@ int daemon_open_lane(const struct vim_use *use, struct instance *instance, struc
     return lane_open(instance, &lane, ret_lane);
 }
 
-int daemon_put_vim(struct daemon *daemon, const struct settings *settings, struct vim_use *use,
-                   struct instance *instance, struct lane *lane, struct failure *failure)
+int daemon_put_vim(struct daemon *daemon, const struct vim_use *use, struct instance *instance,
+                   struct lane *lane, struct failure *failure)
 {
-    (void)settings;
     const struct vim_config *vim = config_data(use->section);
     struct vim_settings wanted = {
         .name = vim->name,
@@ -194,7 +193,7 @@ static int daemon_open_plugins(struct daemon *daemon, struct config_errors *erro
         } else if (daemon_open_lane(use, instance, &lane)) {
             daemon_complain(errors, &use->driver, "VIM", name, "no more threads");
             instance_release(instance);
-        } else if (daemon_put_vim(daemon, settings, use, instance, lane, &failure)) {
+        } else if (daemon_put_vim(daemon, use, instance, lane, &failure)) {
             daemon_complain(errors, &use->driver, "VIM", name, failure.text);
         }
     }

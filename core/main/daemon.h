@@ -46,9 +46,10 @@ void daemon_tell(const struct config_errors *errors);
 int daemon_open_instance(const struct settings *settings, const char *name, struct plugin_use *use,
                          struct instance **ret_instance, struct text *ret_reason);
 
-/* Opens instance and lane of a VIM and puts it into the list. */
-int daemon_put_vim(struct daemon *daemon, const struct settings *settings, struct vim_use *use,
-                   struct instance *instance, struct lane *lane, struct failure *failure);
+/* Opens a lane on a VIM's instance, or gives *RET_LANE the settings of USE if there is one; and puts the VIM
+ * into the list, which takes over one reference on each. */
+int daemon_put_vim(struct daemon *daemon, const struct vim_use *use, struct instance *instance,
+                   struct lane *lane, struct failure *failure);
 int daemon_open_lane(const struct vim_use *use, struct instance *instance, struct lane **ret_lane);
 
 /* Makes `state_dir` (0700) and what is in it. */

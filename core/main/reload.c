@@ -70,7 +70,6 @@ static bool reload_needs_instance(struct daemon *daemon, const struct vim_use *u
 static int reload_open(struct daemon *daemon, struct settings *settings, struct fresh *fresh,
                        struct config_errors *errors)
 {
-    (void)daemon;
     CLEANUP_TEXT struct text reason = {0};
     for (size_t i = 0; i < settings->vim_count; i++) {
         struct vim_use *use = &settings->vims[i];
@@ -130,7 +129,7 @@ static void reload_keep_vim(struct daemon *daemon, struct settings *settings, st
         instance_release(instance);
         return;
     }
-    code = daemon_put_vim(daemon, settings, use, instance, lane, &failure);
+    code = daemon_put_vim(daemon, use, instance, lane, &failure);
     log_event(code ? VIM_ERROR : VIM_INFO, code ? "VIM cannot be changed" : "VIM changed",
               "vim=%s options=%s error=%s", vim->name, options.names, failure.text);
 }
@@ -145,8 +144,7 @@ static void reload_vims(struct daemon *daemon, struct settings *settings, struct
             continue;
         }
         struct failure failure = {0};
-        int code =
-            daemon_put_vim(daemon, settings, use, fresh[i].instance, fresh[i].lane, &failure);
+        int code = daemon_put_vim(daemon, use, fresh[i].instance, fresh[i].lane, &failure);
         bool known = settings_find_vim(daemon->settings, name);
         log_event(code ? VIM_ERROR : VIM_INFO,
                   code    ? "VIM cannot be changed"
@@ -164,15 +162,29 @@ static void reload_vims(struct daemon *daemon, struct settings *settings, struct
     inventory_refresh(daemon->inventory);
 }
 
-/* Names what a restart is needed for. */
+/* Those of CHANGED, names separated by spaces, that are not live. */
+static void reload_name_fixed(const struct config_table *table, const char *changed,
+                              struct text *names)
+{
+    for (size_t i = 0; i < table->count; i++) {
+        const struct vim_option *option = &table->options[i];
+        if (!(option->flags & VIM_LIVE) && text_has_word(changed, option->name)) {
+            text_printf(names, "%s%s", names->length ? " " : "", option->name);
+        }
+    }
+}
+
+/* Applies what is live, and names what a restart is needed for. */
 static void reload_sections(struct daemon *daemon, struct settings *settings)
 {
     for (int i = 0; i < SECTION_COUNT; i++) {
         struct config_changes changes =
             config_compare(daemon->settings->sections[i], settings->sections[i]);
         if (changes.count && !changes.live) {
+            CLEANUP_TEXT struct text names = {0};
+            reload_name_fixed(section_tables[i], changes.names, &names);
             log_event(VIM_WARNING, "a restart is needed for some of the changed options",
-                      "section=%s options=%s", section_tables[i]->name, changes.names);
+                      "section=%s options=%s", section_tables[i]->name, text_get(&names));
         } else if (changes.count) {
             log_event(VIM_INFO, "options changed", "section=%s options=%s", section_tables[i]->name,
                       changes.names);
