@@ -19,6 +19,7 @@
 struct plugin;
 struct config;
 struct instance;
+struct vim_trait;
 
 /* Counts of all groups, in memory shared with the children. */
 struct tally {
@@ -33,8 +34,10 @@ struct run {
     const struct config *config; /* the check configuration; never NULL */
     const char *directory; /* existing, of this run alone: the instances' state directory */
     bool verbose;
+    int64_t timeout_ms; /* for one operation of a driver */
     struct tally *tally;
     struct instance *instance; /* of run_checks_on_instance() */
+    const struct vim_trait *trait; /* the driver's kind that is being checked */
     /* Of the check in progress. */
     char unique[32]; /* a name that no other check uses: a collection, a topic */
     bool failed, skipped;
@@ -100,5 +103,7 @@ void store_race_group(struct run *run);
 void store_crash_group(struct run *run);
 void queue_group(struct run *run);
 void queue_thread_group(struct run *run);
+void driver_group(struct run *run);
+void driver_task_group(struct run *run);
 
 #endif

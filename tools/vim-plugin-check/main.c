@@ -16,6 +16,7 @@
 #include "base/text.h"
 #include "check.h"
 #include "config/config.h"
+#include "config/fill.h"
 #include "plugin/loader.h"
 
 static const struct group groups[] = {
@@ -28,6 +29,10 @@ static const struct group groups[] = {
     {"queue", VIM_QUEUE, "push, pull, renew, done, sentence by sentence of queue.h", queue_group},
     {"queue-threads", VIM_QUEUE, "pulls from many threads, interrupt, idle pulls",
      queue_thread_group},
+    {"driver", VIM_DRIVER, "kind by kind: create, get, list, update, actions, delete, changes",
+     driver_group},
+    {"driver-task", VIM_DRIVER, "kind by kind: repeated requests, resumption, undo, threads",
+     driver_task_group},
 };
 #define GROUP_COUNT (sizeof groups / sizeof groups[0])
 
@@ -48,21 +53,34 @@ static void print_help(void)
         "Groups; those of another plugin type are left out:");
     for (size_t i = 0; i < GROUP_COUNT; i++)
         printf("  %-15s %s\n", groups[i].name, groups[i].help);
-    puts("\n"
-         "The configuration. `plugin` holds the options of the instance, as a vimd.yaml would.\n"
-         "Files that an instance makes in its state directory go to a directory that is removed\n"
-         "in the end. Collections, topics and names are unique per run, so a store or queue that\n"
-         "is shared may be used; a driver needs a project in which things may be made and\n"
-         "deleted.\n"
-         "\n"
-         "  plugin:\n"
-         "    durability: power\n"
-         "\n"
-         "Each group runs in a process of its own: a plugin that crashes fails its group, and the\n"
-         "next one begins anew. Try it with a plugin that is built with -fsanitize=address too.\n"
-         "\n"
-         "  vim-plugin-check store-sqlite.so\n"
-         "  vim-plugin-check --config store.yaml --only store-crash --verbose ./mine.so");
+    puts(
+        "\n"
+        "The configuration. `plugin` holds the options of the instance, as a vimd.yaml would.\n"
+        "Files that an instance makes in its state directory go to a directory that is removed\n"
+        "in the end. Collections, topics and names are unique per run, so a store or queue that\n"
+        "is shared may be used; a driver needs a project in which things may be made and\n"
+        "deleted.\n"
+        "\n"
+        "  plugin:\n"
+        "    durability: power\n"
+        "\n"
+        "A driver is checked with those kinds of which there is a sample: the fields for a\n"
+        "create, in the vocabulary of docs/resources.md. $KIND.id stands for a thing of that kind,\n"
+        "made from its own sample first; $unique for a text that differs each time. `updates` has\n"
+        "fields to change; `timeout` bounds each operation, 60s without it.\n"
+        "\n"
+        "  timeout: 30s\n"
+        "  samples:\n"
+        "    network: {name: $unique}\n"
+        "    subnet: {name: $unique, network: $network.id, cidr: 10.9.0.0/24}\n"
+        "  updates:\n"
+        "    network: {name: renamed}\n"
+        "\n"
+        "Each group runs in a process of its own: a plugin that crashes fails its group, and the\n"
+        "next one begins anew. Try it with a plugin that is built with -fsanitize=address too.\n"
+        "\n"
+        "  vim-plugin-check store-sqlite.so\n"
+        "  vim-plugin-check --config store.yaml --only store-crash --verbose ./mine.so");
 }
 
 struct arguments {
@@ -116,19 +134,37 @@ static int parse_arguments(int argc, char **argv, struct arguments *ret_argument
     return 0;
 }
 
-static int load_config(const char *path, struct config **ret_config)
+struct settings {
+    int64_t timeout_ms;
+};
+
+static const struct vim_option settings_options[] = {{
+    .name = "timeout",
+    .type = VIM_DURATION,
+    .default_value = "60s",
+    .help = "Time for one operation of a driver.",
+    .minimum = 100,
+    .maximum = 3600000,
+    .offset = offsetof(struct settings, timeout_ms),
+}};
+
+static int load_config(const char *path, struct config **ret_config, int64_t *ret_timeout_ms)
 {
+    struct config_table table = CONFIG_TABLE("check", settings_options, struct settings, NULL);
+    struct config_struct *filled = NULL;
     struct config_errors errors = {0};
     int code = path ? config_load(path, ret_config, &errors)
                     : config_parse_text("", 0, "(none)", ret_config, &errors);
 
+    table.nested = "plugin samples updates";
     if (code == VIM_OK)
-        config_check_keys(config_root(*ret_config), "plugin samples updates timeout", &errors);
+        code = config_fill(&table, config_root(*ret_config), NULL, &errors, &filled);
+    if (code == VIM_OK)
+        *ret_timeout_ms = ((const struct settings *)config_data(filled))->timeout_ms;
     for (size_t i = 0; i < errors.count; i++)
         fprintf(stderr, "%s\n", errors.items[i]);
-    if (errors.count)
-        code = VIM_E_INVALID;
     config_errors_free(&errors);
+    config_struct_free(filled);
     return code;
 }
 
@@ -197,6 +233,7 @@ int main(int argc, char **argv)
     struct plugin *plugin = NULL;
     struct config *config = NULL;
     struct tally *tally;
+    int64_t timeout_ms = 0;
     int code = parse_arguments(argc, argv, &arguments);
 
     if (code)
@@ -208,7 +245,7 @@ int main(int argc, char **argv)
         perror("vim-plugin-check");
         return 2;
     }
-    code = load_config(arguments.config, &config);
+    code = load_config(arguments.config, &config, &timeout_ms);
     if (code == VIM_OK)
         code = load_plugin(arguments.plugin, &plugin);
     if (code == VIM_OK) {
@@ -216,6 +253,7 @@ int main(int argc, char **argv)
                           .config = config,
                           .directory = directory,
                           .verbose = arguments.verbose,
+                          .timeout_ms = timeout_ms,
                           .tally = tally};
 
         run_groups(&arguments, &run);
