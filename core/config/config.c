@@ -274,7 +274,7 @@ const struct config_node *config_get(const struct config_node *node, const char 
 
 const char *config_text(const struct config_node *node)
 {
-    if (node->type != CONFIG_SCALAR) {
+    if (!node || node->type != CONFIG_SCALAR) {
         return NULL;
     }
     bool nothing = node->plain && !node->referenced &&

@@ -69,7 +69,7 @@ const char *config_key_at(const struct config_node *mapping, size_t index);
 /* The member KEY of a mapping, or NULL; also when NODE is NULL or not a mapping. */
 const struct config_node *config_get(const struct config_node *node, const char *key);
 
-/* A scalar's expanded text, or NULL for other nodes, and for the plain scalars that mean nothing:
+/* A scalar's expanded text, or NULL for other nodes, for NULL, and for the plain scalars that mean nothing:
  * "", ~ and null. */
 const char *config_text(const struct config_node *node);
 
