@@ -193,7 +193,7 @@ class OpenStack(unittest.TestCase):
             task = self.vimd.wait_task(self.submit(), 120)
             self.assertIn(task["state"], ENDED_BADLY, task)
             self.assertIn("quota", json.dumps(task["error"]).lower())
-            self.remove("servers", first)
+            self.remove("servers", first, {"id": target_id(task)})
             wait_for(lambda: len(self.cloud.list("port")) == ports, "no port to be left")
         finally:
             self.cloud.call("DELETE", "compute", path)
@@ -210,7 +210,10 @@ class OpenStack(unittest.TestCase):
         self.assertIn(task["state"], ENDED_BADLY, task)
         self.assertIn("host", json.dumps(task["error"]).lower())
         wait_for(lambda: len(self.cloud.list("port")) == ports, "no port to be left")
-        self.assertEqual(self.vimd.get(f"/v1/servers/{target_id(task)}").status, 404)
+        shown = self.vimd.get(f"/v1/servers/{target_id(task)}").json
+        self.assertEqual(shown["status"], "ERROR")
+        self.assertNotIn("backend_id", shown)
+        self.remove("servers", shown)
         self.remove("flavors", giant)
 
     def test_revoked_token(self):

@@ -181,7 +181,7 @@ class Meta(OnMock):
         vims = self.vimd.must(self.vimd.get("/v1/vims"), 200).items
         self.assertEqual([vim["id"] for vim in vims], ["edge1", "edge2"])
         one = self.vimd.must(self.vimd.get("/v1/vims/edge1"), 200).json
-        self.assertEqual(one["driver"], "mock")
+        self.assertEqual(one["plugin"], "mock")
         self.vimd.must(self.vimd.post("/v1/vims/edge1/check"), 200)
         can = json.dumps(self.vimd.must(self.vimd.get("/v1/vims/edge1/capabilities"), 200).json)
         self.assertIn("server", can)

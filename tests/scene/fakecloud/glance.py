@@ -7,9 +7,8 @@ ROOT = '/image/v2'
 
 
 def error(status, message):
-    page = '<html>\n <head>\n  <title>%d</title>\n </head>\n <body>\n  <h1>%d</h1>\n  %s<br />\n' \
-           ' </body>\n</html>' % (status, status, message)
-    return Refusal(status, page, kind='text/html; charset=UTF-8')
+    return Refusal(status, {'message': message + '<br /><br />\n\n\n', 'code': str(status),
+                            'title': 'refused'})
 
 
 def handle(state, request):
