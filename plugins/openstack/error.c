@@ -103,7 +103,9 @@ static int read_shape(struct os_error *error, enum os_service service, const jso
             copy_line(error->message, sizeof(error->message), json_string_value(value));
             own = service == OS_NETWORK;
         } else if (strcmp(key, "message") == 0 && json_is_string(value)) {
-            copy_line(error->message, sizeof(error->message), json_string_value(value));
+            /* WebOb, for Glance and for unknown paths: a page's words as a text of JSON. */
+            copy_html(error->message, sizeof(error->message), json_string_value(value),
+                      json_string_length(value));
         }
         if (found != NULL) {
             break;
@@ -213,10 +215,11 @@ void os_error_read(struct os_error *error, const struct os_refusal *refusal)
         own = read_shape(error, refusal->service, root);
     } else if (refusal->body != NULL) {
         copy_html(error->message, sizeof(error->message), refusal->body, refusal->length);
-        /* Glance's own 404s are pages too, and name what was not found. */
-        own =
-            refusal->service == OS_IMAGE && (strstr(error->message, "No image found") != NULL ||
-                                             strstr(error->message, "could not be found") != NULL);
+    }
+    if (refusal->service == OS_IMAGE) {
+        /* Glance has no shape of its own: what was not found it names in words. */
+        own = strstr(error->message, "No image found") != NULL ||
+              strstr(error->message, "could not be found with ID") != NULL;
     }
     error->code = classify(error, refusal, own);
     error->retry_after_ms = refusal->has_retry_after ? refusal->retry_after_ms : 0;

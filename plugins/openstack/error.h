@@ -1,12 +1,13 @@
 /*
  * error.h - from what a service answers to enum vim_error and a text for people.
  *
- * OpenStack has five shapes of error body, and HTML:
+ * OpenStack has six shapes of error body, and HTML:
  *     Keystone, and the token filter in front of the others   {"error": {code, message, title}}
  *     Nova                                                    {"<faultName>": {code, message}}
  *     Neutron                                                 {"NeutronError": {type, message}}
  *     Placement                                               {"errors": [{status, title, detail}]}
- *     Glance, proxies, unknown paths                          HTML
+ *     Glance, unknown paths                                   {"message": HTML, code, title}
+ *     proxies, and Glance to who does not ask for JSON        HTML
  */
 #ifndef OPENSTACK_ERROR_H
 #define OPENSTACK_ERROR_H

@@ -2,6 +2,7 @@
  * Servers: the steps of create, update, delete and the actions.
  *
  *   create   POST, keep "wait ID", await --> settled: ACTIVE is emitted, ERROR is a failure
+ *            (keep "fault ID" where the reason is not yet told)
  *   delete   DELETE, keep "gone ID", await --> 404
  *   action   POST .../action, keep "sent ID", await --> the status that it leads to
  *   reboot   keep "before N" (how many reboots Nova has recorded) --> as an action: a repetition
@@ -174,13 +175,28 @@ static int delete_doubles(struct os_call *c, const struct vim_op *op, const char
     return rc;
 }
 
+/* The end of a create whose server went into ERROR. Nova shows the state a moment before the
+ * reason, so it is asked for the reason once more. */
+static int build_failed(struct os_call *c, const struct vim_op *op, const struct os_found *found)
+{
+    struct os_cursor cursor;
+
+    os_cursor_read(op->kept, &cursor);
+    if (json_object_get(found->body, "fault") == NULL && strcmp(cursor.phase, "fault") != 0) {
+        os_cursor_keep(c, "fault", found->id);
+        c->os->host->again(c->call, 500);
+        return VIM_AGAIN;
+    }
+    return server_failed(c, found->id, found->body, "while it was built");
+}
+
 /* A server that is no longer building: the end of the create. */
 static int created(struct os_call *c, const struct vim_op *op, struct os_found *found)
 {
     int rc = VIM_OK;
 
     if (strcmp(found->status, "ERROR") == 0) {
-        return server_failed(c, found->id, found->body, "while it was built");
+        return build_failed(c, op, found);
     }
     if (op->attempt > 0) {
         rc = delete_doubles(c, op, found->id);

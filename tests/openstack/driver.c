@@ -220,15 +220,20 @@ static void server_life(struct made *made)
     struct run action = {.verb = VIM_VERB_ACTION, .kind = "server", .spec = "{}", .use_list = 1};
     char *spec = json_dumps(server_spec(made, made->flavor), 0);
     unsigned requests = driver_requests();
-    int64_t begun = now_ms();
+    int64_t begun;
     char since[64] = "";
 
+    result_clear(&result);
+    begun = now_ms();
     if (!check("create server", run(VIM_VERB_CREATE, "server", NULL, spec, 8) == VIM_OK)) {
         free(spec);
         return;
     }
-    printf("      server: %lld ms from POST to ACTIVE, %u steps, %u requests with the lists\n",
-           (long long)(now_ms() - begun), result.steps, driver_requests() - requests);
+    printf(
+        "      server: %lld ms from POST to ACTIVE; %u steps with %u requests, and %u requests of "
+        "the lists meanwhile\n",
+        (long long)(now_ms() - begun), result.steps, result.requests,
+        driver_requests() - requests - result.requests);
     (void)snprintf(made->server, sizeof(made->server), "%s", result.items[0].id);
     free(spec);
     check("server names its flavor, image and key", strcmp(field("flavor"), made->flavor) == 0 &&
@@ -290,7 +295,9 @@ static void refusals(const struct made *made)
     check("a network in use", driver_run(driver, &once, &result) == VIM_E_IN_USE);
     check("an unknown flavor", run(VIM_VERB_CREATE, "server", NULL, spec, 31) == VIM_E_INVALID);
     free(spec);
-    make("flavor", json_pack("{s:s,s:i,s:i}", "name", name("huge"), "vcpus", 1, "ram", 90000000),
+    make("flavor",
+         json_pack("{s:s,s:i,s:i,s:i}", "name", name("huge"), "vcpus", 1, "ram", 64, "disk",
+                   9000000),
          32, flavor);
     json_t *wanted =
         json_pack("{s:s,s:s,s:s}", "name", name("huge"), "image", made->image, "flavor", flavor);

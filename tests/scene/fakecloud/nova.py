@@ -64,6 +64,10 @@ def advance(state, server):
         server['_views'] -= 1
         if server['_views'] < 0:
             finish_build(state, server, settings['no_valid_host'])
+    elif server['status'] == 'ERROR':
+        server['_views'] -= 1
+        if server['_views'] < 0:
+            server['fault'] = {'code': 500, 'message': 'No valid host was found. '}
     elif server['_task']:
         server['_views'] -= 1
         if server['_views'] < 0:
@@ -91,7 +95,7 @@ def finish_build(state, server, fail):
     touch(server)
     if fail:
         server['status'] = 'ERROR'
-        server['fault'] = {'code': 500, 'message': 'No valid host was found. ', 'created': stamp()}
+        server['_views'] = 1  # the reason is told later than the state
         return
     server['status'] = 'ACTIVE'
     server['OS-EXT-STS:power_state'] = 1

@@ -307,6 +307,7 @@ void result_restart(struct result *result)
 {
     char *kept = result->kept;
     unsigned steps = result->steps;
+    unsigned asked = result->requests;
     char ids[sizeof(result->request_ids)];
 
     memcpy(ids, result->request_ids, sizeof(ids));
@@ -318,6 +319,7 @@ void result_restart(struct result *result)
     memcpy(result->request_ids, ids, sizeof(ids));
     result->kept = kept;
     result->steps = steps;
+    result->requests = asked;
 }
 
 void result_clear(struct result *result)
@@ -370,8 +372,11 @@ static int step_with(struct driver *driver, const struct vim_op *op, const void 
 
     call.data = data;
     call.data_size = op->data_size;
+    unsigned before = driver_requests();
+    int rc = driver->ops->step(&call, driver->instance, op);
     result->steps++;
-    return driver->ops->step(&call, driver->instance, op);
+    result->requests += driver_requests() - before;
+    return rc;
 }
 
 int driver_step(struct driver *driver, const struct vim_op *op, struct result *result)

@@ -37,6 +37,7 @@ struct result {
     char request_ids[4096]; /* all of them, separated by spaces */
     char backend_status[16];
     char step[64];
+    unsigned requests; /* what those calls have asked, if nobody else asks meanwhile */
     unsigned steps; /* calls of step() that a run has made */
 };
 

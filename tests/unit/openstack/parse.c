@@ -83,6 +83,14 @@ static const struct {
      VIM_E_UNAVAILABLE, "404"},
     {OS_IMAGE, 404, 0, 0, "<html><body><h1>404 Not Found</h1>No image found with ID x<br />",
      VIM_E_NOT_FOUND, "No image found with ID x"},
+    {OS_IMAGE, 404, 0, 0,
+     "{\"message\":\"No image found with ID x<br /><br />\\n\\n\",\"code\":"
+     "\"404 Not Found\",\"title\":\"Not Found\"}",
+     VIM_E_NOT_FOUND, "No image found with ID x"},
+    {OS_IMAGE, 404, 0, 0,
+     "{\"message\":\"The resource could not be found.<br />\",\"code\":"
+     "\"404 Not Found\",\"title\":\"Not Found\"}",
+     VIM_E_UNAVAILABLE, "could not be found."},
     {OS_IMAGE, 404, 0, 0, "<html><body>default backend - 404</body></html>", VIM_E_UNAVAILABLE,
      "default backend"},
     {OS_IMAGE, 409, 1, 0, "<html><body>Image x could not be deleted because it is in use: y</body>",
