@@ -95,7 +95,7 @@ def finish_build(state, server, fail):
     touch(server)
     if fail:
         server['status'] = 'ERROR'
-        server['_views'] = 1  # the reason is told later than the state
+        server['_views'] = 0  # the reason is told later than the state
         return
     server['status'] = 'ACTIVE'
     server['OS-EXT-STS:power_state'] = 1
