@@ -380,7 +380,8 @@ int http_open(struct api *api, const struct api_config *config, struct failure *
         tls_use(api->tls);
     }
     unsigned threads = http_threads(config);
-    size_t memory = 2 * api->header_max + 16384; /* the answer's headers are made in there too */
+    /* Room for the answer's headers too. Not more: MHD clears all of it for every request. */
+    size_t memory = api->header_max + 4096;
     unsigned connections = (unsigned)config->connections;
     /* MHD divides the limit among its threads, and each needs room for one. */
     connections = connections < threads ? threads : connections;
