@@ -268,8 +268,7 @@ static void stale_item_does_not_hide_an_action(void **state)
     start_inventory();
     wait_rounds(1);
     hold_list(true, false);
-    fake_script(&(struct fake_outcome){
-        .code = VIM_OK, .emit_id = "s1", .emit_status = "SHUTOFF"});
+    fake_script(&(struct fake_outcome){.code = VIM_OK, .emit_id = "s1", .emit_status = "SHUTOFF"});
     assert_int_equal(house_submit(VIM_VERB_ACTION, resource_id, "{}", task_id), VIM_OK);
     house_work_until(task_id, TASK_SUCCEEDED);
     fake_put("server", "s1", "SHUTOFF", 0, NULL, NULL);
@@ -297,8 +296,8 @@ static void stranger_turns_out_to_be_ours(void **state)
 {
     (void)state;
     start_inventory();
-    fake_script(&(struct fake_outcome){
-        .code = VIM_OK, .emit_id = "s1", .before = make_s1_and_wait});
+    fake_script(
+        &(struct fake_outcome){.code = VIM_OK, .emit_id = "s1", .before = make_s1_and_wait});
     house_create(task_id, resource_id);
     house_work_until(task_id, TASK_SUCCEEDED);
     fake_put("server", "s1", "ACTIVE", 0, NULL, NULL);

@@ -48,7 +48,8 @@ static void create_succeeds(void **state)
     check_resource(STATUS_ACTIVE, backend_id, false);
     assert_int_equal(house_count(COLLECTION_ALIAS), 1);
     char found[37];
-    assert_int_equal(aliases_find(house.aliases, "edge", "server", backend_id, found, NULL), VIM_OK);
+    assert_int_equal(aliases_find(house.aliases, "edge", "server", backend_id, found, NULL),
+                     VIM_OK);
     assert_string_equal(found, resource_id);
     assert_int_equal(fake_calls(), 1);
     assert_int_equal(fake_call(0).attempt, 0);
@@ -360,8 +361,7 @@ static void cancel_while_undoing(void **state)
 {
     (void)state;
     fake_script(&(struct fake_outcome){.code = VIM_E_INVALID});
-    fake_script(&(struct fake_outcome){
-        .code = VIM_OK, .before = cancel_task, .argument = task_id});
+    fake_script(&(struct fake_outcome){.code = VIM_OK, .before = cancel_task, .argument = task_id});
     house_create(task_id, resource_id);
     house_work_until(task_id, TASK_FAILED);
 }
@@ -452,9 +452,8 @@ static void delete_waits_while_in_use(void **state)
     for (int i = 0; i < 10; i++) {
         fake_script(&(struct fake_outcome){.code = VIM_E_IN_USE, .text = "a port is on it"});
     }
-    fake_script(&(struct fake_outcome){.code = VIM_E_IN_USE,
-                                       .text = "a port is on it",
-                                       .retry_after_ms = 600000});
+    fake_script(&(struct fake_outcome){
+        .code = VIM_E_IN_USE, .text = "a port is on it", .retry_after_ms = 600000});
     assert_int_equal(house_submit(VIM_VERB_DELETE, resource_id, "{}", task_id), VIM_OK);
     while (fake_script_left()) {
         house_work();
