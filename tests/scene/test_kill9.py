@@ -121,13 +121,14 @@ class Kill9(unittest.TestCase):
     def setUpClass(cls):
         cls.template = Template()
         cls.kills = 0
+        cls.lost = 0
         cls.lock = threading.Lock()
         cls.serial = itertools.count(1)
 
     @classmethod
     def tearDownClass(cls):
         cls.template.daemon.close()
-        print(f"{cls.kills} kills", flush=True)
+        print(f"{cls.kills} kills, {cls.lost} replies lost", flush=True)
 
     def killed(self, daemon):
         code = daemon.wait_end()
@@ -147,6 +148,9 @@ class Kill9(unittest.TestCase):
         if len(daemon.things("port")) != ports:
             raise Broken(f"{len(daemon.things('port'))} ports instead of {ports}: "
                          f"{daemon.things('port')}")
+        faults = daemon.counters()["faults"]
+        with self.lock:
+            type(self).lost += faults["lost"] + faults["lost-before"]
         daemon.stop()
         daemon.check_no_secrets()
         daemon.check_log()
@@ -161,11 +165,13 @@ class Kill9(unittest.TestCase):
             daemon.start(ready=False, env={"VIMD_TEST_KILL_AT_COMMIT": str(at),
                                            "VIMD_TEST_KILL_WHEN": when})
             survived = self.wait_ready_or_end(daemon) and operation.try_to_finish(daemon)
-            if not survived:
+            if survived:
+                daemon.kill()
+            else:
                 self.killed(daemon)
-                daemon.start()
-                if not operation.try_to_finish(daemon):
-                    raise Broken(f"it died without being told to:\n{daemon.log()[-3000:]}")
+            daemon.start()
+            if not operation.try_to_finish(daemon):
+                raise Broken(f"it died without being told to:\n{daemon.log()[-3000:]}")
             self.check_all(daemon, [operation], ports)
         except BaseException as error:
             print(f"--- {plural} delete={delete} commit {at} {when}: {error}\n"
@@ -204,6 +210,7 @@ class Kill9(unittest.TestCase):
                 break
             vimd.many(self.sweep, sweeps, THREADS)
         self.assertGreaterEqual(self.kills, KILLS)
+        self.assertGreater(self.lost, KILLS // 20, "replies got lost on the way")
 
     def test_kills_under_load(self):
         """Several wishes at once, and kills that come while the last one is being repaired."""
