@@ -23,13 +23,14 @@ bool sample_exists(const struct run *run, const char *section, const char *kind)
     return config_get(config_get(config_root(run->config), section), kind);
 }
 
-/* The id of a thing of KIND in the world, made if it is not there yet. */
+/* The id of a thing of KIND in the world, made if it is not there yet; "new-KIND" is made anew. */
 static const char *world_need(struct run *run, struct world *world, const char *kind)
 {
-    const struct kind *known = kind_by_name(kind);
+    bool anew = text_starts_with(kind, "new-");
+    const struct kind *known = kind_by_name(anew ? kind += strlen("new-") : kind);
     char *id;
 
-    for (size_t i = 0; i < world->count; i++)
+    for (size_t i = 0; i < world->count && !anew; i++)
         if (strcmp(world->things[i].kind, kind) == 0)
             return world->things[i].id;
     if (!known || world->count == WORLD_MAX || !sample_exists(run, "samples", kind)) {
@@ -37,8 +38,10 @@ static const char *world_need(struct run *run, struct world *world, const char *
         return NULL;
     }
     id = world_create(run, world, known->name);
-    if (!id)
+    if (!id || world->count == WORLD_MAX) {
+        free(id);
         return NULL;
+    }
     world->things[world->count].kind = known->name;
     world->things[world->count++].id = id;
     return id;
