@@ -84,6 +84,10 @@ static int daemon_make_folder(const char *path, struct failure *failure)
         return failure_set(failure, VIM_E_UNAVAILABLE, "%s is not a folder that vimd can write to",
                            path);
     }
+    if (info.st_mode & 077) {
+        log_event(VIM_WARNING, "others can look into this folder; chmod 700 it",
+                  "folder=%s mode=%04o", path, (unsigned)(info.st_mode & 07777));
+    }
     return VIM_OK;
 }
 
