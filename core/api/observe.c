@@ -84,8 +84,9 @@ void observe_end(struct exchange *exchange, int status)
         metric_observe(series->seconds, (double)took_us / 1e6);
     }
     int mode = atomic_load_explicit(&exchange->api->live.access_log, memory_order_relaxed);
-    if (mode == ACCESS_LOG_ALL || (mode == ACCESS_LOG_ERRORS && status >= 500)) {
-        log_event(VIM_INFO, "request",
+    bool shown = mode == ACCESS_LOG_ALL || (mode == ACCESS_LOG_ERRORS && status >= 500);
+    if (mode != ACCESS_LOG_OFF) {
+        log_event(shown ? VIM_INFO : VIM_DEBUG, "request",
                   "method=%s path=%s status=%d ms=%lld token=%s project=%s request=%s",
                   exchange->method, exchange->target.path ? exchange->target.path : "", status,
                   (long long)(took_us / 1000), exchange->principal.token_id,

@@ -175,7 +175,8 @@ static const struct vim_option api_options[] = {
      .choices = "off errors all",
      .flags = VIM_LIVE,
      .offset = AT(access_log),
-     .help = "One line per request: none, for answers of 500 and above, or for every request."},
+     .help = "One line per request: none, for answers of 500 and above, or for every request. "
+             "Where it is not off, the log level debug shows every request."},
 };
 
 const struct config_table api_table =
