@@ -361,12 +361,6 @@ static int alone(struct vim_call *call, const struct scripted_config *config)
     return VIM_OK;
 }
 
-static int refuse_config(struct vim_call *call, const struct scripted_config *config)
-{
-    (void)config;
-    return scripted.host->fail(call, VIM_E_INVALID, 0, "no");
-}
-
 static int reconfigure(struct instance *instance, const char *yaml, int64_t wait_ms)
 {
     struct vim_call call;
@@ -374,6 +368,45 @@ static int reconfigure(struct instance *instance, const char *yaml, int64_t wait
     int code = instance_reconfigure(instance, &call, scripted_fill(plugin, yaml));
     call_free(&call);
     return code;
+}
+
+static struct instance *locked;
+
+static int step_at_once(struct vim_call *call, const struct vim_op *op)
+{
+    (void)call, (void)op;
+    return VIM_OK;
+}
+
+/* While a reconfigure is inside nobody comes in. */
+static int try_to_enter(struct vim_call *call, const struct scripted_config *config)
+{
+    (void)call, (void)config;
+    struct vim_call other;
+    call_init(&other, clock_mono_ms() + 20);
+    assert_int_equal(step(locked, &other), VIM_E_BUSY);
+    call_free(&other);
+    return VIM_OK;
+}
+
+static void reconfigure_keeps_others_out(void **state)
+{
+    (void)state;
+    locked = scripted_instance(plugin, "locked");
+    scripted.step = step_at_once;
+    scripted.reconfigure = try_to_enter;
+    assert_int_equal(reconfigure(locked, "level: 5", 60000), VIM_OK);
+    struct vim_call call;
+    call_init(&call, INT64_MAX);
+    assert_int_equal(step(locked, &call), VIM_OK);
+    call_free(&call);
+    instance_release(locked);
+}
+
+static int refuse_config(struct vim_call *call, const struct scripted_config *config)
+{
+    (void)config;
+    return scripted.host->fail(call, VIM_E_INVALID, 0, "no");
 }
 
 static void reconfigure_is_alone_and_live_only(void **state)
@@ -416,6 +449,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(the_host_tells_and_counts, setup, teardown),
         cmocka_unit_test_setup_teardown(calls_are_parallel, setup, teardown),
         cmocka_unit_test_setup_teardown(serial_calls_are_not, setup, teardown),
+        cmocka_unit_test_setup_teardown(reconfigure_keeps_others_out, setup, teardown),
         cmocka_unit_test_setup_teardown(reconfigure_is_alone_and_live_only, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
