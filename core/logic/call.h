@@ -105,6 +105,7 @@ struct problem {
     const struct findings *findings; /* one `errors` element each, or NULL */
     const char *capabilities; /* pointer to what a VIM can do, or NULL */
     const char *allow; /* the header of a 405, or NULL */
+    bool replayed; /* the answer to a request that had come before */
 };
 
 /* Fills status, code and retryable from an enum vim_error. */

@@ -6,7 +6,7 @@
 #include "base/cleanup.h"
 #include "base/memory.h"
 
-bool list_begin(struct call *call, const struct vocabulary *vocabulary, const char *scope,
+bool list_begin(struct call *call, const struct vocabulary *vocabulary, const char *member,
                 const char *id_ordered, struct lister *lister)
 {
     struct findings findings = {0};
@@ -15,13 +15,14 @@ bool list_begin(struct call *call, const struct vocabulary *vocabulary, const ch
     lister->more = false;
     lister->last_id[0] = '\0';
     lister->entries = NULL;
-    list_query_parse(vocabulary, scope, id_ordered, call->request->query,
+    list_query_parse(vocabulary, member, id_ordered, call->request->query,
                      call->request->query_count, &lister->query, &findings);
     if (findings.count > 0) {
         list_query_free(&lister->query);
         logic_findings(call, 400, "invalid-query", "The query is not understood.", &findings);
         return false;
     }
+    text_printf(&lister->out, "{\"%s\":[", member);
     if (lister->query.sort) {
         lister->entries = memory_new_array(list_enough(lister), sizeof(*lister->entries));
     }
@@ -232,7 +233,7 @@ static char *next_link(const struct request *request, const char *token)
     return text_take(&link);
 }
 
-void list_finish(struct call *call, struct lister *lister, const char *member)
+void list_finish(struct call *call, struct lister *lister)
 {
     struct sort_key last = {.type = '~'};
     bool sorted = lister->query.sort != NULL;
@@ -241,21 +242,18 @@ void list_finish(struct call *call, struct lister *lister, const char *member)
     }
     struct answer answer;
     answer_init(&answer, 200);
-    struct text body = {0};
-    text_reserve(&body, lister->out.length + 512);
-    text_printf(&body, "{\"%s\":[", member);
-    text_add_bytes(&body, text_get(&lister->out), lister->out.length);
-    text_add_char(&body, ']');
+    struct text *body = &lister->out;
+    text_add_char(body, ']');
     if (lister->more) {
         CLEANUP_FREE char *token =
             page_token_make(&lister->query, lister->last_id, sorted ? &last : NULL);
         CLEANUP_FREE char *link = next_link(call->request, token);
-        text_printf(&body, ",\"next\":\"%s\"", token);
+        text_printf(body, ",\"next\":\"%s\"", token);
         answer_header(&answer, "Link", link);
     }
-    text_add_char(&body, '}');
-    size_t length = body.length;
-    answer_body(&answer, CONTENT_JSON, text_take(&body), length);
+    text_add_char(body, '}');
+    size_t length = body->length;
+    answer_body(&answer, CONTENT_JSON, text_take(body), length);
     list_free(lister);
     logic_send(call, &answer);
 }

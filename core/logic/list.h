@@ -17,15 +17,16 @@ struct list_entry {
 
 struct lister {
     struct list_query query;
-    struct text out; /* by id: the elements so far, separated by commas */
+    struct text out; /* the answer's body so far: {"MEMBER":[ and elements */
     uint32_t count; /* elements in out or entries */
     bool more; /* there is at least one behind the last */
     char last_id[256];
     struct list_entry *entries; /* sorted: a heap with the last in order on top */
 };
 
-/* Parses the parameters; on a mistake answers 400 and returns false. */
-bool list_begin(struct call *call, const struct vocabulary *vocabulary, const char *scope,
+/* Parses the parameters; on a mistake answers 400 and returns false. MEMBER names the list in the
+ * answer. */
+bool list_begin(struct call *call, const struct vocabulary *vocabulary, const char *member,
                 const char *id_ordered, struct lister *lister);
 
 /* Would it be taken, as far as the filter tells? For who buffers elements. */
@@ -47,7 +48,7 @@ static inline uint32_t list_enough(const struct lister *lister)
 bool list_is_before(const struct lister *lister, const char *id);
 
 /* Answers 200 with {"MEMBER": [...], "next": token}, and frees. */
-void list_finish(struct call *call, struct lister *lister, const char *member);
+void list_finish(struct call *call, struct lister *lister);
 void list_free(struct lister *lister);
 
 #endif

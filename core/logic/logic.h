@@ -47,8 +47,9 @@ struct request {
     int64_t deadline; /* monotonic ms, by which the answer has to be given */
 };
 
-/* An answer. Whoever receives it through logic_respond_fn may take `body` over by setting it to
- * NULL (then frees it with free()); everything else lives for the call. */
+/* An answer. One to HEAD has the body that GET would get, for its length; it is not to be sent.
+ * Whoever receives it through logic_respond_fn may take `body` over by setting it to NULL (then
+ * frees it with free()); everything else lives for the call. */
 struct response {
     int status;
     const char *content_type;

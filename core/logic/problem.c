@@ -165,6 +165,9 @@ void logic_send_problem(struct call *call, const struct problem *problem)
     if (problem->allow) {
         answer_header(&answer, "Allow", problem->allow);
     }
+    if (problem->replayed) {
+        answer_header(&answer, "Idempotent-Replayed", "true");
+    }
     logic_send(call, &answer);
 }
 

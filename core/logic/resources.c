@@ -257,7 +257,7 @@ void resources_list(struct call *call)
     struct lister lister;
     struct failure failure = {0};
     struct vocabulary vocabulary = vocabulary_of_kind(call->kind);
-    if (!list_begin(call, &vocabulary, call->kind->name, NULL, &lister)) {
+    if (!list_begin(call, &vocabulary, call->kind->plural, NULL, &lister)) {
         return;
     }
     int code = scan_project(call, &lister, &failure);
@@ -266,5 +266,5 @@ void resources_list(struct call *call)
         logic_failure(call, &failure, ORIGIN_OWN);
         return;
     }
-    list_finish(call, &lister, call->kind->plural);
+    list_finish(call, &lister);
 }

@@ -47,12 +47,13 @@ void send_task_accepted(struct call *call, const struct task *task, bool replaye
     logic_send(call, &answer);
 }
 
-static void send_task_failed(struct call *call, const struct task *task)
+static void send_task_failed(struct call *call, const struct task *task, bool replayed)
 {
     struct problem problem = {.task = task->id,
                               .vim = task->vim,
                               .backend = &task->error,
-                              .retry_after_ms = task->error.retry_after_ms};
+                              .retry_after_ms = task->error.retry_after_ms,
+                              .replayed = replayed};
     int code = task->error.code != 0 ? task->error.code : VIM_E_INTERNAL;
     if (task->state == TASK_TIMED_OUT) {
         code = VIM_E_TIMEOUT;
@@ -125,7 +126,7 @@ static void complete(void *argument, int code, const struct task *task)
     } else if (task->state == TASK_SUCCEEDED) {
         send_task_succeeded(waiting.call, task, waiting.replayed, waiting.applied);
     } else {
-        send_task_failed(waiting.call, task);
+        send_task_failed(waiting.call, task, waiting.replayed);
     }
 }
 

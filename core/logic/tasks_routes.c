@@ -61,7 +61,7 @@ void tasks_routes_list(struct call *call)
     struct lister lister;
     struct failure failure = {0};
     /* Ids of tasks grow with time. */
-    if (!list_begin(call, &vocabulary_tasks, "task", "created", &lister)) {
+    if (!list_begin(call, &vocabulary_tasks, "tasks", "created", &lister)) {
         return;
     }
     const struct list_query *query = &lister.query;
@@ -86,7 +86,7 @@ void tasks_routes_list(struct call *call)
         logic_failure(call, &failure, ORIGIN_OWN);
         return;
     }
-    list_finish(call, &lister, "tasks");
+    list_finish(call, &lister);
 }
 
 /* --- One ------------------------------------------------------------------------------------- */

@@ -34,7 +34,7 @@ void tokens_list(struct call *call)
 {
     struct lister lister;
     struct failure failure = {0};
-    if (!list_begin(call, &vocabulary_tokens, "token", "created", &lister)) {
+    if (!list_begin(call, &vocabulary_tokens, "tokens", "created", &lister)) {
         return;
     }
     bool by_id = lister.query.sort == NULL;
@@ -49,7 +49,7 @@ void tokens_list(struct call *call)
         logic_failure(call, &failure, ORIGIN_OWN);
         return;
     }
-    list_finish(call, &lister, "tokens");
+    list_finish(call, &lister);
 }
 
 void tokens_get(struct call *call)

@@ -80,7 +80,7 @@ void vims_list(struct call *call)
 {
     struct lister lister;
     struct vim_texts_list list = {0};
-    if (!list_begin(call, &vocabulary_vims, "vim", "name", &lister)) {
+    if (!list_begin(call, &vocabulary_vims, "vims", "name", &lister)) {
         return;
     }
     vims_each(call->logic->environment.vims, collect, &list);
@@ -96,7 +96,7 @@ void vims_list(struct call *call)
         free(list.items[i].body);
     }
     free(list.items);
-    list_finish(call, &lister, "vims");
+    list_finish(call, &lister);
 }
 
 /* The VIM that the path names; answers 404 and returns NULL if there is none. */
