@@ -12,6 +12,8 @@ SETTINGS = {"tasks": {"backoff_base": "20ms", "backoff_cap": "200ms", "deadline"
 
 
 def faulty(*faults, name="edge1", **options):
+    options.setdefault("poll", {"poll_pending": "50ms", "poll_idle": "200ms", "poll_full": "400ms",
+                                "poll_backoff": "300ms"})
     return mock(name, faults=list(faults), **options)
 
 
@@ -212,14 +214,14 @@ class Faults(unittest.TestCase):
 
     def test_a_sick_vim_stalls_no_other(self):
         daemon = Vimd(vims=[mock("edge1", build="20ms"),
-                            faulty("* * slow 1 3000", name="sick"),
+                            faulty("* * slow 1 1500", name="sick"),
                             faulty("* * unavailable 1", name="down")],
-                      settings=SETTINGS, name="sick")
+                      settings={**SETTINGS, "drain_timeout": "3s"}, name="sick")
         daemon.start()
         self.addCleanup(self.end, daemon)
         self.world = World(daemon)
         for vim in ("sick", "down"):
-            for _ in range(40):
+            for _ in range(25):
                 daemon.task_of(daemon.post("/v1/networks", {"vim": vim, "name": unique("n")}))
         made = vimd.many(lambda _: self.outcome(daemon), range(20))
         self.assertEqual({task["state"] for task in made}, {"succeeded"})

@@ -378,10 +378,13 @@ class Vimd:
     def is_ready(self):
         if not self.alive():
             raise Broken(f"vimd ended with {self.process.returncode}:\n{self.log()[-4000:]}")
+        anonymous = Client(self.port)
         try:
-            return Client(self.port).get("/readyz", timeout=5).status == 200
+            return anonymous.get("/readyz", timeout=5).status == 200
         except (OSError, http.client.HTTPException):
             return False
+        finally:
+            anonymous.close()
 
     def wait_ready(self, seconds=60):
         wait_for(self.is_ready, "/readyz", seconds, pause=0.02)

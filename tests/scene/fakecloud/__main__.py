@@ -3,6 +3,8 @@ import argparse
 import json
 import os
 import socket
+import ssl
+import subprocess
 import sys
 import threading
 import time
@@ -157,10 +159,29 @@ class Server(ThreadingHTTPServer):
             super().handle_error(request, client_address)
 
 
+def certified(directory, name):
+    """A TLS context with a new certificate for NAME, which is its own authority."""
+    key, cert = os.path.join(directory, 'key.pem'), os.path.join(directory, 'cert.pem')
+    subprocess.run(['openssl', 'req', '-x509', '-newkey', 'ec', '-pkeyopt',
+                    'ec_paramgen_curve:prime256v1', '-nodes', '-days', '2', '-subj', '/CN=fakecloud',
+                    '-addext', 'subjectAltName=' + name, '-keyout', key, '-out', cert],
+                   check=True, stderr=subprocess.DEVNULL)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(cert, key)
+    return context
+
+
 def main():
     parser = argparse.ArgumentParser(description='a scripted fake cloud')
     parser.add_argument('--port', type=int, default=0)
-    server = Server(('127.0.0.1', parser.parse_args().port), Handler)
+    parser.add_argument('--tls', metavar='FOLDER', help='serve HTTPS; cert.pem is written there')
+    parser.add_argument('--name', default='IP:127.0.0.1', help='whom the certificate is for')
+    options = parser.parse_args()
+    server = Server(('127.0.0.1', options.port), Handler)
+    if options.tls:
+        keystone.SCHEME = 'https'
+        server.socket = certified(options.tls, options.name).wrap_socket(
+            server.socket, server_side=True, do_handshake_on_connect=False)
     print('port %d' % server.server_address[1], flush=True)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     # It lives as long as whoever started it holds its standard input open.

@@ -4,6 +4,9 @@ import time
 from state import Refusal, stamp
 
 
+SCHEME = 'http'
+
+
 def error(status, message):
     return Refusal(status, {'error': {'code': status, 'message': message, 'title': 'error'}})
 
@@ -32,7 +35,7 @@ def handle(state, request):
         'expires_at': stamp(now + ttl)[:-1] + '.000000Z'}}
     if 'domain' not in auth.get('scope', {}):
         body['token']['project'] = {'id': state.project, 'name': 'admin'}
-    base = 'http://%s' % request.headers['Host']
+    base = '%s://%s' % (SCHEME, request.headers['Host'])
     catalog = [('identity', '/identity/v3'), ('compute', '/compute/v2.1'),
                ('network', '/network'), ('image', '/image')]
     body['token']['catalog'] = [

@@ -84,7 +84,10 @@ def touch(server):
 def remove(state, server):
     del state.things['servers'][server['id']]
     for port in [p for p in state.things['ports'].values() if p['device_id'] == server['id']]:
-        del state.things['ports'][port['id']]
+        if port.get('made_by_nova'):
+            del state.things['ports'][port['id']]
+        else:
+            port.update(device_id='', device_owner='', status='DOWN')
     server.update(status='DELETED', _task=None)
     touch(server)
     state.deleted_servers[server['id']] = server
@@ -109,7 +112,8 @@ def finish_build(state, server, fail):
                 'device_owner': 'compute:nova', 'mac_address': 'fa:16:3e:00:00:%02x' % number,
                 'fixed_ips': [{'subnet_id': 's', 'ip_address': network.get('fixed_ip', '10.0.0.9')}],
                 'security_groups': ['sg-default'], 'status': 'ACTIVE', 'name': '',
-                'project_id': state.project, 'description': '', 'admin_state_up': True}
+                'project_id': state.project, 'description': '', 'admin_state_up': True,
+                'made_by_nova': True}
         state.things['ports'][port['id']] = port
 
 
