@@ -1,19 +1,15 @@
 /*
- * Servers: the steps of create, update, delete and the actions.
+ * Servers: the steps of create, update and delete.
  *
  *   create   POST, keep "wait ID", await --> settled: ACTIVE is emitted, ERROR is a failure
  *            (keep "fault ID" where the reason is not yet told)
  *   delete   DELETE, keep "gone ID", await --> 404
- *   action   POST .../action, keep "sent ID", await --> the status that it leads to
- *   reboot   keep "before N" (how many reboots Nova has recorded) --> as an action: a repetition
- *            finds out by that number whether the lost one was accepted
  */
 #include "services.h"
 
 #include <stdio.h>
 #include <string.h>
 
-#define READ_VERSION "2.46"
 #define CREATE_VERSION "2.52" /* the first in which a create can carry tags, to be found by */
 
 static const struct os_kind *server_kind(void)
@@ -21,14 +17,13 @@ static const struct os_kind *server_kind(void)
     return os_kind_find("server");
 }
 
-static int await_server(struct os_call *c, const char *id)
+int nova_await(struct os_call *c, const char *id)
 {
     c->os->host->await(c->call, "server", id, OS_AWAIT_MS);
     return VIM_AGAIN;
 }
 
-/* Why a server is in ERROR, from its body in the vocabulary. */
-static int server_failed(struct os_call *c, const char *id, const json_t *body, const char *doing)
+int nova_server_failed(struct os_call *c, const char *id, const json_t *body, const char *doing)
 {
     const char *text = os_json_text(json_object_get(body, "fault"), "message");
 
@@ -153,7 +148,7 @@ static int delete_server(struct os_call *c, const char *id)
     int rc;
 
     os_step_note(c, "delete-server");
-    rc = os_delete(c, OS_COMPUTE, READ_VERSION, "/servers/%s", id);
+    rc = os_delete(c, OS_COMPUTE, NOVA_SERVER_VERSION, "/servers/%s", id);
     return rc == VIM_E_NOT_FOUND ? VIM_OK : rc;
 }
 
@@ -187,7 +182,7 @@ static int build_failed(struct os_call *c, const struct vim_op *op, const struct
         c->os->host->again(c->call, 500);
         return VIM_AGAIN;
     }
-    return server_failed(c, found->id, found->body, "while it was built");
+    return nova_server_failed(c, found->id, found->body, "while it was built");
 }
 
 /* A server that is no longer building: the end of the create. */
@@ -218,7 +213,7 @@ static int wait_built(struct os_call *c, const struct vim_op *op, struct os_foun
         return created(c, op, found);
     }
     (void)os_emit(c, found);
-    return await_server(c, found->id);
+    return nova_await(c, found->id);
 }
 
 static int create_new(struct os_call *c, const struct vim_op *op, const json_t *spec)
@@ -341,11 +336,11 @@ static int delete_and_wait(struct os_call *c, const struct vim_op *op, const cha
             return rc;
         }
         if (strcmp(found.status, "DELETING") == 0) {
-            return await_server(c, id);
+            return nova_await(c, id);
         }
     }
     os_step_note(c, "delete-server");
-    rc = os_delete(c, OS_COMPUTE, READ_VERSION, "/servers/%s", id);
+    rc = os_delete(c, OS_COMPUTE, NOVA_SERVER_VERSION, "/servers/%s", id);
     if (rc == VIM_E_NOT_FOUND) {
         return VIM_OK;
     }
@@ -353,7 +348,7 @@ static int delete_and_wait(struct os_call *c, const struct vim_op *op, const cha
         return rc;
     }
     os_cursor_keep(c, "gone", id);
-    return await_server(c, id);
+    return nova_await(c, id);
 }
 
 static int server_undo(struct os_call *c, const struct vim_op *op)
@@ -405,8 +400,8 @@ static int put_metadata(struct os_call *c, const char *id, const json_t *metadat
     if (found.tag[0] != '\0') {
         json_object_set_new(wanted, OS_TAG_KEY, json_string(found.tag));
     }
-    return os_send(c, OS_COMPUTE, READ_VERSION, "PUT", json_pack("{s:o}", "metadata", wanted),
-                   &reply, "/servers/%s/metadata", id);
+    return os_send(c, OS_COMPUTE, NOVA_SERVER_VERSION, "PUT",
+                   json_pack("{s:o}", "metadata", wanted), &reply, "/servers/%s/metadata", id);
 }
 
 static int server_update(struct os_call *c, const struct vim_op *op)
@@ -430,179 +425,13 @@ static int server_update(struct os_call *c, const struct vim_op *op)
     }
     os_step_note(c, "update-server");
     if (json_is_string(name)) {
-        rc = os_send(c, OS_COMPUTE, READ_VERSION, "PUT",
+        rc = os_send(c, OS_COMPUTE, NOVA_SERVER_VERSION, "PUT",
                      json_pack("{s:{s:O}}", "server", "name", name), &reply, "/servers/%s", op->id);
     }
     if (rc == VIM_OK && json_is_object(metadata)) {
         rc = put_metadata(c, op->id, metadata);
     }
     return rc == VIM_OK ? os_server_get(c, op->id) : rc;
-}
-
-/* --- Actions --------------------------------------------------------------------------------- */
-
-static json_t *action_body(const struct vim_op *op, const json_t *spec)
-{
-    const char *type = os_json_text(spec, "type");
-
-    if (strcmp(op->action, "start") == 0) {
-        return json_pack("{s:n}", "os-start");
-    }
-    if (strcmp(op->action, "stop") == 0) {
-        return json_pack("{s:n}", "os-stop");
-    }
-    return json_pack("{s:{s:s}}", "reboot", "type",
-                     type != NULL && strcmp(type, "hard") == 0 ? "HARD" : "SOFT");
-}
-
-/* The status that an action leads to. */
-static const char *leads_to(const char *action)
-{
-    return strcmp(action, "stop") == 0 ? "SHUTOFF" : "ACTIVE";
-}
-
-/* Ends the action if the server is where it should be; waits if it is on its way. */
-static int settle_action(struct os_call *c, const struct vim_op *op)
-{
-    OS_FOUND found = {0};
-    int rc;
-
-    os_step_note(c, "wait-action");
-    rc = os_fetch(c, server_kind(), op->id, &found);
-    if (rc != VIM_OK) {
-        return rc;
-    }
-    if ((found.flags & VIM_ITEM_PENDING) != 0) {
-        os_cursor_keep(c, "sent", op->id);
-        return await_server(c, op->id);
-    }
-    if (strcmp(found.status, leads_to(op->action)) != 0) {
-        return strcmp(found.status, "ERROR") == 0
-                   ? server_failed(c, op->id, found.body, "after the action")
-                   : os_fail(c, VIM_E_FAILED, "server %s is %s after %s", op->id, found.status,
-                             op->action);
-    }
-    rc = os_server_ports(c, &found);
-    if (rc == VIM_OK) {
-        rc = os_emit(c, &found);
-    }
-    return rc < 0 ? rc : VIM_OK;
-}
-
-/* How many reboots Nova has on record for the server. */
-static int count_reboots(struct os_call *c, const char *id, int *ret_count)
-{
-    HTTP_REPLY reply = {0};
-    OS_JSON root = NULL;
-    const json_t *entry;
-    size_t at;
-    int rc = os_get(c, OS_COMPUTE, READ_VERSION, &reply, "/servers/%s/os-instance-actions", id);
-
-    if (rc != VIM_OK) {
-        return rc;
-    }
-    root = os_json_parse(reply.body, reply.length);
-    if (!json_is_array(json_object_get(root, "instanceActions"))) {
-        return os_fail(c, VIM_E_UNAVAILABLE, "compute answered without the server's actions");
-    }
-    *ret_count = 0;
-    json_array_foreach(json_object_get(root, "instanceActions"), at, entry)
-    {
-        const char *action = os_json_text(entry, "action");
-        *ret_count += action != NULL && strcmp(action, "reboot") == 0;
-    }
-    return VIM_OK;
-}
-
-static int send_action(struct os_call *c, const struct vim_op *op, const json_t *spec)
-{
-    HTTP_REPLY reply = {0};
-    int rc;
-
-    os_step_note(c, op->action);
-    rc = os_send(c, OS_COMPUTE, READ_VERSION, "POST", action_body(op, spec), &reply,
-                 "/servers/%s/action", op->id);
-    if (rc == VIM_OK) {
-        os_cursor_keep(c, "sent", op->id);
-        return await_server(c, op->id);
-    }
-    if (rc == VIM_E_CONFLICT && strcmp(op->action, "reboot") != 0) {
-        /* Nova refuses to start what runs: that is where it should be. */
-        struct os_error error = c->error;
-        OS_FOUND found = {0};
-        if (os_fetch(c, server_kind(), op->id, &found) == VIM_OK &&
-            (found.flags & VIM_ITEM_PENDING) == 0 &&
-            strcmp(found.status, leads_to(op->action)) == 0) {
-            return settle_action(c, op);
-        }
-        c->error = error;
-    }
-    return rc;
-}
-
-/* Start and stop say where they lead, and Nova refuses the second. A reboot says nothing. */
-static int reboot(struct os_call *c, const struct vim_op *op, const json_t *spec,
-                  const struct os_cursor *cursor)
-{
-    char text[16];
-    int before;
-    int rc;
-
-    if (strcmp(cursor->phase, "before") != 0) {
-        os_step_note(c, "count-reboots");
-        rc = count_reboots(c, op->id, &before);
-        if (rc != VIM_OK) {
-            return rc;
-        }
-        (void)snprintf(text, sizeof(text), "%d", before);
-        os_cursor_keep(c, "before", text);
-        c->os->host->again(c->call, 0);
-        return VIM_AGAIN;
-    }
-    if (op->attempt > 0) {
-        rc = count_reboots(c, op->id, &before);
-        if (rc != VIM_OK) {
-            return rc;
-        }
-        if (before > atoi(cursor->id)) {
-            return settle_action(c, op);
-        }
-    }
-    return send_action(c, op, spec);
-}
-
-static int server_action(struct os_call *c, const struct vim_op *op)
-{
-    OS_JSON spec = os_spec_read(c, op);
-    struct os_cursor cursor;
-
-    if (spec == NULL) {
-        return c->error.code;
-    }
-    if (op->action == NULL ||
-        (strcmp(op->action, "start") != 0 && strcmp(op->action, "stop") != 0 &&
-         strcmp(op->action, "reboot") != 0)) {
-        return os_fail(c, VIM_E_UNSUPPORTED, "unknown action");
-    }
-    os_cursor_read(op->kept, &cursor);
-    if (strcmp(cursor.phase, "sent") == 0) {
-        return settle_action(c, op);
-    }
-    if (strcmp(op->action, "reboot") == 0) {
-        return reboot(c, op, spec, &cursor);
-    }
-    if (op->attempt > 0) {
-        OS_FOUND found = {0};
-        int rc = os_fetch(c, server_kind(), op->id, &found);
-        if (rc != VIM_OK) {
-            return rc;
-        }
-        if ((found.flags & VIM_ITEM_PENDING) != 0 ||
-            strcmp(found.status, leads_to(op->action)) == 0) {
-            return settle_action(c, op);
-        }
-    }
-    return send_action(c, op, spec);
 }
 
 int nova_server_step(struct os_call *c, const struct vim_op *op)
@@ -618,7 +447,7 @@ int nova_server_step(struct os_call *c, const struct vim_op *op)
     case VIM_VERB_DELETE:
         return server_delete(c, op);
     case VIM_VERB_ACTION:
-        return server_action(c, op);
+        return nova_action(c, op);
     default:
         return os_fail(c, VIM_E_UNSUPPORTED, "not for a server");
     }

@@ -40,6 +40,20 @@ int os_server_ports(struct os_call *c, struct os_found *server);
 /* Emits one server with its addresses. */
 int os_server_get(struct os_call *c, const char *id);
 
+/* --- servers, nova_server.c and nova_action.c */
+
+/* The microversion of all that is done with a server, except its create. */
+#define NOVA_SERVER_VERSION "2.46"
+
+/* Ends a step that waits for a server. */
+int nova_await(struct os_call *c, const char *id);
+
+/* Why a server is in ERROR, from its body in the vocabulary: VIM_E_QUOTA or VIM_E_FAILED. */
+int nova_server_failed(struct os_call *c, const char *id, const json_t *body, const char *doing);
+
+/* One step of an action. */
+int nova_action(struct os_call *c, const struct vim_op *op);
+
 /* --- one step of a write */
 int nova_server_step(struct os_call *c, const struct vim_op *op);
 int nova_flavor_step(struct os_call *c, const struct vim_op *op);

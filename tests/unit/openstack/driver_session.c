@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <time.h>
+#include <unistd.h>
 
 static void one_login_serves_many(void **state)
 {
@@ -291,12 +292,54 @@ static void renewal_stops_nobody(void **state)
     skip();
 }
 
+/* Probes a cloud that speaks HTTPS under a certificate for NAME. */
+static int probe_tls(const char *folder, const char *name, const char *const *more, char *ret_fail)
+{
+    struct fake *fake = fake_start_tls(folder, name);
+    struct driver *driver = open_driver(fake, more);
+    struct result result = {0};
+    int rc = driver_probe(driver, &result);
+
+    strcpy(ret_fail, result.fail);
+    result_clear(&result);
+    driver_close(driver);
+    fake_stop(fake);
+    return rc;
+}
+
+static void certificates_are_checked(void **state)
+{
+    char folder[] = "/tmp/openstack-test-XXXXXX";
+    char file[64];
+    const char *const ca[] = {"ca_file", file, NULL};
+    static const char *const careless[] = {"verify_tls", "false", NULL};
+    FILE *touched;
+    char why[1024];
+
+    (void)state;
+    assert_non_null(mkdtemp(folder));
+    (void)snprintf(file, sizeof(file), "%s/cert.pem", folder);
+    touched = fopen(file, "w");
+    assert_non_null(touched);
+    (void)fclose(touched);
+    assert_int_equal(probe_tls(folder, "IP:127.0.0.1", ca, why), VIM_OK);
+    assert_int_equal(probe_tls(folder, "IP:127.0.0.1", NULL, why), VIM_E_UNAVAILABLE);
+    assert_non_null(strstr(why, "certificate"));
+    assert_int_equal(probe_tls(folder, "IP:127.0.0.2", ca, why), VIM_E_UNAVAILABLE);
+    assert_non_null(strstr(why, "certificate"));
+    assert_int_equal(probe_tls(folder, "IP:127.0.0.2", careless, why), VIM_OK);
+    (void)unlink(file);
+    (void)snprintf(file, sizeof(file), "%s/key.pem", folder);
+    (void)unlink(file);
+    (void)rmdir(folder);
+}
+
 #define CASE(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 const struct CMUnitTest session_cases[] = {
-    CASE(one_login_serves_many),  CASE(revoked_token),         CASE(wrong_password),
-    CASE(application_credential), CASE(region_and_interface),  CASE(old_nova),
-    CASE(pages_of_every_service), CASE(sweep_of_many_servers), CASE(threads_and_short_tokens),
-    CASE(renewal_stops_nobody),
+    CASE(one_login_serves_many),    CASE(revoked_token),         CASE(wrong_password),
+    CASE(application_credential),   CASE(region_and_interface),  CASE(old_nova),
+    CASE(pages_of_every_service),   CASE(sweep_of_many_servers), CASE(certificates_are_checked),
+    CASE(threads_and_short_tokens), CASE(renewal_stops_nobody),
 };
 const size_t session_case_count = sizeof(session_cases) / sizeof(session_cases[0]);

@@ -27,7 +27,7 @@ static void check(int good, const char *what)
     }
 }
 
-struct fake *fake_start(void)
+static struct fake *start(const char *folder, const char *name)
 {
     struct fake *fake = calloc(1, sizeof(*fake));
     int in[2];
@@ -41,7 +41,8 @@ struct fake *fake_start(void)
     if (fake->pid == 0) {
         dup2(in[0], 0);
         dup2(out[1], 1);
-        execlp("python3", "python3", "-B", TEST_SOURCE_DIR "/tests/scene/fakecloud", (char *)NULL);
+        execlp("python3", "python3", "-B", TEST_SOURCE_DIR "/tests/scene/fakecloud",
+               folder == NULL ? (char *)NULL : "--tls", folder, "--name", name, (char *)NULL);
         _exit(98);
     }
     close(in[0]);
@@ -52,9 +53,19 @@ struct fake *fake_start(void)
     }
     close(out[0]);
     check(sscanf(line, "port %d", &fake->port) == 1, "it did not start");
-    (void)snprintf(fake->auth_url, sizeof(fake->auth_url), "http://127.0.0.1:%d/identity/v3",
-                   fake->port);
+    (void)snprintf(fake->auth_url, sizeof(fake->auth_url), "%s://127.0.0.1:%d/identity/v3",
+                   folder == NULL ? "http" : "https", fake->port);
     return fake;
+}
+
+struct fake *fake_start(void)
+{
+    return start(NULL, NULL);
+}
+
+struct fake *fake_start_tls(const char *folder, const char *name)
+{
+    return start(folder, name);
 }
 
 void fake_stop(struct fake *fake)

@@ -8,6 +8,10 @@ struct fake;
 
 /* Starts one on a port of its own; it ends with this process at the latest. */
 struct fake *fake_start(void);
+/* One that speaks HTTPS under a certificate for NAME ("IP:127.0.0.1"), which it writes to cert.pem
+ * in FOLDER. It takes no orders: only fake_auth_url() and fake_stop() are for it. */
+struct fake *fake_start_tls(const char *folder, const char *name);
+
 void fake_stop(struct fake *fake);
 
 /* URL of its Keystone. Lives as long as the fake. */
