@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 #include <vim/store.h>
 
 #define ROWS_MAX 20000
@@ -119,16 +120,23 @@ static int store_commit(struct vim_call *call, void *instance, const struct vim_
     char name[256];
 
     pthread_mutex_lock(&store->lock);
-    for (int applying = has_fault(store, "half_commits"); applying < 2 && !conflict; applying++)
+    for (int applying = has_fault(store, "half_commits"); applying < 2 && !conflict; applying++) {
+        /* Between looking and writing others come in. */
+        if (applying && has_fault(store, "races")) {
+            pthread_mutex_unlock(&store->lock);
+            usleep(2000);
+            pthread_mutex_lock(&store->lock);
+        }
         for (uint32_t i = 0; i < count && !conflict; i++) {
             const char *at = (const char *)writes + (size_t)stride * i;
             const struct vim_write *write = (const struct vim_write *)(const void *)at;
 
-            if (!is_expected(store, write))
+            if (!is_expected(store, write) && !(applying && has_fault(store, "races")))
                 conflict = write;
             else if (applying)
                 apply(store, write);
         }
+    }
     pthread_mutex_unlock(&store->lock);
     if (!conflict)
         return VIM_OK;
@@ -223,7 +231,7 @@ static const struct vim_option options[] = {{
     .name = "fault",
     .type = VIM_CHOICE,
     .default_value = "none",
-    .choices = "none forgets_revisions half_commits unsorted crashes leaks",
+    .choices = "none forgets_revisions races half_commits unsorted crashes leaks",
     .help = "What this store does wrong.",
     .offset = offsetof(struct config, fault),
 }};

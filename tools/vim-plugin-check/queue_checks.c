@@ -12,7 +12,7 @@
 #include "queue_client.h"
 
 #define LONG_LEASE_MS 600000
-#define PATIENCE_MS 10000
+#define PATIENCE_MS 5000
 
 /* A sleep of the queue's may end a clock tick early. */
 #define TICK_MS 2
