@@ -14,6 +14,7 @@
 #include "base/memory.h"
 #include "base/text.h"
 #include "base/thread.h"
+#include "plugin/call.h"
 #include "plugin/instance.h"
 #include "plugin/lane.h"
 
@@ -172,11 +173,10 @@ static void set_idle(struct poll *poll, int64_t interval)
 
 void round_ended(struct poll *poll, struct vim_target *target, int code, bool complete)
 {
+    pthread_mutex_lock(&poll->inventory->mutex);
     poll->failures = code == VIM_OK ? 0 : poll->failures + 1;
-    if (complete) {
-        LOCK_GUARD(&poll->inventory->mutex);
-        poll->last_pass = clock_now_ms();
-    }
+    poll->last_pass = complete ? clock_now_ms() : poll->last_pass;
+    pthread_mutex_unlock(&poll->inventory->mutex);
     int64_t interval = interval_of(poll, vim_target_settings(target), code);
     vim_target_release(target);
     set_idle(poll, interval);
@@ -296,7 +296,13 @@ void inventory_stop(struct inventory *inventory)
     pthread_cond_broadcast(&inventory->cond);
     pthread_mutex_unlock(&inventory->mutex);
     (void)pthread_join(inventory->thread, NULL);
-    /* Rounds in progress end at their next item, or with their time. */
+    pthread_mutex_lock(&inventory->mutex);
+    for (struct poll *poll = inventory->polls; poll; poll = poll->next) {
+        if (poll->call) {
+            call_cancel(poll->call);
+        }
+    }
+    pthread_mutex_unlock(&inventory->mutex);
     pthread_mutex_lock(&inventory->mutex);
     while (inventory->running) {
         (void)clock_cond_wait_until(&inventory->cond, &inventory->mutex, INT64_MAX);

@@ -56,6 +56,7 @@ struct poll {
     struct poll *next;
 
     /* Under inventory->mutex. */
+    struct vim_call *call; /* the list in progress */
     bool running, wanted; /* wanted: the VIM and the kind are still there */
     bool hinted;
     int64_t due, last_end; /* clock_mono_ms() */

@@ -108,5 +108,17 @@ int inventory_merge(struct inventory *inventory, const char *vim, const char *ki
                     const struct vim_item *item, struct resource *resource, struct failure *failure)
 {
     bool unresolved;
-    return merge_item(inventory, vim, kind, item, resource, &unresolved, failure);
+    int code = merge_item(inventory, vim, kind, item, resource, &unresolved, failure);
+    LOCK_GUARD(&inventory->mutex);
+    struct poll *poll = inventory_find(inventory, vim, kind);
+    if (poll) {
+        /* The row is going to be what this item says, not what the last list said. */
+        pthread_mutex_lock(&poll->mutex);
+        struct entry *entry = cache_find(&poll->cache, item->id);
+        if (entry) {
+            entry->hash = 0;
+        }
+        pthread_mutex_unlock(&poll->mutex);
+    }
+    return code;
 }

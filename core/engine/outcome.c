@@ -278,6 +278,9 @@ static int apply_success(struct change *change, const struct step_result *result
                          struct failure *failure)
 {
     struct task *task = &change->task;
+    if (task->verb == VIM_VERB_CREATE && !result->has_item) {
+        return failure_set(failure, VIM_E_INTERNAL, "the driver did not tell what it has made");
+    }
     if (task->verb == VIM_VERB_DELETE) {
         delete_resource(change);
     } else if (result->has_item) {

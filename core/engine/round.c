@@ -76,6 +76,9 @@ static bool see_item(struct round *round, const struct vim_item *item)
         return false;
     }
     entry->pending = item->flags & VIM_ITEM_PENDING;
+    if (entry->deleted && entry->pending) {
+        return false; /* on its way out */
+    }
     bool unchanged = entry->hash == hash && !entry->deleted;
     bool task_may_wait = entry->skipped && !entry->pending;
     bool better_known =
@@ -219,6 +222,9 @@ static void round_end(struct round *round, int code)
 static void done_list(struct vim_call *call, int code, void *argument)
 {
     struct round *round = argument;
+    pthread_mutex_lock(&round->poll->inventory->mutex);
+    round->poll->call = NULL;
+    pthread_mutex_unlock(&round->poll->inventory->mutex);
     if (code != VIM_OK) {
         failure_from_call(&round->failure, code, call);
     }
@@ -241,7 +247,14 @@ static void done_list(struct vim_call *call, int code, void *argument)
 
 static void prepare_list(struct vim_call *call, void *argument)
 {
-    call_set_emit(call, take_listed, argument);
+    struct round *round = argument;
+    struct inventory *inventory = round->poll->inventory;
+    call_set_emit(call, take_listed, round);
+    LOCK_GUARD(&inventory->mutex);
+    round->poll->call = call;
+    if (atomic_load(&inventory->stopping)) {
+        call_cancel(call);
+    }
 }
 
 static int run_list(struct vim_call *call, void *handle, void *argument)

@@ -30,6 +30,8 @@
 #define STEP_MAGIC 0x53544550u
 /* Of tasks whose VIM is not configured or does not take calls now. */
 #define VIM_MISSING_DELAY_MS 2000
+/* After a step that wants to be called again and did not say when. */
+#define AGAIN_DELAY_MS 1000
 /* Of tasks that could not be read, or were changed by others again and again. */
 #define LOOK_AGAIN_DELAY_MS 1000
 /* Until a task that waits for another one looks by itself. */
@@ -126,6 +128,9 @@ static void take_result(struct step *step, struct vim_call *call, int code)
     result->kept_set = call_kept(call, &cursor);
     result->kept = text_duplicate(cursor);
     enum call_wait wait = call_wait(call, &result->wait_ms, &kind, &id);
+    if (wait == CALL_WAIT_NONE) {
+        result->wait_ms = AGAIN_DELAY_MS;
+    }
     result->await = wait == CALL_WAIT_AWAIT && kind && id;
     result->await_kind = text_duplicate(kind);
     result->await_id = text_duplicate(id);
@@ -396,9 +401,8 @@ static void park(struct tasks *tasks, const struct task *task, struct vim_target
         hints_push(tasks->queue, task->id, LOOK_AGAIN_DELAY_MS);
         return;
     }
-    if (vim_target_take_step(target)) {
+    if (vim_target_free_steps(target)) {
         /* The last step ended in between, and found nobody here. */
-        vim_target_give_step(target);
         step_unpark(tasks, task->vim);
     }
 }
@@ -442,8 +446,7 @@ static int go(struct tasks *tasks, struct task *task, struct vim_target *target)
 static void unpark_if_free(struct tasks *tasks, const char *vim)
 {
     struct vim_target *target = vims_get(tasks->vims, vim);
-    if (target && vim_target_take_step(target)) {
-        vim_target_give_step(target);
+    if (target && vim_target_free_steps(target)) {
         step_unpark(tasks, vim);
     }
     vim_target_release(target);

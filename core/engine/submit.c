@@ -78,7 +78,7 @@ static void count_submit(const struct task *task)
 
 /* The idempotency row: its id comes from the wish, its body is in RET_BODY. */
 static struct vim_write idempotency_write(const struct task_wish *wish, const struct task *task,
-                                          int64_t due, char **ret_body)
+                                          uint64_t expect, int64_t due, char **ret_body)
 {
     CLEANUP_TEXT struct text text = {0};
     text_printf(&text, "{\"task\":\"%s\",\"digest\":", task->id);
@@ -89,12 +89,13 @@ static struct vim_write idempotency_write(const struct task_wish *wish, const st
                               .id = wish->idempotency_id,
                               .parent = wish->project,
                               .body = *ret_body,
-                              .expect = VIM_EXPECT_ABSENT,
+                              .expect = expect,
                               .due = due};
 }
 
 static int commit_wish(struct tasks *tasks, const struct task_wish *wish, struct task *task,
-                       const struct tasks_settings *settings, struct failure *failure)
+                       const struct tasks_settings *settings, uint64_t key_expect,
+                       struct failure *failure)
 {
     struct resource resource = *wish->resource; /* borrows its texts */
     resource.task = task->id;
@@ -105,10 +106,23 @@ static int commit_wish(struct tasks *tasks, const struct task_wish *wish, struct
                                   resource_write(&resource, resource_body)};
     uint32_t count = 2;
     if (wish->idempotency_id) {
-        writes[count++] = idempotency_write(wish, task, task->created + settings->idempotency_ms,
-                                            &idempotency_body);
+        writes[count++] = idempotency_write(
+            wish, task, key_expect, task->created + settings->idempotency_ms, &idempotency_body);
     }
     return store_commit(tasks->store, writes, count, failure);
+}
+
+/* The revision of an idempotency row that has expired and was not swept yet; else 0. */
+static uint64_t expired_key(struct tasks *tasks, const struct task_wish *wish)
+{
+    struct row row = {0};
+    uint64_t revision = 0;
+    if (wish->idempotency_id && store_get(tasks->store, COLLECTION_IDEMPOTENCY,
+                                          wish->idempotency_id, &row, NULL) == VIM_OK) {
+        revision = row.due && row.due <= clock_now_ms() ? row.revision : 0;
+        row_free(&row);
+    }
+    return revision;
 }
 
 int tasks_submit(struct tasks *tasks, const struct task_wish *wish, char ret_task_id[37],
@@ -136,7 +150,11 @@ int tasks_submit(struct tasks *tasks, const struct task_wish *wish, char ret_tas
     struct task task = {0};
     fill_task(&task, wish, &settings);
     task.before = before;
-    code = commit_wish(tasks, wish, &task, &settings, failure);
+    code = commit_wish(tasks, wish, &task, &settings, VIM_EXPECT_ABSENT, failure);
+    uint64_t expired = code == VIM_E_CONFLICT ? expired_key(tasks, wish) : 0;
+    if (expired) {
+        code = commit_wish(tasks, wish, &task, &settings, expired, failure);
+    }
     if (code == VIM_E_CONFLICT) {
         /* Say which task it is, if it is one. */
         (void)check_resource(tasks, wish, &before, failure);

@@ -121,10 +121,9 @@ static void unpark_vim(void *argument, const char *vim)
 {
     struct tasks *tasks = argument;
     struct vim_target *target = vims_get(tasks->vims, vim);
-    if (!target) {
-        step_unpark(tasks, vim);
-    } else if (vim_target_take_step(target)) {
-        vim_target_give_step(target);
+    /* Without its VIM a task only waits for its deadline: it is looked at now and then. */
+    uint32_t free_steps = target ? vim_target_free_steps(target) : 1;
+    for (uint32_t i = 0; i < free_steps; i++) {
         step_unpark(tasks, vim);
     }
     vim_target_release(target);

@@ -229,6 +229,13 @@ bool vim_target_take_step(struct vim_target *target)
     return false;
 }
 
+uint32_t vim_target_free_steps(const struct vim_target *target)
+{
+    uint32_t limit = target->settings.operations ? target->settings.operations : 1;
+    unsigned taken = atomic_load(&((struct vim_target *)(uintptr_t)target)->steps);
+    return taken < limit ? limit - taken : 0;
+}
+
 void vim_target_give_step(struct vim_target *target)
 {
     unsigned before = atomic_fetch_sub(&target->steps, 1);

@@ -12,6 +12,8 @@ struct vim_target *vim_target_hold(struct vim_target *target);
 /* Takes one of the VIM's `operations`; false if all are in use. */
 bool vim_target_take_step(struct vim_target *target);
 void vim_target_give_step(struct vim_target *target);
+/* How many are not in use at this moment. */
+uint32_t vim_target_free_steps(const struct vim_target *target);
 
 /* An item whose texts are owned. */
 void item_copy(const struct vim_item *from, struct vim_item *ret_item);

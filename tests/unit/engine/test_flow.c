@@ -340,9 +340,14 @@ static void a_key_makes_one_task(void **state)
     assert_string_equal(digest, "abc");
     assert_int_equal(tasks_find_idempotent(house.tasks, "key-2", found, digest, NULL),
                      VIM_E_NOT_FOUND);
-    house.settings.idempotency_ms = 1;
+    house.settings.idempotency_ms = -1;
     tasks_configure(house.tasks, &house.settings);
     assert_int_equal(submit_with_key("key-3", "abc", other), VIM_OK);
+    assert_int_equal(tasks_find_idempotent(house.tasks, "key-3", found, digest, NULL),
+                     VIM_E_NOT_FOUND);
+    /* expired, though not swept yet: free to be used again */
+    assert_int_equal(submit_with_key("key-3", "def", other), VIM_OK);
+    assert_int_equal(house_count(COLLECTION_TASK), 3);
     struct vim_write drop = {
         .collection = COLLECTION_IDEMPOTENCY, .id = "key-1", .expect = VIM_EXPECT_ANY};
     assert_int_equal(store_commit(house.store, &drop, 1, NULL), VIM_OK);

@@ -161,6 +161,53 @@ static void tagged_item_finds_its_resource(void **state)
     assert_string_equal(found, resource_id);
 }
 
+static void take_item(void *argument, int code, const struct vim_item *item,
+                      const struct failure *failure)
+{
+    struct resource resource;
+    (void)failure;
+    assert_int_equal(code, VIM_OK);
+    assert_true(house_resource(resource_id, &resource));
+    assert_int_equal(inventory_merge(house.inventory, "edge", "server", item, &resource, NULL),
+                     VIM_OK);
+    CLEANUP_FREE char *body = resource_render(&resource);
+    struct vim_write write = resource_write(&resource, body);
+    assert_int_equal(store_commit(house.store, &write, 1, NULL), VIM_OK);
+    resource_free(&resource);
+    atomic_store((atomic_bool *)argument, true);
+}
+
+static bool is_true(void *argument)
+{
+    return atomic_load((atomic_bool *)argument);
+}
+
+/* A fresh read between two rounds that list the same: the second has to look again. */
+static void fresh_read_is_corrected_later(void **state)
+{
+    (void)state;
+    atomic_bool taken = false;
+    struct resource resource;
+    house_have_server("s1", resource_id);
+    start_inventory();
+    wait_rounds(2);
+    inventory_stop(house.inventory);
+    fake_put("server", "s1", "SHUTOFF", 0, NULL, NULL);
+    struct vim_target *target = vims_get(house.vims, "edge");
+    vim_target_get(target, "server", "s1", 30000, take_item, &taken);
+    vim_target_release(target);
+    house_wait(is_true, &taken);
+    assert_true(house_resource(resource_id, &resource));
+    assert_int_equal(resource.status, STATUS_SHUTOFF);
+    resource_free(&resource);
+    fake_put("server", "s1", "ACTIVE", 0, NULL, NULL);
+    start_inventory();
+    wait_rounds(2);
+    assert_true(house_resource(resource_id, &resource));
+    assert_int_equal(resource.status, STATUS_ACTIVE);
+    resource_free(&resource);
+}
+
 /* --- Races with steps ---------------------------------------------------------------------------- */
 
 /* Makes the list stop in its middle, until let go. */
@@ -556,6 +603,7 @@ int main(void)
         TEST(broken_list_takes_nothing_for_gone),
         TEST(restart_keeps_rows_and_drops_what_went),
         TEST(tagged_item_finds_its_resource),
+        TEST(fresh_read_is_corrected_later),
         TEST_HOLDING(created_after_the_pass_began_is_not_gone),
         TEST_HOLDING(deleted_after_the_pass_began_does_not_come_back),
         TEST_HOLDING(stale_item_does_not_hide_an_action),

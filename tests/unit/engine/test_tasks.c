@@ -565,6 +565,15 @@ static void driver_that_emits_nonsense_fails_the_task(void **state)
     assert_int_equal(fake_call(1).undo, 1);
 }
 
+static void create_that_tells_nothing_fails(void **state)
+{
+    (void)state;
+    fake_script(&(struct fake_outcome){.code = VIM_OK});
+    house_create(task_id, resource_id);
+    house_work_until(task_id, TASK_FAILED);
+    assert_int_equal(fake_call(1).undo, 1);
+}
+
 static void upload_reads_its_file(void **state)
 {
     (void)state;
@@ -634,6 +643,7 @@ int main(void)
         TEST(fail_ends_a_waiting_task),
         TEST(too_many_tasks_are_refused),
         TEST(driver_that_emits_nonsense_fails_the_task),
+        TEST(create_that_tells_nothing_fails),
         TEST(upload_reads_its_file),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
