@@ -218,8 +218,10 @@ void os_error_read(struct os_error *error, const struct os_refusal *refusal)
     }
     if (refusal->service == OS_IMAGE) {
         /* Glance has no shape of its own: what was not found it names in words. */
-        own = strstr(error->message, "No image found") != NULL ||
-              strstr(error->message, "could not be found with ID") != NULL;
+        own = strcasestr(error->message, "no image found") != NULL ||
+              strcasestr(error->message, "failed to find image") != NULL ||
+              (strcasestr(error->message, "image") != NULL &&
+               strcasestr(error->message, "could not be found") != NULL);
     }
     error->code = classify(error, refusal, own);
     error->retry_after_ms = refusal->has_retry_after ? refusal->retry_after_ms : 0;

@@ -23,7 +23,8 @@ def handle(state, request):
             return create(state, request) if request.method == 'POST' else listing(state, request)
         image = images.get(key)
         if image is None:
-            raise error(404, 'No image found with ID ' + key)
+            raise error(404, ('Failed to find image %s to delete' if request.method == 'DELETE'
+                              else 'No image found with ID %s') % key)
         if data:
             return upload(state, request, image)
         if request.method == 'PATCH':
