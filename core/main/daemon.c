@@ -331,13 +331,13 @@ void daemon_stop(struct daemon *daemon)
     store_free(daemon->store);
     instance_release(daemon->queue_instance);
     instance_release(daemon->store_instance);
+    settings_free(daemon->settings); /* filled by the plugins' tables: before the registry */
     uint32_t open = instance_wait_closed(5000);
     if (open == 0) {
         registry_free(daemon->registry);
     } else {
         log_event(VIM_WARNING, "plugins are still busy at the end", "instances=%u", open);
     }
-    settings_free(daemon->settings);
     if (daemon->lock_fd >= 0) {
         close(daemon->lock_fd);
     }
