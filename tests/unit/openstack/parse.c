@@ -73,6 +73,8 @@ static const struct {
     {OS_NETWORK, 404, 0, 0, "{\"NeutronError\":{\"type\":\"PortNotFound\",\"message\":\"x\"}}",
      VIM_E_NOT_FOUND, "x"},
     {OS_NETWORK, 404, 0, 0, "{\"itemNotFound\":{\"message\":\"x\"}}", VIM_E_UNAVAILABLE, "x"},
+    {OS_NETWORK, 404, 0, 0, "{\"NeutronError\":{\"type\":\"HTTPNotFound\",\"message\":\"x\"}}",
+     VIM_E_UNAVAILABLE, "x"},
     {OS_NETWORK, 412, 1, 0,
      "{\"NeutronError\":{\"type\":\"RevisionNumberConstraintFailed\","
      "\"message\":\"r\"}}",
