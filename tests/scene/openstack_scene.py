@@ -13,7 +13,7 @@ import unittest
 import vimd
 from cloud import Cloud, Doorkeeper
 from vimd import Broken, Vimd, target_id, unique, wait_for
-from world import KEY, upload
+from world import KEY, PLURALS, upload
 
 CLOUDS_YAML = None
 ENDED_BADLY = ("failed", "rolled_back")
@@ -57,8 +57,11 @@ class OpenStack(unittest.TestCase):
     @classmethod
     def tearDownClass(cls):
         try:
-            cls.vimd.remove("subnets", cls.subnet["id"])
-            cls.vimd.remove("networks", cls.network["id"])
+            # What a test that failed has left is in the way of the rest.
+            for plural in reversed(PLURALS):
+                for item in cls.vimd.list(plural):
+                    if item["name"].startswith("scene-"):
+                        cls.vimd.remove(plural, item["id"])
             cls.vimd.stop()
             cls.vimd.check_no_secrets()
             cls.vimd.check_log()
@@ -138,7 +141,9 @@ class OpenStack(unittest.TestCase):
         changed = v.must(v.patch(f"/v1/networks/{self.network['id']}",
                                  {"description": "changed"}, wait=30), 200).json
         self.assertEqual(changed["description"], "changed")
-        self.assertEqual(client("network", "show", self.network["name"])["description"], "changed")
+        # The driver's own tag is behind it.
+        shown = client("network", "show", self.network["name"])
+        self.assertTrue(shown["description"].startswith("changed"), shown["description"])
         for action, status in (("stop", "SHUTOFF"), ("start", "ACTIVE"), ("reboot", "ACTIVE")):
             v.must(v.post(f"/v1/servers/{server['id']}/actions", {"action": action}, wait=60), 200)
             self.assertEqual(client("server", "show", server["name"])["status"], status)

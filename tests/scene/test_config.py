@@ -321,16 +321,21 @@ class Reload(unittest.TestCase):
         self.assertEqual(errors, [])
 
     def test_the_log_level_is_live(self):
-        self.daemon.settings = {"log": {"level": "debug"}}
-        self.daemon.write_config()
-        self.daemon.reload()
-
-        def debugs():
-            self.daemon.get("/v1/networks")
+        def events():
+            before = self.daemon.log().count("task ended")
             self.daemon.create("networks", {"vim": "edge1", "name": unique("n")})
-            return "level=debug" in self.daemon.log()
+            return self.daemon.log().count("task ended") > before
 
-        wait_for(debugs, "debug events")
+        def set_level(level):
+            self.daemon.settings = {"log": {"level": level}}
+            self.daemon.write_config()
+            self.daemon.reload()
+
+        wait_for(events, "events of tasks")
+        set_level("error")
+        wait_for(lambda: not events(), "no more of them")
+        set_level("info")
+        wait_for(events, "events of tasks again")
 
     def test_two_daemons_on_one_state(self):
         done = self.daemon.run("--config", str(self.daemon.config_path))
