@@ -410,10 +410,10 @@ int http_open(struct api *api, const struct api_config *config, struct failure *
 
 void http_quiesce(struct api *api)
 {
-    int fd = MHD_quiesce_daemon(api->daemon);
-    if (fd >= 0) {
-        close(fd);
-        api->listen_fd = -1;
+    /* Open until MHD's threads have ended: they take it out of their epoll sets when they get to
+     * it. */
+    if (MHD_quiesce_daemon(api->daemon) != MHD_INVALID_SOCKET) {
+        shutdown(api->listen_fd, SHUT_RDWR);
     }
 }
 
@@ -421,5 +421,7 @@ void http_close(struct api *api)
 {
     MHD_stop_daemon(api->daemon);
     api->daemon = NULL;
+    close(api->listen_fd);
+    api->listen_fd = -1;
     tls_use(NULL);
 }
