@@ -150,7 +150,7 @@ static bool check(struct create *create, json_t *body)
     json_object_del(create->spec, "project");
     json_object_del(create->spec, "labels");
     kind_check_create(call->kind, create->spec, &create->findings);
-    if (create->target && create->findings.count == 0) {
+    if (create->target) {
         if (!resources_can(call, create->target, VIM_VERB_CREATE, "create")) {
             return false;
         }

@@ -105,18 +105,15 @@ int server_create(struct scene *scene, json_t *spec, const char *tag, char ret_i
 
 int server_delete(struct scene *scene, struct thing *server)
 {
-    size_t i;
-    json_t *entry;
     if (server->leaving) {
         return 204;
     }
     int64_t gone = scene->now + scene->delete_ms;
-    json_t *fields = thing_fields(server);
     cloud_end_at(scene->cloud, server, gone, true, scene->now);
-    json_array_foreach(json_object_get(fields, "addresses"), i, entry)
-    {
-        struct thing *port = cloud_find(scene->cloud, KIND_PORT, json_text(entry, "port"));
-        if (port == NULL || port->server == NULL || strcmp(port->server, server->id) != 0) {
+    /* By what the ports say: one without an address is not among the server's addresses. */
+    const struct thing *port = cloud_next(scene->cloud, KIND_PORT, 0);
+    for (; port != NULL; port = cloud_next(scene->cloud, KIND_PORT, port->seq)) {
+        if (port->server == NULL || strcmp(port->server, server->id) != 0) {
             continue;
         }
         if (port->owned) {
@@ -128,7 +125,6 @@ int server_delete(struct scene *scene, struct thing *server)
             cloud_put(scene->cloud, &change);
         }
     }
-    json_decref(fields);
     return 204;
 }
 

@@ -207,6 +207,28 @@ static void test_what_is_refused(void **state)
     assert_int_equal(delete_code(backend, "subnet", subnet, code), 404); /* went with it */
 }
 
+/* A port on a network without a subnet has no address, so no address of the server names it. */
+static void test_a_server_takes_ports_without_address_along(void **state)
+{
+    struct backend *backend = ((struct fixture *)*state)->backend;
+    char image[256];
+    char flavor[256];
+    char network[256];
+    char server[256];
+    char code[16];
+    first_of(backend, "image", image);
+    first_of(backend, "flavor", flavor);
+    assert_int_equal(make(backend, "network", "{'name':'n'}", network), 201);
+    assert_int_equal(makef(backend, "server", server,
+                           "{'name':'s','image':'%s','flavor':'%s','networks':[{'network':'%s'}]}",
+                           image, flavor, network),
+                     202);
+    assert_int_equal(count_of(backend, "port"), 1);
+    assert_int_equal(delete_code(backend, "server", server, code), 204);
+    assert_int_equal(count_of(backend, "port"), 0);
+    assert_int_equal(delete_code(backend, "network", network, code), 204);
+}
+
 static void test_addresses_run_out_and_come_back(void **state)
 {
     struct backend *backend = ((struct fixture *)*state)->backend;
@@ -507,6 +529,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_a_new_cloud_has_a_catalogue, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_what_is_refused, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_a_server_takes_ports_without_address_along, set_up,
+                                        tear_down),
         cmocka_unit_test_setup_teardown(test_addresses_run_out_and_come_back, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_quota, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_the_cloud_makes_two_of_one_tag, set_up, tear_down),

@@ -1,0 +1,69 @@
+"""The README's five minutes: every block marked sh runs as printed, in one shell, and where the
+README prints an answer behind it, that is what comes out. Only the build and the port are the
+test's own."""
+import os
+import pathlib
+import re
+import shlex
+import signal
+import socket
+import subprocess
+import tempfile
+import unittest
+
+import vimd
+
+BLOCK = re.compile(r"```sh\n(.*?)```\n(?:```\n(.*?)```\n)?", re.S)
+MARK = "--- end of block ---"
+
+
+def tour():
+    """Pairs of commands and what they print (None where the README does not say)."""
+    text = (vimd.SOURCE / "README.md").read_text()
+    section = text.split("## Five minutes", 1)[1].split("\n## ", 1)[0]
+    return [(match[1], match[2]) for match in BLOCK.finditer(section)]
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+class Readme(unittest.TestCase):
+    def test_five_minutes(self):
+        blocks = tour()
+        self.assertGreaterEqual(len(blocks), 6)
+        port = free_port()
+        with tempfile.TemporaryDirectory(prefix="vimd-readme-") as folder:
+            home = pathlib.Path(folder)
+            (home / "etc").symlink_to(vimd.SOURCE / "etc")
+            (home / "build").mkdir()
+            (home / "build" / "dev").symlink_to(vimd.BUILD)
+            script = ["set -eu", "make() { :; }"]
+            for commands, _ in blocks:
+                script += [commands.replace("127.0.0.1:8780", f"127.0.0.1:{port}"),
+                           f"echo {shlex.quote(MARK)}"]
+            # A session of its own, so that a failure in the middle leaves no daemon behind.
+            run = subprocess.Popen(
+                ["bash"], cwd=home, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+                start_new_session=True,
+                env=dict(os.environ, VIMD_LISTEN=f"127.0.0.1:{port}", TMPDIR=folder))
+            try:
+                output, _ = run.communicate("\n".join(script), timeout=300 * vimd.PATIENCE)
+            finally:
+                try:
+                    os.killpg(run.pid, signal.SIGKILL)
+                except ProcessLookupError:
+                    pass
+            log = home / "vimd.log"
+            self.assertEqual(run.returncode, 0, output + (log.read_text() if log.exists() else ""))
+            parts = output.split(MARK + "\n")
+            self.assertEqual(len(parts), len(blocks) + 1)
+            for (commands, expected), printed in zip(blocks, parts):
+                if expected is not None:
+                    self.assertEqual(printed, expected, commands)
+
+
+if __name__ == "__main__":
+    unittest.main(verbosity=2)
