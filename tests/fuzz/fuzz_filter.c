@@ -50,7 +50,7 @@ static void use(const struct list_query *query, const char *body)
         abort();
     }
     if (query->field_count > 0) {
-        fields_project(query->fields, query->field_count, body, length, &text);
+        fields_project((const char *const *)query->fields, query->field_count, body, length, &text);
     }
     text_free(&text);
     free(page_token_make(query, "00000000-0000-4000-8000-000000000000",
