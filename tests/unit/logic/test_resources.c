@@ -260,6 +260,42 @@ static void servers(void **state)
     expect(&world, 404, BLUE, "POST", "/v1/networks/x/actions", NULL, "{}");
 }
 
+/* What the driver cannot do is told before anything is stored. */
+static void unsupported(void **state)
+{
+    (void)state;
+    char id[40];
+    make(&world, BLUE, "flavors", "{'vim':'edge1','name':'tiny','vcpus':1,'ram':64}", id);
+    CLEANUP_FREE char *path = path_of("flavors", id);
+    struct reply reply = ask(&world, BLUE, "PATCH", path, NULL, "{'name':'other'}");
+    assert_int_equal(reply.status, 501);
+    assert_string_equal(reply_text(&reply, "code"), "not-supported");
+    assert_string_equal(reply_text(&reply, "capabilities"), "/v1/vims/edge1/capabilities");
+    reply_free(&reply);
+    expect(&world, 200, BLUE, "PATCH", path, NULL, "{'labels':{'size':'s'}}");
+    /* A name that is taken is the VIM's to refuse; the task's end is the answer. */
+    reply = ask(&world, BLUE, "POST", "/v1/flavors", "prefer: wait=20\n",
+                "{'vim':'edge1','name':'tiny','vcpus':1,'ram':64}");
+    assert_int_equal(reply.status, 409);
+    assert_string_equal(reply_text(&reply, "code"), "conflict");
+    assert_non_null(reply_text(&reply, "task"));
+    assert_string_equal(reply_text(&reply, "vim"), "edge1");
+    reply_free(&reply);
+    expect(&world, 204, BLUE, "DELETE", path, "prefer: wait=20\n", NULL);
+}
+
+static void for_another_project(void **state)
+{
+    (void)state;
+    char id[40];
+    make(&world, ADMIN, "networks", "{'vim':'edge1','name':'gift','project':'blue'}", id);
+    CLEANUP_FREE char *path = path_of("networks", id);
+    expect(&world, 200, READER, "GET", path, NULL, NULL);
+    expect(&world, 204, BLUE, "DELETE", path, "prefer: wait=20\n", NULL);
+    expect(&world, 422, OPERATOR, "POST", "/v1/networks", NULL,
+           "{'vim':'edge1','name':'gift','project':'blue'}");
+}
+
 static void upload(void **state)
 {
     (void)state;
@@ -399,6 +435,8 @@ int main(void)
         cmocka_unit_test(refused_bodies),
         cmocka_unit_test(references),
         cmocka_unit_test(servers),
+        cmocka_unit_test(unsupported),
+        cmocka_unit_test(for_another_project),
         cmocka_unit_test(upload),
         cmocka_unit_test(idempotency),
     };
