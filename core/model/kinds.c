@@ -3,8 +3,6 @@
  */
 #include "model/kinds.h"
 
-#include <assert.h>
-#include <ctype.h>
 #include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -244,6 +242,40 @@ static void check_list(struct check *check, const struct field *field, const jso
     }
 }
 
+/* Texts that have a form; what has none is right. */
+static bool form_is_right(const struct field *field, const char *text)
+{
+    int64_t ms;
+    switch (field->type) {
+    case FIELD_BASE64:
+        return digest_is_base64(text, strlen(text));
+    case FIELD_TIME:
+        return clock_parse_rfc3339(text, &ms) == VIM_OK;
+    case FIELD_ADDRESS:
+        return network_is_address(text);
+    case FIELD_CIDR:
+        return network_is_cidr(text);
+    case FIELD_MAC:
+        return network_is_mac(text);
+    default:
+        return true;
+    }
+}
+
+static void check_form(struct check *check, const struct field *field, const char *text)
+{
+    if (field->type == FIELD_BASE64 && field->maximum > 0 &&
+        (int64_t)strlen(text) > field->maximum) {
+        ADD(check, "is %zu bytes long; at most %" PRId64 " are allowed", strlen(text),
+            field->maximum);
+    } else if (field->type == FIELD_CIDR && network_has_host_bits(text)) {
+        ADD(check, "has host bits that are not zero");
+    } else if (!form_is_right(field, text)) {
+        ADD(check, "must be %s%s", type_words(field),
+            field->flags & FIELD_NULLABLE ? " or null" : "");
+    }
+}
+
 static void check_value(struct check *check, const struct field *field, const json_t *value)
 {
     if (json_is_null(value) && (field->flags & FIELD_NULLABLE)) {
@@ -254,69 +286,35 @@ static void check_value(struct check *check, const struct field *field, const js
             field->flags & FIELD_NULLABLE ? " or null" : "");
         return;
     }
-    const char *text = json_string_value(value);
-    int64_t ms;
     switch (field->type) {
     case FIELD_TEXT:
         check_text(check, field, value);
-        return;
+        break;
     case FIELD_REFERENCE:
         check_reference(check, value);
-        return;
+        break;
     case FIELD_CHOICE:
-        check_choice(check, field, text);
-        return;
+        check_choice(check, field, json_string_value(value));
+        break;
     case FIELD_INTEGER:
         check_integer(check, field, json_integer_value(value));
-        return;
+        break;
     case FIELD_BOOLEAN:
-        return;
+        break;
     case FIELD_TEXTS:
         check_texts(check, field, value);
-        return;
+        break;
     case FIELD_LIST:
         check_list(check, field, value);
-        return;
+        break;
     case FIELD_OBJECT:
         check_object(check, field->fields, field->field_count, value,
                      check->body ? MODE_BODY : MODE_INNER, NULL);
-        return;
-    case FIELD_BASE64:
-        if (field->maximum > 0 && (int64_t)strlen(text) > field->maximum) {
-            ADD(check, "is %zu bytes long; at most %" PRId64 " are allowed", strlen(text),
-                field->maximum);
-            return;
-        }
-        if (digest_is_base64(text, strlen(text))) {
-            return;
-        }
         break;
-    case FIELD_TIME:
-        if (clock_parse_rfc3339(text, &ms) == 0) {
-            return;
-        }
-        break;
-    case FIELD_ADDRESS:
-        if (network_is_address(text)) {
-            return;
-        }
-        break;
-    case FIELD_CIDR:
-        if (network_is_cidr(text)) {
-            return;
-        }
-        if (network_has_host_bits(text)) {
-            ADD(check, "has host bits that are not zero");
-            return;
-        }
-        break;
-    case FIELD_MAC:
-        if (network_is_mac(text)) {
-            return;
-        }
+    default:
+        check_form(check, field, json_string_value(value));
         break;
     }
-    ADD(check, "must be %s%s", type_words(field), field->flags & FIELD_NULLABLE ? " or null" : "");
 }
 
 /* May a document of this mode hold the field? */
