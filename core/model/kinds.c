@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <vim/plugin.h>
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/digest.h"
