@@ -10,11 +10,16 @@
 #include "logic/access.h"
 #include "logic/resources.h"
 
+/* More than any valid body has: a body with more is refused for the length of its lists, and must not
+ * cost a search for each element. */
+#define REFERENCES_MAX 512
+
 struct resolver {
     struct call *call;
     const char *vim, *project;
     struct findings *findings;
     struct failure *failure;
+    unsigned count;
 };
 
 /* Does the member of a stored body equal TEXT? */
@@ -86,6 +91,9 @@ static int resolve(void *argument, const char *kind, const char *pointer, const 
                    char **ret_value)
 {
     struct resolver *resolver = argument;
+    if (++resolver->count > REFERENCES_MAX || *value == '\0') {
+        return VIM_OK; /* is refused for itself */
+    }
     int code = find_by_id(resolver, kind, pointer, value);
     if (code != 0) {
         return code > 0 ? VIM_OK : code;
@@ -112,6 +120,7 @@ int references_resolve(struct call *call, const struct kind *kind, const char *v
                        const char *project, json_t *spec, struct findings *findings,
                        struct failure *failure)
 {
-    struct resolver resolver = {call, vim, project, findings, failure};
+    struct resolver resolver = {
+        .call = call, .vim = vim, .project = project, .findings = findings, .failure = failure};
     return kind_each_reference(kind, spec, resolve, &resolver);
 }

@@ -162,6 +162,24 @@ static void refused_bodies(void **state)
     assert_non_null(strstr(reply.body, "edge1 edge2"));
     reply_free(&reply);
 
+    /* References are looked at even where other things are wrong, but not without end. */
+    reply = ask(&world, BLUE, "POST", "/v1/subnets", NULL,
+                "{'vim':'edge1','name':'','network':'nowhere','cidr':'10.0.0.0/24'}");
+    assert_true(has_error(&reply, "/name"));
+    assert_true(has_error(&reply, "/network"));
+    reply_free(&reply);
+    struct text many = {0};
+    text_add(&many, "{'vim':'edge1','name':'p','network':'nowhere','security_groups':['g'");
+    for (int i = 0; i < 5000; i++) {
+        text_add(&many, ",'g'");
+    }
+    text_add(&many, "]}");
+    reply = ask(&world, BLUE, "POST", "/v1/ports", NULL, text_get(&many));
+    assert_int_equal(reply.status, 422);
+    assert_true(has_error(&reply, "/security_groups"));
+    reply_free(&reply);
+    text_free(&many);
+
     char deep[256] = "{\"name\":";
     for (int i = 0; i < 40; i++) {
         strcat(deep, "[");
