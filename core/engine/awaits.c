@@ -229,7 +229,7 @@ static bool wake_subject(struct awaits *awaits, struct subject *subject,
     struct await **link = &subject->first;
     while (*link) {
         struct await *await = *link;
-        if (await->since > looked) {
+        if (await->since >= looked) { /* within one millisecond the order is not known */
             left = true;
             link = &await->next;
             continue;
