@@ -1,6 +1,5 @@
 #include <errno.h>
 #include <fcntl.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -68,17 +67,6 @@ void store_wait(pthread_cond_t *condition, pthread_mutex_t *lock, int64_t deadli
     struct timespec until = {.tv_sec = deadline / 1000, .tv_nsec = deadline % 1000 * 1000000};
 
     pthread_cond_timedwait(condition, lock, &until);
-}
-
-int store_error_set(struct store_error *error, int code, const char *format, ...)
-{
-    va_list arguments;
-
-    va_start(arguments, format);
-    vsnprintf(error->text, sizeof error->text, format, arguments);
-    va_end(arguments);
-    error->code = code;
-    return code;
 }
 
 int store_error_from_sqlite(struct store_error *error, sqlite3 *database, int rc, const char *doing)

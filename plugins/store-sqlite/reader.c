@@ -266,20 +266,6 @@ static void bind_scan(sqlite3_stmt *statement, const struct vim_scan *scan,
             sqlite3_bind_int(statement, parameter++, state);
 }
 
-static int check_scan(const struct vim_scan *scan, struct store_error *ret_error)
-{
-    if (!limits_collection(scan->collection))
-        return store_error_set(ret_error, VIM_E_INVALID,
-                               "a collection is 1..32 characters of a-z 0-9 - _");
-    if (scan->parent && !limits_parent(scan->parent))
-        return store_error_set(ret_error, VIM_E_INVALID,
-                               "a parent is up to 200 bytes of printable ASCII without spaces");
-    if ((scan->flags & VIM_SCAN_BY_DUE) && (scan->after || (scan->flags & VIM_SCAN_DESCENDING)))
-        return store_error_set(ret_error, VIM_E_INVALID,
-                               "a scan by due time has neither `after` nor a direction");
-    return VIM_OK;
-}
-
 static struct scan_shape shape_of(const struct vim_scan *scan)
 {
     struct scan_shape shape = {
@@ -310,7 +296,7 @@ int reader_scan(struct vim_call *call, void *instance, const struct vim_scan *as
     int code, rc;
 
     memcpy(&scan, asked, asked->size < sizeof scan ? asked->size : sizeof scan);
-    if (check_scan(&scan, &error) < 0)
+    if (limits_scan(&scan, &error) < 0)
         return store->host->fail(call, error.code, 0, error.text);
     code = borrow(call, store, &reader);
     if (code < 0)

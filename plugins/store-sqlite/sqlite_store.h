@@ -3,7 +3,6 @@
  *
  *   plugin.c    descriptor, options, open, close, probe
  *   database.c  one connection: opening, schema and migration, errors in the store's terms
- *   limits.c    what store.h allows in a row
  *   writer.c    the one thread that writes; group commit; checkpoints
  *   reader.c    pool of reading connections; get and scan
  *
@@ -19,19 +18,13 @@
 #include <stdint.h>
 #include <vim/store.h>
 
-#define TEXT_MAX 512
+#include "store_limits.h"
 
 struct store_config {
     const char *path;
     const char *durability;
     int64_t cache_size;
     int64_t readers;
-};
-
-/* An error on its way from where it happened to the thread whose call it concerns. */
-struct store_error {
-    int code; /* enum vim_error */
-    char text[TEXT_MAX];
 };
 
 struct commit_request;
@@ -68,10 +61,6 @@ struct sqlite_store {
 
 /* --- database.c */
 
-/* Sets ERROR. Returns its code. */
-int store_error_set(struct store_error *error, int code, const char *format, ...)
-    __attribute__((format(printf, 3, 4)));
-
 /* Sets ERROR from what SQLite said last on DATABASE, whose result code was RC. Returns the enum
  * vim_error that it stands for, given that nothing was changed. */
 int store_error_from_sqlite(struct store_error *error, sqlite3 *database, int rc,
@@ -97,26 +86,6 @@ int64_t store_now(void);
  * DEADLINE (store_now() terms) at the latest. */
 int store_condition_init(pthread_cond_t *condition);
 void store_wait(pthread_cond_t *condition, pthread_mutex_t *lock, int64_t deadline);
-
-/* --- limits.c */
-
-/* 1..32 characters of a-z 0-9 - _ */
-bool limits_collection(const char *text);
-
-/* 1..200 bytes of printable ASCII without spaces; a parent may be empty. */
-bool limits_id(const char *text);
-bool limits_parent(const char *text);
-
-/* Checks all that can be said about writes without looking at the rows. */
-int limits_writes(const struct vim_write *writes, uint32_t count, uint32_t stride,
-                  struct store_error *ret_error);
-
-/* The WRITE at INDEX of an array with STRIDE. */
-static inline const struct vim_write *write_at(const struct vim_write *writes, uint32_t stride,
-                                               uint32_t index)
-{
-    return (const struct vim_write *)(const void *)((const char *)writes + (size_t)stride * index);
-}
 
 /* --- writer.c */
 

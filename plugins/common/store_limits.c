@@ -1,7 +1,9 @@
+#include "store_limits.h"
+
+#include <stdarg.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-#include "sqlite_store.h"
 
 #define COLLECTION_MAX 32
 #define ID_MAX 200
@@ -11,6 +13,17 @@
 
 /* Below this many writes comparing each with each is faster than sorting. */
 #define PAIRWISE_MAX 8
+
+int store_error_set(struct store_error *error, int code, const char *format, ...)
+{
+    va_list arguments;
+
+    va_start(arguments, format);
+    vsnprintf(error->text, sizeof error->text, format, arguments);
+    va_end(arguments);
+    error->code = code;
+    return code;
+}
 
 bool limits_collection(const char *text)
 {
@@ -122,5 +135,19 @@ int limits_writes(const struct vim_write *writes, uint32_t count, uint32_t strid
     if (twice)
         return store_error_set(ret_error, VIM_E_INVALID, "%s/%s is named twice in one commit",
                                twice->collection, twice->id);
+    return VIM_OK;
+}
+
+int limits_scan(const struct vim_scan *scan, struct store_error *ret_error)
+{
+    if (!limits_collection(scan->collection))
+        return store_error_set(ret_error, VIM_E_INVALID,
+                               "a collection is 1..32 characters of a-z 0-9 - _");
+    if (scan->parent && !limits_parent(scan->parent))
+        return store_error_set(ret_error, VIM_E_INVALID,
+                               "a parent is up to 200 bytes of printable ASCII without spaces");
+    if ((scan->flags & VIM_SCAN_BY_DUE) && (scan->after || (scan->flags & VIM_SCAN_DESCENDING)))
+        return store_error_set(ret_error, VIM_E_INVALID,
+                               "a scan by due time has neither `after` nor a direction");
     return VIM_OK;
 }
