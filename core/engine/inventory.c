@@ -21,6 +21,7 @@
 #define INVENTORY_MAGIC 0x494e5654u
 /* An await of something that a list showed as settled this lately wants a complete pass. */
 #define LATELY_MS 60000
+#define STOP_WAIT_MS 5000
 
 struct inventory *inventory_new(struct store *store, struct vims *vims, struct tasks *tasks,
                                 struct aliases *aliases)
@@ -285,10 +286,10 @@ int inventory_start(struct inventory *inventory, struct failure *failure)
     return VIM_OK;
 }
 
-void inventory_stop(struct inventory *inventory)
+int inventory_stop(struct inventory *inventory)
 {
     if (!inventory->started) {
-        return;
+        return VIM_OK;
     }
     atomic_store(&inventory->stopping, true);
     pthread_mutex_lock(&inventory->mutex);
@@ -304,14 +305,20 @@ void inventory_stop(struct inventory *inventory)
     }
     pthread_mutex_unlock(&inventory->mutex);
     pthread_mutex_lock(&inventory->mutex);
-    while (inventory->running) {
-        (void)clock_cond_wait_until(&inventory->cond, &inventory->mutex, INT64_MAX);
+    int64_t until = clock_mono_ms() + STOP_WAIT_MS;
+    while (inventory->running && clock_mono_ms() < until) {
+        (void)clock_cond_wait_until(&inventory->cond, &inventory->mutex, until);
     }
+    bool ended = !inventory->running;
     pthread_mutex_unlock(&inventory->mutex);
+    if (!ended) {
+        return VIM_E_TIMEOUT;
+    }
     for (struct poll *poll = inventory->polls; poll; poll = poll->next) {
         poll_lease_release(poll);
     }
     inventory->started = false;
+    return VIM_OK;
 }
 
 /* --- What steps tell, and what others ask -------------------------------------------------------- */

@@ -25,7 +25,9 @@ struct inventory *inventory_new(struct store *store, struct vims *vims, struct t
                                 struct aliases *aliases);
 void inventory_free(struct inventory *inventory);
 int inventory_start(struct inventory *inventory, struct failure *failure);
-void inventory_stop(struct inventory *inventory);
+/* Cancels rounds in progress and waits for their end, for a few seconds: VIM_E_TIMEOUT if a driver
+ * does not return (of a VIM that a reload replaced, say); the inventory must not be freed then. */
+int inventory_stop(struct inventory *inventory);
 
 /* A VIM was added, replaced or removed: look at vims again. */
 void inventory_refresh(struct inventory *inventory);

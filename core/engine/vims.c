@@ -13,6 +13,7 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/error.h"
+#include "base/log.h"
 #include "base/memory.h"
 #include "base/text.h"
 #include "engine/vims_internal.h"
@@ -57,6 +58,32 @@ void vims_free(struct vims *vims)
         pthread_mutex_destroy(&vims->mutex);
         free(vims);
     }
+}
+
+int vims_close(struct vims *vims, int64_t deadline)
+{
+    pthread_mutex_lock(&vims->mutex);
+    size_t count = vims->count;
+    struct vim_target **targets = memory_new_array(count + 1, sizeof(struct vim_target *));
+    for (size_t i = 0; i < count; i++) {
+        targets[i] = vim_target_hold(vims->targets[i]);
+    }
+    pthread_mutex_unlock(&vims->mutex);
+    int result = VIM_OK;
+    for (size_t i = 0; i < count; i++) {
+        /* Once one call does not return, there is nothing to wait for. */
+        if (result == VIM_OK) {
+            int64_t left = deadline - clock_mono_ms();
+            result = lane_close(targets[i]->lane, left > 0 ? left : 0);
+            if (result != VIM_OK) {
+                log_event(VIM_WARNING, "a call of a driver does not return", "vim=%s",
+                          targets[i]->settings.name);
+            }
+        }
+        vim_target_release(targets[i]);
+    }
+    free(targets);
+    return result;
 }
 
 static bool valid_name(const char *name)

@@ -36,6 +36,11 @@ struct vim_settings {
 struct vims *vims_new(void);
 void vims_free(struct vims *vims);
 
+/* Before the end: takes no more calls to any VIM, and waits for those in progress until DEADLINE
+ * (clock_mono_ms()); then cancels them. VIM_OK: none is left, and none of their completions runs any
+ * more. VIM_E_TIMEOUT: one does not return; what it may still use must not be freed. */
+int vims_close(struct vims *vims, int64_t deadline);
+
 /* Adds or replaces (same name) a VIM. Takes over one reference on INSTANCE and LANE. */
 int vims_put(struct vims *vims, const struct vim_settings *settings, struct instance *instance,
              struct lane *lane, struct failure *failure);

@@ -316,8 +316,13 @@ void daemon_stop(struct daemon *daemon)
         int64_t left = end - clock_mono_ms();
         worker_stop(daemon->worker, left > 1000 ? left : 1000);
     }
-    if (daemon->inventory) {
-        inventory_stop(daemon->inventory);
+    if ((daemon->vims && vims_close(daemon->vims, end) != VIM_OK) ||
+        (daemon->tasks && tasks_in_progress(daemon->tasks) > 0) ||
+        (daemon->inventory && inventory_stop(daemon->inventory) != VIM_OK)) {
+        /* The completion of a call may come at any time, and use all that would be freed now. What
+         * is stored can take an end at any instant, so this is one. */
+        log_event(VIM_WARNING, "stopped with calls of drivers in progress");
+        _exit(EXIT_SUCCESS);
     }
     if (daemon->tasks) {
         tasks_stop(daemon->tasks);
