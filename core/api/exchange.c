@@ -148,8 +148,7 @@ static void exchange_problem(struct exchange *exchange, int status, const char *
 {
     struct response response = {0};
     bool retryable = status == 408 || status == 429 || status >= 502;
-    logic_problem(status, code, detail, exchange->target.path, retryable, retry_after_ms,
-                  &response);
+    logic_problem(status, code, detail, exchange->request_id, retryable, retry_after_ms, &response);
     exchange_answer(exchange, &response);
     if (retry_after_ms && !answer_has(&exchange->answer, "Retry-After")) {
         char seconds[16];
@@ -158,9 +157,6 @@ static void exchange_problem(struct exchange *exchange, int status, const char *
     }
     if (status == 401 && !answer_has(&exchange->answer, "WWW-Authenticate")) {
         answer_add(exchange, "WWW-Authenticate", "Bearer realm=\"vimd\"");
-    }
-    if (status == 405 && !answer_has(&exchange->answer, "Allow")) {
-        answer_add(exchange, "Allow", "GET, HEAD, POST, PUT, PATCH, DELETE");
     }
 }
 

@@ -181,17 +181,18 @@ static void headers_body(struct headers *headers, struct exchange *exchange)
     exchange->has_body = length > 0;
 }
 
-static int headers_method(const char *method, char ret_method[8])
+/* A method that is not known is "other", so that metrics have few labels; the logic tells what is
+ * offered instead. */
+static void headers_method(const char *method, char ret_method[8])
 {
-    static const char *const known[] = {"GET", "POST", "DELETE", "PATCH", "PUT", "HEAD"};
+    static const char *const known[] = {"GET", "POST", "DELETE", "PATCH", "PUT", "HEAD", "OPTIONS"};
     for (size_t i = 0; i < sizeof known / sizeof known[0]; i++) {
         if (strcmp(method, known[i]) == 0) {
             memcpy(ret_method, known[i], strlen(known[i]) + 1);
-            return VIM_OK;
+            return;
         }
     }
     memcpy(ret_method, "other", 6);
-    return VIM_E_UNSUPPORTED;
 }
 
 static const char *headers_bearer(const char *authorization)
@@ -288,14 +289,15 @@ void headers_examine(struct headers *headers, struct exchange *exchange, const c
 {
     headers_request_id(exchange, headers->request_id);
     headers_body(headers, exchange);
-    int code = headers_method(method, exchange->method);
+    headers_method(method, exchange->method);
     exchange->route.route = "";
     if (exchange->target_too_long) {
-        exchange_refuse(exchange, 414, "target-too-long", "the target is longer than 8 KiB", 0);
+        exchange_refuse(exchange, 414, "uri-too-long", "the target is longer than 8 KiB", 0);
         return;
     }
     if (headers->status) {
-        exchange_refuse(exchange, headers->status, "bad-request", headers->fault, 0);
+        exchange_refuse(exchange, headers->status,
+                        headers->status == 431 ? "too-large" : "malformed", headers->fault, 0);
         return;
     }
     const char *why = "no target";
@@ -304,11 +306,7 @@ void headers_examine(struct headers *headers, struct exchange *exchange, const c
     if (target) {
         exchange->target.path = NULL;
         exchange_refuse(exchange, target == VIM_E_NOT_FOUND ? 404 : 400,
-                        target == VIM_E_NOT_FOUND ? "not-found" : "bad-request", why, 0);
-        return;
-    }
-    if (code) {
-        exchange_refuse(exchange, 405, "method-not-allowed", "no such method here", 0);
+                        target == VIM_E_NOT_FOUND ? "not-found" : "malformed", why, 0);
         return;
     }
     link_route(exchange->api->link, exchange->method, exchange->target.path, &exchange->route);

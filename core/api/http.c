@@ -20,7 +20,7 @@
 
 /* How much of a body that nobody wants is read, so that the client sees its answer and not a reset
  * connection. */
-#define DISCARD_MAX (1 << 20)
+#define DISCARD_MAX (4 << 20)
 #define DISCARD_STRANGERS_MAX (64 << 10)
 
 /* The least speed of a client, bytes per millisecond. */
@@ -265,13 +265,23 @@ static void http_address(struct connection *connection, const struct sockaddr *a
     }
 }
 
+/* Of a request whose headers never came to an end, and whose completion was not told. */
+static void http_forget(struct exchange *exchange)
+{
+    if (exchange && exchange_drop(exchange)) {
+        exchange_free(exchange);
+    }
+}
+
 static void http_connected(void *argument, struct MHD_Connection *handle, void **context,
                            enum MHD_ConnectionNotificationCode code)
 {
     struct api *api = argument;
     if (code == MHD_CONNECTION_NOTIFY_CLOSED) {
-        if (*context) {
-            connections_remove(api->connections, *context);
+        struct connection *closed = *context;
+        if (closed) {
+            http_forget(TAKE(closed->current));
+            connections_remove(api->connections, closed);
             *context = NULL;
         }
         return;
@@ -295,6 +305,8 @@ static void *http_request_line(void *argument, const char *target, struct MHD_Co
         return NULL;
     }
     struct exchange *exchange = connection->spare ? TAKE(connection->spare) : exchange_new();
+    http_forget(connection->current);
+    connection->current = exchange;
     exchange->api = api;
     exchange->connection = connection;
     size_t length = target ? strlen(target) : 0;
@@ -318,6 +330,7 @@ static void http_completed(void *argument, struct MHD_Connection *handle, void *
         return;
     }
     struct connection *connection = exchange->connection;
+    connection->current = NULL;
     if (exchange->phase == PHASE_CALLED) {
         connections_wait_end(api->connections, exchange);
     }

@@ -79,6 +79,26 @@ static void choose_project(struct create *create, const json_t *project)
     }
 }
 
+/* The wanted fields without what is never shown. */
+static json_t *shown_spec(const struct kind *kind, json_t *spec)
+{
+    json_t *shown = json_copy(spec);
+    for (unsigned i = 0; i < kind->field_count; i++) {
+        if (kind->fields[i].flags & FIELD_HIDDEN) {
+            json_object_del(shown, kind->fields[i].name);
+        }
+    }
+    return shown;
+}
+
+/* What GET shows until the VIM has told; the name has a place of its own. */
+static json_t *first_body(const struct kind *kind, json_t *spec)
+{
+    json_t *body = shown_spec(kind, spec);
+    json_object_del(body, "name");
+    return body;
+}
+
 /* 200: what a create would do. */
 static void send_verdict(struct create *create)
 {
@@ -96,21 +116,8 @@ static void send_verdict(struct create *create)
     json_array_append_new(unchecked, json_string("capacity"));
     json_object_set_new(verdict, "checked", checked);
     json_object_set_new(verdict, "not_checked", unchecked);
-    json_object_set(verdict, "spec", create->spec);
+    json_object_set_new(verdict, "spec", shown_spec(create->call->kind, create->spec));
     logic_send_json(create->call, verdict);
-}
-
-/* What GET shows until the VIM has told: the wanted fields, without what is never shown. */
-static json_t *first_body(const struct kind *kind, json_t *spec)
-{
-    json_t *body = json_copy(spec);
-    for (unsigned i = 0; i < kind->field_count; i++) {
-        if (kind->fields[i].flags & FIELD_HIDDEN) {
-            json_object_del(body, kind->fields[i].name);
-        }
-    }
-    json_object_del(body, "name");
-    return body;
 }
 
 static void submit_create(struct create *create, const struct idempotency *idempotency)
@@ -176,7 +183,9 @@ void resources_create(struct call *call)
     struct idempotency idempotency;
     struct create create = {.call = call};
     bool dry_run = logic_query_flag(call, "dryRun", &fine);
-    if (!fine || !idempotency_begin(call, &idempotency) || !body_parse(call, false, &body)) {
+    /* A dry run makes no task, so it is not what a key stands for either. */
+    if (!fine || (!dry_run && !idempotency_begin(call, &idempotency)) ||
+        !body_parse(call, false, &body)) {
         return;
     }
     if (check(&create, body)) {

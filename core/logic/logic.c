@@ -81,8 +81,11 @@ void logic_route(struct logic *logic, const char *method, const char *path,
     char id[CALL_ID_SIZE];
     const struct route_entry *entry = routes_match(logic->routes, method, path, id, NULL);
     *ret_info = (struct logic_route_info){.route = "(none)"};
+    const struct route_entry *shown =
+        entry ? entry : routes_match(logic->routes, "GET", path, id, NULL);
+    /* What may be read without a token may also be asked for its methods without one. */
+    ret_info->is_public = shown && (shown->route->flags & ROUTE_PUBLIC) != 0;
     if (entry) {
-        ret_info->is_public = (entry->route->flags & ROUTE_PUBLIC) != 0;
         ret_info->spool = (entry->route->flags & ROUTE_SPOOL) != 0;
         ret_info->body_max = body_max(logic, entry->route);
         ret_info->route = entry->template;
@@ -164,8 +167,8 @@ static void answer_unrouted(struct call *call, const struct text *allow)
     }
     struct problem problem = {
         .status = 405, .code = "method-not-allowed", .allow = text_get(allow)};
-    snprintf(problem.detail, sizeof(problem.detail), "%.16s is not offered here; %s are.",
-             call->request->method, text_get(allow));
+    snprintf(problem.detail, sizeof(problem.detail), "The method is not offered here; %s are.",
+             text_get(allow));
     logic_send_problem(call, &problem);
 }
 

@@ -12,7 +12,8 @@
 #include "logic/route.h"
 #include "logic/vocabularies.h"
 
-#define STORE_TRIES 3
+/* Of this many writers at once each gets through. */
+#define STORE_TRIES 64
 
 /* RFC 7396 for an object of texts: null takes a member away. A new reference. */
 static json_t *merge_texts(const json_t *current, const json_t *patch)

@@ -160,8 +160,10 @@ void link_call(struct link *link, const struct request *request, logic_respond_f
     } else if (strcmp(request->path, "/empty") == 0) {
         answer(respond, argument, 204, NULL, 0);
     } else {
-        answer_text(respond, argument, strcmp(request->path, "/missing") == 0 ? 404 : 200,
-                    "{\"ok\":true}");
+        int status = strcmp(request->method, "other") == 0    ? 405
+                     : strcmp(request->path, "/missing") == 0 ? 404
+                                                              : 200;
+        answer_text(respond, argument, status, "{\"ok\":true}");
     }
 }
 

@@ -1,0 +1,102 @@
+"""What the HTTP front decides before the logic sees a request: methods, problems, broken requests."""
+import socket
+import unittest
+
+from vimd import Client, Scene, many, unique
+
+
+def send(port, data, seconds=5):
+    """What comes back until the other side closes, or for so long."""
+    answer = b""
+    with socket.create_connection(("127.0.0.1", port), timeout=seconds) as connection:
+        try:
+            connection.sendall(data)
+            while piece := connection.recv(65536):
+                answer += piece
+        except OSError:
+            pass
+    return answer
+
+
+class Methods(Scene):
+    def test_options_tells_what_is_offered(self):
+        answer = self.vimd.request("OPTIONS", "/v1/networks")
+        self.assertEqual((answer.status, answer.headers["Allow"], answer.body),
+                         (204, "GET, HEAD, POST, OPTIONS", b""))
+        self.assertEqual(self.vimd.request("OPTIONS", "/v1/nothing").status, 404)
+        self.assertEqual(Client(self.vimd.port).request("OPTIONS", "/v1/networks").status, 401)
+        self.assertEqual(Client(self.vimd.port).request("OPTIONS", "/healthz").status, 204)
+
+    def test_other_methods_are_told_what_is_offered_here(self):
+        for method in ("PUT", "TRACE", "BREW"):
+            answer = self.vimd.request(method, "/v1/networks")
+            self.assertEqual((answer.status, answer.headers["Allow"], answer.json["code"]),
+                             (405, "GET, HEAD, POST, OPTIONS", "method-not-allowed"), method)
+            self.assertEqual(self.vimd.request(method, "/v1/nothing").status, 404)
+
+    def test_a_public_path_needs_no_token_to_say_no(self):
+        self.assertEqual(Client(self.vimd.port).request("POST", "/healthz").status, 405)
+
+
+class Problems(Scene):
+    def test_instance_is_the_request_whoever_refuses(self):
+        headers = {"X-Request-Id": "req-7"}
+        for status, code, answer in (
+                (401, "unauthenticated",
+                 Client(self.vimd.port).get("/v1/networks", headers=headers)),
+                (404, "not-found", self.vimd.get("/v1/nothing", headers=headers)),
+                (400, "malformed", self.vimd.get("/v1/networks?%zz", headers=headers)),
+                (414, "uri-too-long", self.vimd.get("/v1/networks?" + "a" * 9000,
+                                                    headers=headers)),
+                (413, "too-large", self.vimd.post("/v1/networks", {"name": "a" * (2 << 20)},
+                                                  headers=headers)),
+                (431, "too-large", self.vimd.get("/v1/networks",
+                                                 headers={**headers, "X": "a" * 17000}))):
+            self.assertEqual((answer.status, answer.json["code"], answer.json["instance"]),
+                             (status, code, "req-7"))
+            self.assertEqual(answer.headers["X-Request-Id"], "req-7")
+
+
+class Broken(Scene):
+    def test_what_never_becomes_a_request_leaves_nothing_behind(self):
+        """A sanitizer's leak check at the daemon's end is the verdict."""
+        for length in list(range(19000, 22000, 50)) + [20400] * 5:
+            send(self.vimd.port, b"GET /healthz?" + b"a" * length + b" HTTP/1.1\r\nHost: x\r\n\r\n",
+                 seconds=0.1)
+        self.assertEqual(self.vimd.get("/healthz").status, 200)
+
+
+class DryRun(Scene):
+    def test_a_key_does_not_stand_for_a_dry_run(self):
+        body = {"vim": "edge1", "name": unique()}
+        key = {"Idempotency-Key": unique()}
+        dry = self.vimd.post("/v1/networks?dryRun=true", body, headers=key)
+        self.assertEqual((dry.status, dry.json["valid"]), (200, True))
+        self.assertEqual(self.vimd.post("/v1/networks", body, headers=key).status, 202)
+        dry = self.vimd.post("/v1/networks?dryRun=true", body, headers=key)
+        self.assertEqual((dry.status, dry.json["valid"]), (200, True))
+
+    def test_what_is_never_read_back_is_not_in_the_verdict(self):
+        flavor = self.vimd.create("flavors", {"vim": "edge1", "name": unique(), "vcpus": 1,
+                                              "ram": 64})
+        image = self.vimd.create("images", {"vim": "edge1", "name": unique(),
+                                            "disk_format": "raw"})
+        dry = self.vimd.post("/v1/servers?dryRun=true", {
+            "vim": "edge1", "name": unique(), "flavor": flavor["id"], "image": image["id"],
+            "user_data": "U0VDUkVU"})
+        self.assertEqual((dry.status, dry.json["valid"]), (200, True))
+        self.assertNotIn(b"user_data", dry.body)
+
+
+class Labels(Scene):
+    def test_many_writers_at_once_all_get_through(self):
+        network = self.vimd.create("networks", {"vim": "edge1", "name": unique()})
+        path = f"/v1/networks/{network['id']}"
+        answers = many(lambda i: self.vimd.patch(path, {"labels": {f"l{i}": "x"}}), range(40),
+                       threads=20)
+        self.assertEqual({answer.status for answer in answers}, {200})
+        self.assertEqual(len(self.vimd.get(path).json["labels"]), 40)
+
+
+if __name__ == "__main__":
+    unittest.main()
