@@ -24,14 +24,14 @@ struct tasks;
 struct inventory;
 
 struct tasks_settings {
-    int64_t deadline_ms;       /* of a task that names none */
-    uint32_t max_attempts;     /* consecutive failures of one step */
+    int64_t deadline_ms; /* of a task that names none */
+    uint32_t max_attempts; /* consecutive failures of one step */
     int64_t backoff_base_ms, backoff_cap_ms;
-    int64_t lease_margin_ms;   /* lease = call timeout of the VIM + this */
-    int64_t sweep_ms;          /* between looks for what is due and forgotten */
-    int64_t idempotency_ms;    /* how long keys are kept */
-    int64_t retention_ms;      /* how long ended tasks are kept; 0: for ever */
-    uint32_t active_max;       /* accepted tasks that have not ended; beyond: VIM_E_BUSY */
+    int64_t lease_margin_ms; /* lease = call timeout of the VIM + this */
+    int64_t sweep_ms; /* between looks for what is due and forgotten */
+    int64_t idempotency_ms; /* how long keys are kept */
+    int64_t retention_ms; /* how long ended tasks are kept; 0: for ever */
+    uint32_t active_max; /* accepted tasks that have not ended; beyond: VIM_E_BUSY */
 };
 
 struct tasks *tasks_new(struct store *store, struct instance *queue, struct vims *vims,
@@ -57,8 +57,8 @@ struct task_wish {
     int64_t data_size;
     int64_t deadline_ms; /* 0: the default */
     /* Idempotency-Key: all NULL, or all set. */
-    const char *idempotency_key;   /* as given */
-    const char *idempotency_id;    /* digest of project, route and key: the row's id */
+    const char *idempotency_key; /* as given */
+    const char *idempotency_id; /* digest of project, route and key: the row's id */
     const char *idempotency_digest; /* of the request's body */
 };
 

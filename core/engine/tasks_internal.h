@@ -97,8 +97,7 @@ struct step_result {
 void step_result_free(struct step_result *result);
 
 /* Applies RESULT to a task that is claimed. */
-int outcome_apply(struct change *change, const struct step_result *result,
-                  struct failure *failure);
+int outcome_apply(struct change *change, const struct step_result *result, struct failure *failure);
 
 bool task_is_undoing(const struct task *task);
 /* Has an effect of a create at the far side to be looked for? */

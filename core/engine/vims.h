@@ -23,14 +23,14 @@ struct vim_target; /* one VIM, reference counted */
 
 /* What the configuration says of one VIM. Texts are copied. */
 struct vim_settings {
-    const char *name;    /* 1..63 of a-z 0-9 - */
+    const char *name; /* 1..63 of a-z 0-9 - */
     const char *project; /* owner of what the inventory finds there */
     int64_t call_timeout_ms;
     int64_t poll_pending_ms; /* between rounds over a kind while something is pending */
-    int64_t poll_idle_ms;    /* and otherwise */
-    int64_t poll_full_ms;    /* between complete passes where the driver can tell changes */
+    int64_t poll_idle_ms; /* and otherwise */
+    int64_t poll_full_ms; /* between complete passes where the driver can tell changes */
     int64_t poll_backoff_ms; /* cap of the interval after failures */
-    uint32_t operations;     /* steps in progress at once, at most */
+    uint32_t operations; /* steps in progress at once, at most */
 };
 
 struct vims *vims_new(void);
@@ -65,8 +65,8 @@ bool vim_target_has_action(const struct vim_target *target, const char *kind, co
 /* Health as seen by the calls made: the last success and failure of polls and steps. */
 struct vim_health {
     bool stuck, reachable; /* reachable: the last call that told either way was answered */
-    int64_t checked;       /* when; 0: never */
-    char text[256];        /* the last failure */
+    int64_t checked; /* when; 0: never */
+    char text[256]; /* the last failure */
 };
 void vim_target_health(struct vim_target *target, struct vim_health *ret_health);
 void vim_target_report(struct vim_target *target, int code, const char *text);

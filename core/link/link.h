@@ -12,7 +12,8 @@ struct link;
 
 /* A link to LOGIC in this process, which must outlive it. Requests that may block run on THREADS
  * threads of the link's own, behind a queue of QUEUE_MAX; a full queue answers 503. */
-int link_new_local(struct logic *logic, unsigned threads, unsigned queue_max, struct link **ret_link);
+int link_new_local(struct logic *logic, unsigned threads, unsigned queue_max,
+                   struct link **ret_link);
 void link_free(struct link *link);
 
 /* See logic.h; the same meaning. */

@@ -56,7 +56,7 @@ static const struct vim_option log_options[] = {
 static const struct vim_option store_options[] = {
     {.name = "plugin",
      .type = VIM_TEXT,
-     .default_value = "store-sqlite",
+     .default_value = VIMD_DEFAULT_STORE,
      .offset = AT(plugin),
      .help = "Store plugin; `vimd --describe NAME` tells its options."},
     {.name = "timeout",
@@ -73,7 +73,7 @@ static const struct vim_option store_options[] = {
 static const struct vim_option queue_options[] = {
     {.name = "plugin",
      .type = VIM_TEXT,
-     .default_value = "queue-memory",
+     .default_value = VIMD_DEFAULT_QUEUE,
      .offset = AT(plugin),
      .help = "Queue plugin; it carries hints only, so it may lose them."},
 };

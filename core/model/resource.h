@@ -24,9 +24,19 @@
 
 /* Numbers of statuses as the store's state column has them (never renumber: they are stored). */
 enum resource_status {
-    STATUS_UNKNOWN = 0, STATUS_QUEUED, STATUS_BUILD, STATUS_UPDATING, STATUS_DELETING,
-    STATUS_UPLOADING, STATUS_ACTIVE, STATUS_SHUTOFF, STATUS_PAUSED, STATUS_SUSPENDED,
-    STATUS_DOWN, STATUS_ERROR, STATUS_COUNT
+    STATUS_UNKNOWN = 0,
+    STATUS_QUEUED,
+    STATUS_BUILD,
+    STATUS_UPDATING,
+    STATUS_DELETING,
+    STATUS_UPLOADING,
+    STATUS_ACTIVE,
+    STATUS_SHUTOFF,
+    STATUS_PAUSED,
+    STATUS_SUSPENDED,
+    STATUS_DOWN,
+    STATUS_ERROR,
+    STATUS_COUNT
 };
 
 const char *resource_status_name(enum resource_status status);
@@ -39,7 +49,7 @@ struct resource {
     enum resource_status status;
     bool shared, pending;
     json_t *labels; /* object of texts, or NULL */
-    json_t *body;   /* the driver's fields (name excepted), or NULL */
+    json_t *body; /* the driver's fields (name excepted), or NULL */
     uint64_t revision; /* of the row it was read from; 0 for a new one */
 };
 
@@ -55,8 +65,7 @@ char *resource_render(const struct resource *resource);
 struct vim_write resource_write(const struct resource *resource, const char *body);
 
 /* The id that the inventory gives to what it finds at the far side and nobody here made. */
-void resource_derive_id(const char *vim, const char *kind, const char *backend_id,
-                        char ret_id[37]);
+void resource_derive_id(const char *vim, const char *kind, const char *backend_id, char ret_id[37]);
 
 /* Alias rows: (vim, kind, backend id) -> vimd's id, for resources whose id is not derived. Answers
  * are cached, bounded in number, and looked up again after a minute: a far side whose ids are names
@@ -65,14 +74,17 @@ struct aliases;
 struct aliases *aliases_new(struct store *store, size_t cache_entries);
 void aliases_free(struct aliases *aliases);
 /* vimd's id for a backend id: the alias if there is one, else the derived id. */
-int aliases_find(struct aliases *aliases, const char *vim, const char *kind,
-                 const char *backend_id, char ret_id[37], struct failure *failure);
+int aliases_find(struct aliases *aliases, const char *vim, const char *kind, const char *backend_id,
+                 char ret_id[37], struct failure *failure);
 /* What a commit of this process made of an alias: ID, or NULL for none (any more). */
 void aliases_learn(struct aliases *aliases, const char *vim, const char *kind,
                    const char *backend_id, const char *id);
 /* The write that makes an alias, or with ID NULL removes it, whatever there is; texts are stored in
  * BUFFER. */
-struct alias_buffer { char id[200]; char body[64]; };
+struct alias_buffer {
+    char id[200];
+    char body[64];
+};
 struct vim_write alias_write(const char *vim, const char *kind, const char *backend_id,
                              const char *id, struct alias_buffer *buffer);
 

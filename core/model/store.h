@@ -17,7 +17,7 @@ struct store;
 
 /* Why something failed, for people and for the mapping to HTTP. */
 struct failure {
-    int code;                /* enum vim_error, < 0 */
+    int code; /* enum vim_error, < 0 */
     uint32_t retry_after_ms; /* 0: not told */
     char text[512];
 };

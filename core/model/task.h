@@ -25,12 +25,21 @@
 
 /* Stored as the row's state: never renumber. */
 enum task_state {
-    TASK_QUEUED = 0, TASK_RUNNING, TASK_WAITING, TASK_SUCCEEDED, TASK_FAILED, TASK_TIMED_OUT,
-    TASK_CANCELLING, TASK_CANCELLED, TASK_ROLLING_BACK, TASK_ROLLED_BACK, TASK_ROLLBACK_FAILED,
+    TASK_QUEUED = 0,
+    TASK_RUNNING,
+    TASK_WAITING,
+    TASK_SUCCEEDED,
+    TASK_FAILED,
+    TASK_TIMED_OUT,
+    TASK_CANCELLING,
+    TASK_CANCELLED,
+    TASK_ROLLING_BACK,
+    TASK_ROLLED_BACK,
+    TASK_ROLLBACK_FAILED,
     TASK_STATE_COUNT
 };
-#define TASK_STATES_ACTIVE                                                                         \
-    (1u << TASK_QUEUED | 1u << TASK_RUNNING | 1u << TASK_WAITING | 1u << TASK_CANCELLING |         \
+#define TASK_STATES_ACTIVE                                                                 \
+    (1u << TASK_QUEUED | 1u << TASK_RUNNING | 1u << TASK_WAITING | 1u << TASK_CANCELLING | \
      1u << TASK_ROLLING_BACK)
 
 const char *task_state_name(enum task_state state);
@@ -58,14 +67,14 @@ struct task_step {
 struct task {
     char id[37];
     char *project, *principal;
-    uint32_t verb;         /* enum vim_verb */
-    char *action;          /* of VIM_VERB_ACTION */
-    char *vim, *kind;      /* where, and of what resource kind */
-    char *resource;        /* vimd's id of the resource */
-    char *resource_name;   /* for people, after the resource is gone */
-    char *request_id;      /* a create's is the resource's id, any other's the task's own id */
-    char *spec;            /* JSON object in vimd's ids */
-    char *data_path;       /* spooled upload, removed when the task has ended; or NULL */
+    uint32_t verb; /* enum vim_verb */
+    char *action; /* of VIM_VERB_ACTION */
+    char *vim, *kind; /* where, and of what resource kind */
+    char *resource; /* vimd's id of the resource */
+    char *resource_name; /* for people, after the resource is gone */
+    char *request_id; /* a create's is the resource's id, any other's the task's own id */
+    char *spec; /* JSON object in vimd's ids */
+    char *data_path; /* spooled upload, removed when the task has ended; or NULL */
     int64_t data_size;
     char *idempotency_key; /* as the client gave it, or NULL */
 
@@ -73,20 +82,20 @@ struct task {
     int64_t created, started, updated, finished, deadline; /* ms since 1970; 0: not yet */
     uint32_t attempt, max_attempts; /* consecutive failures of the current step; and their limit */
     uint32_t unknown; /* repetitions of a step whose outcome is unknown: op.attempt */
-    int progress;                   /* 0..100 */
-    bool cancel;                    /* a cancel was asked for */
-    enum task_state outcome;        /* while undoing: the final state to reach after it */
-    uint32_t before;                /* the resource's status (enum resource_status) before the task */
-    char *kept;                     /* the driver's cursor */
-    char *await_kind, *await_id;    /* WAITING for this backend id, or NULL; kind "task": for the end
+    int progress; /* 0..100 */
+    bool cancel; /* a cancel was asked for */
+    enum task_state outcome; /* while undoing: the final state to reach after it */
+    uint32_t before; /* the resource's status (enum resource_status) before the task */
+    char *kept; /* the driver's cursor */
+    char *await_kind, *await_id; /* WAITING for this backend id, or NULL; kind "task": for the end
                                        of the task that makes what the spec refers to */
-    char *owner;                    /* holds the lease, or NULL: see engine/owner.h */
-    uint64_t lease;                 /* counts claims: the fencing token */
+    char *owner; /* holds the lease, or NULL: see engine/owner.h */
+    uint64_t lease; /* counts claims: the fencing token */
     struct task_error error;
-    json_t *result;                 /* object, or NULL */
+    json_t *result; /* object, or NULL */
     struct task_step *steps;
     uint32_t step_count;
-    uint64_t revision;              /* of the row it was read from; 0 for a new one */
+    uint64_t revision; /* of the row it was read from; 0 for a new one */
     int64_t due;
 };
 

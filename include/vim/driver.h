@@ -49,8 +49,8 @@ enum vim_verb {
 /* What a driver can do with one kind of resource. */
 struct vim_trait {
     const char *kind;
-    uint32_t verbs;      /* enum vim_verb, or-ed */
-    uint32_t reserved;   /* 0 */
+    uint32_t verbs; /* enum vim_verb, or-ed */
+    uint32_t reserved; /* 0 */
     const char *actions; /* VIM_VERB_ACTION: names separated by spaces ("start stop reboot") */
 };
 
@@ -76,22 +76,22 @@ struct vim_list_query {
 /* One operation, as one step sees it. Everything lives for the call. */
 struct vim_op {
     uint32_t size;
-    uint32_t verb;          /* one enum vim_verb: CREATE, UPDATE, DELETE, ACTION or UPLOAD */
-    const char *kind;       /* resource kind */
-    const char *id;         /* the far side's id; NULL for a create that has not told it yet */
-    const char *parent;     /* the far side's id of what it lies in, or NULL */
-    const char *action;     /* ACTION: its name; else NULL */
-    const char *spec;       /* JSON object: the wanted fields (CREATE), the fields to change
+    uint32_t verb; /* one enum vim_verb: CREATE, UPDATE, DELETE, ACTION or UPLOAD */
+    const char *kind; /* resource kind */
+    const char *id; /* the far side's id; NULL for a create that has not told it yet */
+    const char *parent; /* the far side's id of what it lies in, or NULL */
+    const char *action; /* ACTION: its name; else NULL */
+    const char *spec; /* JSON object: the wanted fields (CREATE), the fields to change
                                (UPDATE), the arguments (ACTION); "{}" if there are none */
-    const char *kept;       /* the cursor that an earlier step kept; NULL at first */
+    const char *kept; /* the cursor that an earlier step kept; NULL at first */
     const char *request_id; /* a UUID; the same for all steps and repetitions */
-    uint32_t attempt;       /* 0 for the first call; counts every repetition whose predecessor's
+    uint32_t attempt; /* 0 for the first call; counts every repetition whose predecessor's
                                outcome is unknown, so > 0 means: look for the tag first */
-    uint32_t undo;          /* 1: take back what the steps so far have made, then return VIM_OK;
+    uint32_t undo; /* 1: take back what the steps so far have made, then return VIM_OK;
                                also when nothing was made, or it is gone already */
     const struct vim_item *seen; /* what the inventory saw of the resource that the last step
                                     awaited; NULL if nothing since then */
-    int64_t data_size;           /* UPLOAD: bytes that host->read() will give; -1 if none */
+    int64_t data_size; /* UPLOAD: bytes that host->read() will give; -1 if none */
 };
 
 struct vim_sample_query {
@@ -105,7 +105,7 @@ struct vim_driver_ops {
     uint32_t size;
     uint32_t trait_count;
     uint32_t trait_stride; /* sizeof(struct vim_trait) */
-    uint32_t reserved;     /* 0 */
+    uint32_t reserved; /* 0 */
     const struct vim_trait *traits;
 
     /* Emits every resource of the kind: id, status, flags, tag, and its body. Does all paging

@@ -50,23 +50,23 @@ enum vim_error {
     VIM_OK = 0,
     VIM_AGAIN = 1, /* a driver step that is not done; it has called again() or await() */
 
-    VIM_E_INVALID = -1,     /* the request makes no sense to the far side */
-    VIM_E_NOT_FOUND = -2,   /* what the call is about does not exist */
-    VIM_E_CONFLICT = -3,    /* the state of things forbids it; store: a row is not as expected */
-    VIM_E_DENIED = -4,      /* the credentials are good but do not allow it */
-    VIM_E_QUOTA = -5,       /* a quota or the capacity is exhausted */
+    VIM_E_INVALID = -1, /* the request makes no sense to the far side */
+    VIM_E_NOT_FOUND = -2, /* what the call is about does not exist */
+    VIM_E_CONFLICT = -3, /* the state of things forbids it; store: a row is not as expected */
+    VIM_E_DENIED = -4, /* the credentials are good but do not allow it */
+    VIM_E_QUOTA = -5, /* a quota or the capacity is exhausted */
     VIM_E_UNSUPPORTED = -6, /* this plugin or far side cannot do it */
-    VIM_E_CANCELLED = -7,   /* given up because the caller cancelled */
-    VIM_E_INTERNAL = -8,    /* a defect, here or at the far side */
-    VIM_E_FAILED = -9,      /* accepted by the far side, which then reported failure */
+    VIM_E_CANCELLED = -7, /* given up because the caller cancelled */
+    VIM_E_INTERNAL = -8, /* a defect, here or at the far side */
+    VIM_E_FAILED = -9, /* accepted by the far side, which then reported failure */
 
-    VIM_E_BUSY = -100,        /* rate limited, locked or overloaded; see retry_after_ms */
+    VIM_E_BUSY = -100, /* rate limited, locked or overloaded; see retry_after_ms */
     VIM_E_UNAVAILABLE = -101, /* not reachable, or answers that it is down */
-    VIM_E_CREDENTIAL = -102,  /* credentials refused; renewing them may help */
-    VIM_E_IN_USE = -103,      /* something else still depends on it; may pass */
+    VIM_E_CREDENTIAL = -102, /* credentials refused; renewing them may help */
+    VIM_E_IN_USE = -103, /* something else still depends on it; may pass */
 
     VIM_E_TIMEOUT = -200, /* no answer in time */
-    VIM_E_LOST = -201     /* the connection broke after the request was sent */
+    VIM_E_LOST = -201 /* the connection broke after the request was sent */
 };
 
 /* Classes of enum vim_error; any negative number belongs to exactly one. */
@@ -89,24 +89,24 @@ struct vim_self;
  * headers of the types say so. Text fields may be NULL where they are not needed; all are copied.
  */
 struct vim_item {
-    uint32_t size;      /* sizeof(struct vim_item) as the emitter knows it */
-    uint32_t flags;     /* enum vim_item_flag */
-    const char *kind;   /* driver: resource kind; store: collection; queue: topic */
-    const char *id;     /* driver: the far side's id; store and queue: the row's or entry's id */
+    uint32_t size; /* sizeof(struct vim_item) as the emitter knows it */
+    uint32_t flags; /* enum vim_item_flag */
+    const char *kind; /* driver: resource kind; store: collection; queue: topic */
+    const char *id; /* driver: the far side's id; store and queue: the row's or entry's id */
     const char *parent; /* store: the row's parent; driver: the id of what it lies in, or NULL */
     const char *status; /* driver: normalised status, see driver.h */
-    const char *tag;    /* driver: request id found on the resource, or NULL */
-    const char *body;   /* JSON text */
-    uint32_t state;     /* store: 0..31 */
-    uint32_t reserved;  /* 0 */
-    int64_t due;        /* store: see store.h */
-    uint64_t revision;  /* store: revision of the row; queue: number of deliveries so far */
+    const char *tag; /* driver: request id found on the resource, or NULL */
+    const char *body; /* JSON text */
+    uint32_t state; /* store: 0..31 */
+    uint32_t reserved; /* 0 */
+    int64_t due; /* store: see store.h */
+    uint64_t revision; /* store: revision of the row; queue: number of deliveries so far */
 };
 
 enum vim_item_flag {
     VIM_ITEM_PENDING = 1u << 0, /* driver: still changing by itself; look again soon */
-    VIM_ITEM_GONE = 1u << 1,    /* driver: no longer exists; only kind and id are needed */
-    VIM_ITEM_SHARED = 1u << 2   /* driver: visible to every project (a public image, say) */
+    VIM_ITEM_GONE = 1u << 1, /* driver: no longer exists; only kind and id are needed */
+    VIM_ITEM_SHARED = 1u << 2 /* driver: visible to every project (a public image, say) */
 };
 
 /*
@@ -116,7 +116,7 @@ enum vim_item_flag {
  */
 struct vim_host {
     uint32_t size; /* sizeof(struct vim_host) as the host knows it */
-    uint32_t abi;  /* VIM_ABI of the host */
+    uint32_t abi; /* VIM_ABI of the host */
 
     /* Writes one event to the log. EVENT names it in a few words; FIELDS is NULL or text of the
      * form key=value key="value with spaces". Values of SECRET options found in either are
@@ -178,21 +178,21 @@ struct vim_host {
  * changes a reload can apply in place.
  */
 enum vim_option_type {
-    VIM_TEXT = 0,     /* const char *; NULL when neither set nor defaulted */
-    VIM_INTEGER = 1,  /* int64_t */
-    VIM_NUMBER = 2,   /* double */
-    VIM_BOOLEAN = 3,  /* int32_t, 0 or 1; YAML true/false */
+    VIM_TEXT = 0, /* const char *; NULL when neither set nor defaulted */
+    VIM_INTEGER = 1, /* int64_t */
+    VIM_NUMBER = 2, /* double */
+    VIM_BOOLEAN = 3, /* int32_t, 0 or 1; YAML true/false */
     VIM_DURATION = 4, /* int64_t in milliseconds; YAML 250ms, 30s, 5m, 2h, 1d */
-    VIM_BYTES = 5,    /* int64_t; YAML 512, 64KiB, 10MiB, 1GiB */
-    VIM_CHOICE = 6,   /* const char *, one of `choices` */
-    VIM_LIST = 7,     /* struct vim_texts; YAML sequence of texts */
-    VIM_PATH = 8      /* const char *; a relative path is taken from the file's own folder */
+    VIM_BYTES = 5, /* int64_t; YAML 512, 64KiB, 10MiB, 1GiB */
+    VIM_CHOICE = 6, /* const char *, one of `choices` */
+    VIM_LIST = 7, /* struct vim_texts; YAML sequence of texts */
+    VIM_PATH = 8 /* const char *; a relative path is taken from the file's own folder */
 };
 
 enum vim_option_flag {
     VIM_REQUIRED = 1u << 0, /* has to be set */
-    VIM_SECRET = 1u << 1,   /* never shown in logs, dumps or answers */
-    VIM_LIVE = 1u << 2      /* reconfigure() can apply a change; without it a reload opens a new
+    VIM_SECRET = 1u << 1, /* never shown in logs, dumps or answers */
+    VIM_LIVE = 1u << 2 /* reconfigure() can apply a change; without it a reload opens a new
                                instance */
 };
 
@@ -202,45 +202,45 @@ struct vim_texts {
 };
 
 struct vim_option {
-    const char *name;          /* as in the YAML, lower case with underscores */
-    uint32_t type;             /* enum vim_option_type */
-    uint32_t flags;            /* enum vim_option_flag */
+    const char *name; /* as in the YAML, lower case with underscores */
+    uint32_t type; /* enum vim_option_type */
+    uint32_t flags; /* enum vim_option_flag */
     const char *default_value; /* as it would be written in YAML, or NULL for none */
-    const char *help;          /* one sentence; units and consequences, not the name again */
-    const char *choices;       /* VIM_CHOICE: the words, separated by spaces; else NULL */
-    int64_t minimum;           /* VIM_INTEGER, VIM_DURATION, VIM_BYTES, VIM_NUMBER; both 0 for */
-    int64_t maximum;           /*   no bounds */
-    size_t offset;             /* of the field in the plugin's configuration struct */
+    const char *help; /* one sentence; units and consequences, not the name again */
+    const char *choices; /* VIM_CHOICE: the words, separated by spaces; else NULL */
+    int64_t minimum; /* VIM_INTEGER, VIM_DURATION, VIM_BYTES, VIM_NUMBER; both 0 for */
+    int64_t maximum; /*   no bounds */
+    size_t offset; /* of the field in the plugin's configuration struct */
 };
 
 /* --- Descriptor ------------------------------------------------------------------------------ */
 enum vim_plugin_type {
     VIM_DRIVER = 1, /* ops: struct vim_driver_ops, driver.h */
-    VIM_STORE = 2,  /* ops: struct vim_store_ops, store.h */
-    VIM_QUEUE = 3,  /* ops: struct vim_queue_ops, queue.h */
-    VIM_POLICY = 4  /* ops: struct vim_policy_ops, policy.h */
+    VIM_STORE = 2, /* ops: struct vim_store_ops, store.h */
+    VIM_QUEUE = 3, /* ops: struct vim_queue_ops, queue.h */
+    VIM_POLICY = 4 /* ops: struct vim_policy_ops, policy.h */
 };
 
 enum vim_plugin_flag {
     VIM_SERIAL = 1u << 0, /* at most one call at a time on an instance */
-    VIM_CHEAP = 1u << 1   /* its reads answer from memory or a local disk in well under a
+    VIM_CHEAP = 1u << 1 /* its reads answer from memory or a local disk in well under a
                              millisecond: vimd may make them on its network threads */
 };
 
 struct vim_plugin {
-    uint32_t size;        /* sizeof(struct vim_plugin) */
-    uint32_t abi;         /* VIM_ABI that the plugin was compiled with */
-    uint32_t type;        /* enum vim_plugin_type */
-    uint32_t flags;       /* enum vim_plugin_flag */
-    const char *name;     /* as configurations name it: the file is NAME.so */
-    const char *version;  /* the plugin's own */
-    const char *summary;  /* one sentence */
+    uint32_t size; /* sizeof(struct vim_plugin) */
+    uint32_t abi; /* VIM_ABI that the plugin was compiled with */
+    uint32_t type; /* enum vim_plugin_type */
+    uint32_t flags; /* enum vim_plugin_flag */
+    const char *name; /* as configurations name it: the file is NAME.so */
+    const char *version; /* the plugin's own */
+    const char *summary; /* one sentence */
 
     const struct vim_option *options;
     uint32_t option_count;
     uint32_t option_stride; /* sizeof(struct vim_option) */
-    uint32_t config_size;   /* sizeof the plugin's configuration struct */
-    uint32_t reserved;      /* 0 */
+    uint32_t config_size; /* sizeof the plugin's configuration struct */
+    uint32_t reserved; /* 0 */
 
     /* Makes an instance. CONFIG is the plugin's configuration struct, filled by the option
      * table; it, and HOST and SELF, stay valid until close() has returned, or until a

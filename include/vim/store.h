@@ -39,30 +39,30 @@ struct vim_write {
     const char *collection;
     const char *id;
     const char *parent; /* NULL is the same as "" */
-    const char *body;   /* JSON text, stored and given back byte for byte; NULL deletes the row */
-    uint64_t expect;    /* revision, VIM_EXPECT_ABSENT or VIM_EXPECT_ANY; deleting an absent row
+    const char *body; /* JSON text, stored and given back byte for byte; NULL deletes the row */
+    uint64_t expect; /* revision, VIM_EXPECT_ABSENT or VIM_EXPECT_ANY; deleting an absent row
                            under VIM_EXPECT_ANY is fine */
-    int64_t due;        /* milliseconds since 1970, or 0 for never */
-    uint32_t state;     /* 0..31 */
-    uint32_t reserved;  /* 0 */
+    int64_t due; /* milliseconds since 1970, or 0 for never */
+    uint32_t state; /* 0..31 */
+    uint32_t reserved; /* 0 */
 };
 
 enum vim_scan_flag {
     VIM_SCAN_DESCENDING = 1u << 0, /* by id, from the last to the first */
-    VIM_SCAN_BY_DUE = 1u << 1,     /* rows with 0 < due <= due_until, the earliest due first;
+    VIM_SCAN_BY_DUE = 1u << 1, /* rows with 0 < due <= due_until, the earliest due first;
                                       `after` and DESCENDING do not go with it */
-    VIM_SCAN_NO_BODY = 1u << 2     /* bodies are not needed: items may have body NULL */
+    VIM_SCAN_NO_BODY = 1u << 2 /* bodies are not needed: items may have body NULL */
 };
 
 struct vim_scan {
     uint32_t size;
-    uint32_t flags;         /* enum vim_scan_flag */
+    uint32_t flags; /* enum vim_scan_flag */
     const char *collection;
-    const char *parent;     /* NULL for any */
-    const char *after;      /* begin behind this id (it need not exist); NULL for the start */
-    int64_t due_until;      /* for VIM_SCAN_BY_DUE */
-    uint32_t states;        /* bit mask over state; 0 for any */
-    uint32_t limit;         /* rows at most; 0 for no limit */
+    const char *parent; /* NULL for any */
+    const char *after; /* begin behind this id (it need not exist); NULL for the start */
+    int64_t due_until; /* for VIM_SCAN_BY_DUE */
+    uint32_t states; /* bit mask over state; 0 for any */
+    uint32_t limit; /* rows at most; 0 for no limit */
 };
 
 struct vim_store_ops {

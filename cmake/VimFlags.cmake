@@ -31,14 +31,19 @@ if(VIMD_FUZZ)
     target_compile_options(vim_flags INTERFACE -fsanitize=fuzzer-no-link)
 endif()
 
+# vim_floor_headers(NAME): build/floors/NAME holds a link to this one folder, so that a target that
+# names a floor sees its headers, as "NAME/file.h", and no other's.
+function(vim_floor_headers name)
+    file(MAKE_DIRECTORY ${CMAKE_BINARY_DIR}/floors/${name})
+    file(CREATE_LINK ${CMAKE_CURRENT_SOURCE_DIR} ${CMAKE_BINARY_DIR}/floors/${name}/${name} SYMBOLIC)
+endfunction()
+
 # vim_add_floor(NAME SOURCES ... USES ...): one floor of core/, a static library whose headers
 # only those see that name it. A floor's headers are included as "FLOOR/file.h".
 function(vim_add_floor name)
     cmake_parse_arguments(PARSE_ARGV 1 FLOOR "" "" "SOURCES;USES;PRIVATE")
     add_library(core_${name} STATIC ${FLOOR_SOURCES})
-    # The include directory holds a link to this one folder, so that naming a floor shows no other.
-    file(MAKE_DIRECTORY ${CMAKE_BINARY_DIR}/floors/${name})
-    file(CREATE_LINK ${CMAKE_CURRENT_SOURCE_DIR} ${CMAKE_BINARY_DIR}/floors/${name}/${name} SYMBOLIC)
+    vim_floor_headers(${name})
     target_include_directories(core_${name} PUBLIC ${CMAKE_BINARY_DIR}/floors/${name})
     target_link_libraries(core_${name} PUBLIC vim_headers ${FLOOR_USES} Threads::Threads PRIVATE vim_flags ${FLOOR_PRIVATE})
 endfunction()
