@@ -45,7 +45,9 @@ static int find_by_id(struct resolver *resolver, const char *kind, const char *p
     if (code != VIM_OK) {
         return code;
     }
-    bool visible = access_sees(resolver->call->principal, row.parent) ||
+    /* Operators see what belongs to others, but do not build on it. */
+    bool visible = access_changes(resolver->call->principal, row.parent) ||
+                   strcmp(row.parent, PROJECT_SHARED) == 0 ||
                    strcmp(row.parent, resolver->project) == 0;
     if (visible && !member_is(row.body, row.body_length, "vim", resolver->vim)) {
         findings_add(resolver->findings, pointer, "%s %s lives at another VIM than %s", kind, value,

@@ -88,6 +88,17 @@ class DryRun(Scene):
         self.assertNotIn(b"user_data", dry.body)
 
 
+class References(Scene):
+    def test_operators_do_not_build_on_what_belongs_to_others(self):
+        network = self.vimd.create("networks", {"vim": "edge1", "name": unique()})
+        body = {"vim": "edge1", "name": unique(), "network": network["id"], "cidr": "10.1.0.0/24"}
+        operator = self.vimd.user("operator", project="other")
+        self.assertEqual(operator.get(f"/v1/networks/{network['id']}").status, 200)
+        self.assertEqual(operator.post("/v1/subnets", body).status, 422)
+        admin = self.vimd.user("admin", project="other")
+        self.assertEqual(admin.post("/v1/subnets?dryRun=true", body).status, 200)
+
+
 class Labels(Scene):
     def test_many_writers_at_once_all_get_through(self):
         network = self.vimd.create("networks", {"vim": "edge1", "name": unique()})
