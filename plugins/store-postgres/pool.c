@@ -1,0 +1,207 @@
+/*
+ * The connections to one place. Lock order: the lock of one pool at a time, alone.
+ */
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "postgres_store.h"
+
+/* How often a wait looks whether the caller was cancelled. */
+#define CANCEL_CHECK_MS 100
+
+/* Pause after the first failure to connect; doubled with each, to the bound. */
+#define BACKOFF_FIRST_MS 20
+#define BACKOFF_MAX_MS 1000
+#define REPLICA_BACKOFF_MAX_MS 10000
+
+/* How long a caller that has another way may be held up by connecting. */
+#define IMPATIENT_CONNECT_MS 500
+
+int pool_init(struct pool *pool, struct postgres_store *store, bool replica)
+{
+    pthread_condattr_t attributes;
+    int rc;
+
+    pool->store = store;
+    pool->replica = replica;
+    pthread_mutex_init(&pool->lock, NULL);
+    pthread_condattr_init(&attributes);
+    pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
+    rc = pthread_cond_init(&pool->freed, &attributes);
+    pthread_condattr_destroy(&attributes);
+    return rc ? -1 : 0;
+}
+
+void pool_clear(struct pool *pool)
+{
+    while (pool->free) {
+        struct connection *connection = pool->free;
+
+        pool->free = connection->next;
+        connection_close(connection);
+    }
+    conninfo_clear(&pool->conninfo);
+    pthread_cond_destroy(&pool->freed);
+    pthread_mutex_destroy(&pool->lock);
+}
+
+static void wait_until(pthread_cond_t *condition, pthread_mutex_t *lock, int64_t deadline)
+{
+    struct timespec until = {.tv_sec = deadline / 1000, .tv_nsec = deadline % 1000 * 1000000};
+
+    pthread_cond_timedwait(condition, lock, &until);
+}
+
+/* Up to half of it is chance, so that processes do not come back all at once. */
+static int64_t backoff(const struct pool *pool)
+{
+    int64_t most = pool->replica ? REPLICA_BACKOFF_MAX_MS : BACKOFF_MAX_MS;
+    int64_t pause = BACKOFF_FIRST_MS;
+
+    for (uint32_t i = 1; i < pool->failures && pause < most; i++)
+        pause *= 2;
+    if (pause > most)
+        pause = most;
+    return pause / 2 + random() % (pause / 2 + 1);
+}
+
+/* Makes a connection. Called with the lock held, which is given up meanwhile. */
+static int connect_one(struct vim_call *call, struct pool *pool, bool patient,
+                       struct connection **ret_connection, struct store_error *ret_error)
+{
+    int64_t most = pool->store->config->connect_timeout;
+    struct connection *connection = NULL;
+    bool failed_before = pool->failures > 0;
+    int code;
+
+    if (!patient && most > IMPATIENT_CONNECT_MS)
+        most = IMPATIENT_CONNECT_MS;
+    pool->count++;
+    pool->connecting++;
+    pthread_mutex_unlock(&pool->lock);
+    code = connection_open(call, pool, store_now() + most, &connection, ret_error);
+    if (code < 0 && !failed_before)
+        pool->store->host->log(pool->store->self, VIM_WARNING, "cannot connect", ret_error->text);
+    else if (code == VIM_OK && failed_before)
+        pool->store->host->log(pool->store->self, VIM_INFO, "connected again", NULL);
+    pthread_mutex_lock(&pool->lock);
+    pool->connecting--;
+    if (code < 0) {
+        pool->count--;
+        pool->failures++;
+        pool->last_error = *ret_error;
+        pool->retry_at = store_now() + backoff(pool);
+    } else {
+        pool->failures = 0;
+        *ret_connection = connection;
+    }
+    pthread_cond_broadcast(&pool->freed);
+    return code;
+}
+
+/* While it fails, one caller at a time tries, and not before the pause is over. */
+static bool may_connect(const struct pool *pool)
+{
+    return pool->count < pool->store->config->connections &&
+           (pool->failures == 0 || (pool->connecting == 0 && store_now() >= pool->retry_at));
+}
+
+/* Called with the lock held. */
+static int give_up(const struct pool *pool, struct store_error *ret_error)
+{
+    if (pool->failures == 0)
+        return store_error_set(ret_error, VIM_E_BUSY, "all connections are in use");
+    *ret_error = pool->last_error;
+    return ret_error->code;
+}
+
+/* Is time left to wait for another connection? Called with the lock held. */
+static bool may_wait(const struct pool *pool, int64_t left, int64_t patience_end)
+{
+    return left > 0 && (pool->failures == 0 || store_now() < patience_end);
+}
+
+int pool_borrow(struct vim_call *call, struct pool *pool, bool patient,
+                struct connection **ret_connection, struct store_error *ret_error)
+{
+    int64_t end = store_now() + pool->store->config->connect_timeout, left = 1;
+    struct connection *connection;
+    int code = VIM_OK;
+
+    pthread_mutex_lock(&pool->lock);
+    for (;;) {
+        if ((connection = pool->free)) {
+            pool->free = connection->next;
+            pthread_mutex_unlock(&pool->lock);
+            if (connection_alive(connection))
+                break;
+            connection->broken = true;
+            pool_return(connection);
+            pthread_mutex_lock(&pool->lock);
+            continue;
+        }
+        if (may_connect(pool)) {
+            code = connect_one(call, pool, patient, &connection, ret_error);
+            if (code == VIM_OK || VIM_IS_PERMANENT(code) || code == VIM_E_CREDENTIAL) {
+                pthread_mutex_unlock(&pool->lock);
+                break;
+            }
+        } else if (patient) {
+            wait_until(&pool->freed, &pool->lock,
+                       store_now() + (left < CANCEL_CHECK_MS ? left : CANCEL_CHECK_MS));
+        }
+        pthread_mutex_unlock(&pool->lock);
+        left = pool->store->host->left_ms(call);
+        pthread_mutex_lock(&pool->lock);
+        if (!pool->free && (!patient || !may_wait(pool, left, end))) {
+            code = give_up(pool, ret_error);
+            pthread_mutex_unlock(&pool->lock);
+            return code;
+        }
+        if (pool->failures > 0 && pool->retry_at - store_now() < left)
+            left = pool->retry_at > store_now() ? pool->retry_at - store_now() : 1;
+    }
+    if (code == VIM_OK)
+        *ret_connection = connection;
+    return code;
+}
+
+void pool_return(struct connection *connection)
+{
+    struct pool *pool = connection ? connection->pool : NULL;
+
+    if (!connection)
+        return;
+    if (connection->broken) {
+        connection_close(connection);
+        connection = NULL;
+    }
+    pthread_mutex_lock(&pool->lock);
+    if (connection) {
+        connection->next = pool->free;
+        pool->free = connection;
+    } else {
+        pool->count--;
+    }
+    pthread_cond_signal(&pool->freed);
+    pthread_mutex_unlock(&pool->lock);
+}
+
+bool store_pause(struct vim_call *call, const struct postgres_store *store, int64_t ms)
+{
+    while (ms > 0) {
+        int64_t left = store->host->left_ms(call),
+                nap = ms < CANCEL_CHECK_MS ? ms : CANCEL_CHECK_MS;
+        struct timespec time;
+
+        if (left <= 0)
+            return false;
+        if (nap > left)
+            nap = left;
+        time = (struct timespec){.tv_nsec = nap * 1000000};
+        nanosleep(&time, NULL);
+        ms -= nap;
+    }
+    return store->host->left_ms(call) > 0;
+}

@@ -1,0 +1,235 @@
+/*
+ * postgres_store.h - what the files of the plugin share.
+ *
+ *   plugin.c      descriptor, options, open, close, probe
+ *   conninfo.c    from the options to libpq's parameters
+ *   connection.c  one connection: connecting, sending, waiting, errors in the store's terms
+ *   pool.c        the connections to one place: who has one, reconnecting with backoff
+ *   schema.c      the tables, made and migrated by one of several processes that start at once
+ *   writer.c      commit: one pipeline, one transaction, one round trip
+ *   reader.c      get and scan; when a replica may answer
+ *   scan_sql.c    the SELECT of a scan
+ *
+ * All connections are in libpq's pipeline mode and non-blocking: every wait is our own, bounded by
+ * the time that the caller has left.
+ */
+#ifndef POSTGRES_STORE_H
+#define POSTGRES_STORE_H
+
+#include <libpq-fe.h>
+#include <pthread.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <vim/store.h>
+
+#include "store_limits.h"
+
+struct store_config {
+    struct vim_texts hosts;
+    const char *database;
+    const char *user;
+    const char *password;
+    const char *schema;
+    int64_t connections;
+    const char *durability;
+    int64_t connect_timeout;
+    int64_t replica_wait;
+    const char *sslmode;
+    const char *ca_file;
+    const char *certificate;
+    const char *key;
+};
+
+#define REPLICAS_MAX 16
+
+/* Ways in which the SQL of one scan differs from that of another; see scan_sql.c. */
+#define SCAN_SHAPES 640
+
+/* libpq's parameters for one place, NULL-terminated as it wants them. */
+#define CONNINFO_MAX 24
+struct conninfo {
+    const char *keys[CONNINFO_MAX];
+    char *values[CONNINFO_MAX];
+    unsigned count;
+};
+
+/* One connection; of one thread at a time. */
+struct connection {
+    struct connection *next; /* of the pool's free list */
+    struct pool *pool;
+    PGconn *pg;
+    bool broken; /* not to be used again */
+    uint64_t scans[SCAN_SHAPES / 64]; /* whose statements are prepared */
+};
+
+/*
+ * Connections to one place: the primary, wherever it is among its hosts, or one replica.
+ *
+ * `lock` is not held while anything is waited for but `freed`.
+ */
+struct pool {
+    struct postgres_store *store;
+    bool replica;
+    struct conninfo conninfo;
+    char name[128]; /* hosts, for messages */
+
+    pthread_mutex_t lock;
+    pthread_cond_t freed; /* a connection is free, or another may be made */
+    struct connection *free;
+    uint32_t count; /* connections, free or not, and those being made */
+    uint32_t connecting;
+    uint32_t failures; /* to connect, in a row */
+    int64_t retry_at; /* not before; store_now() terms */
+    struct store_error last_error; /* of connecting; valid while failures > 0 */
+    bool schema_ready; /* tables looked at since the plugin was opened */
+};
+
+/* One instance. Made by open(), gone after close(), which is only called when no other call is in
+ * progress. It has no threads of its own. */
+struct postgres_store {
+    const struct vim_host *host;
+    struct vim_self *self;
+    const struct store_config *config;
+    struct pool primary;
+    struct pool replicas[REPLICAS_MAX];
+    unsigned replica_count;
+    _Atomic unsigned next_replica;
+    char *sql[SCAN_SHAPES]; /* of the scans; guarded by sql_lock until set, then constant */
+    pthread_mutex_t sql_lock;
+};
+
+/* --- conninfo.c */
+
+/* Reads the hosts and fills in the pools' parameters. The caller frees them with conninfo_clear(), also
+ * after an error. */
+int conninfo_fill(struct postgres_store *store, struct store_error *ret_error);
+void conninfo_clear(struct conninfo *conninfo);
+
+/* --- connection.c */
+
+/* Milliseconds on the monotonic clock. */
+int64_t store_now(void);
+
+/* Connects, checks the tables (the primary's: makes them) and prepares the statements, until DEADLINE.
+ * Errors: nothing has happened. */
+int connection_open(struct vim_call *call, struct pool *pool, int64_t deadline,
+                    struct connection **ret_connection, struct store_error *ret_error);
+void connection_close(struct connection *connection);
+
+/* Is an idle connection still there? Looks, does not ask. */
+bool connection_alive(struct connection *connection);
+
+/* Sends all that libpq holds. */
+int connection_flush(struct vim_call *call, struct connection *connection, int64_t deadline,
+                     struct store_error *ret_error);
+
+/* Waits for the next result of the pipeline, which the caller clears; NULL ends those of a statement.
+ * VIM_E_TIMEOUT when no time is left, VIM_E_LOST when the connection broke: it is broken then. */
+int connection_result(struct vim_call *call, struct connection *connection, int64_t deadline,
+                      PGresult **ret_result, struct store_error *ret_error);
+
+/* Runs one statement, prepared as NAME or given as SQL, with text parameters, to its end.
+ * *RET_RESULT (may be NULL) has binary values, and is the caller's to clear. */
+int connection_run(struct vim_call *call, struct connection *connection, int64_t deadline,
+                   const char *name, const char *sql, int count, const char *const *values,
+                   PGresult **ret_result, struct store_error *ret_error);
+
+/* Reads results up to the end of the pipeline. Returns the first error among them. */
+int connection_finish(struct vim_call *call, struct connection *connection, int64_t deadline,
+                      struct store_error *ret_error);
+
+/* SQLSTATE of a result, "" if it is none of the server's. */
+const char *result_state(const PGresult *result);
+
+/* Sets ERROR from a result that is an error, given that the server has undone the statement. */
+int store_error_from_result(struct store_error *error, const PGresult *result);
+
+/* A state that says: try the same again. */
+bool state_is_conflict_of_transactions(const char *state);
+
+/* Big-endian numbers, as binary parameters and values are. */
+static inline void number_write(unsigned char bytes[8], uint64_t number)
+{
+    for (int i = 7; i >= 0; i--, number >>= 8)
+        bytes[i] = (unsigned char)number;
+}
+
+static inline int64_t number_read(const PGresult *result, int row, int column)
+{
+    const unsigned char *bytes = (const unsigned char *)PQgetvalue(result, row, column);
+    uint64_t number = 0;
+
+    for (int i = 0; i < PQgetlength(result, row, column); i++)
+        number = number << 8 | bytes[i];
+    return (int64_t)number;
+}
+
+/* --- pool.c */
+
+int pool_init(struct pool *pool, struct postgres_store *store, bool replica);
+void pool_clear(struct pool *pool);
+
+/* Takes a connection, making one if need be. With PATIENT it waits: while all are in use, for as long as
+ * there is time; while the place is down, for as long as the option connect_timeout says. Without, it
+ * takes what is there or can be made quickly. Errors: nothing has happened. */
+int pool_borrow(struct vim_call *call, struct pool *pool, bool patient,
+                struct connection **ret_connection, struct store_error *ret_error);
+
+/* Gives it back; closes it if it is broken. NULL is fine. */
+void pool_return(struct connection *connection);
+
+/* Waits MS, or as long as there is time. False: no time is left. */
+bool store_pause(struct vim_call *call, const struct postgres_store *store, int64_t ms);
+
+/* --- schema.c */
+
+/* Makes sure that the tables are there and of our version. */
+int schema_prepare(struct vim_call *call, struct connection *connection, int64_t deadline,
+                   struct store_error *ret_error);
+int schema_version(void);
+
+/* Writes a statement: TEMPLATE with the schema's name in place of every @. */
+void schema_sql(const char *template, const char *schema, char *ret_sql, size_t size);
+
+/* --- writer.c */
+
+/* Prepares the writer's statements: sends them, and leaves the end of the pipeline to the caller. */
+int writer_prepare(struct connection *connection);
+
+/* The commit of store.h. */
+int writer_commit(struct vim_call *call, void *instance, const struct vim_write *writes,
+                  uint32_t count, uint32_t stride);
+
+/* --- reader.c */
+
+int reader_prepare(struct connection *connection);
+
+/* The get and scan of store.h. */
+int reader_get(struct vim_call *call, void *instance, const char *collection, const char *id);
+int reader_scan(struct vim_call *call, void *instance, const struct vim_scan *scan);
+
+/* --- scan_sql.c */
+
+#define SCAN_PARAMETERS_MAX 10
+
+/* The parameters of one scan, as libpq takes them. */
+struct scan_parameters {
+    int count;
+    const char *values[SCAN_PARAMETERS_MAX];
+    int lengths[SCAN_PARAMETERS_MAX];
+    int formats[SCAN_PARAMETERS_MAX];
+    Oid types[SCAN_PARAMETERS_MAX];
+    unsigned char numbers[SCAN_PARAMETERS_MAX][8];
+};
+
+/* Number of SCAN's shape, below SCAN_SHAPES. */
+unsigned scan_shape_number(const struct vim_scan *scan);
+
+/* The SQL of SCAN's shape; made when first asked for, kept with the store. NULL: no memory. */
+const char *scan_sql(struct postgres_store *store, const struct vim_scan *scan);
+void scan_sql_clear(struct postgres_store *store);
+
+/* Fills the parameters, which refer to SCAN and to themselves. */
+void scan_bind(const struct vim_scan *scan, struct scan_parameters *ret_parameters);
+
+#endif
