@@ -7,22 +7,6 @@
 
 #include "postgres_store.h"
 
-/* How often a wait looks whether the caller was cancelled. */
-#define CANCEL_CHECK_MS 100
-
-int64_t store_now(void)
-{
-    struct timespec now;
-
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
-}
-
-bool state_is_conflict_of_transactions(const char *state)
-{
-    return strncmp(state, "40", 2) == 0; /* serialization failure, deadlock */
-}
-
 const char *result_state(const PGresult *result)
 {
     const char *state = PQresultErrorField(result, PG_DIAG_SQLSTATE);
@@ -77,29 +61,15 @@ int store_error_from_result(struct store_error *error, const PGresult *result)
 
 static int broke(struct connection *connection, struct store_error *ret_error)
 {
-    connection->broken = true;
+    connection->pooled.broken = true;
     return set_from_text(ret_error, VIM_E_LOST, "", PQerrorMessage(connection->pg));
 }
 
-/* Waits until the socket can be read, or written if WRITE. 0: no time left. */
-static int await_socket(struct vim_call *call, struct connection *connection, int64_t deadline,
-                        bool read, bool write)
+static bool await_socket(struct vim_call *call, struct connection *connection, int64_t deadline,
+                         bool read, bool write)
 {
-    struct pollfd file = {.fd = PQsocket(connection->pg),
-                          .events = (short)((read ? POLLIN : 0) | (write ? POLLOUT : 0))};
-    const struct vim_host *host = connection->pool->store->host;
-
-    for (;;) {
-        int64_t left = host->left_ms(call), more = deadline - store_now();
-        int ready;
-
-        left = left < more ? left : more;
-        if (left <= 0)
-            return 0;
-        ready = poll(&file, 1, (int)(left < CANCEL_CHECK_MS ? left : CANCEL_CHECK_MS));
-        if (ready > 0 || (ready < 0 && errno != EINTR))
-            return 1;
-    }
+    return pool_await_socket(call, connection->place->store->host, PQsocket(connection->pg), read,
+                             write, deadline);
 }
 
 int connection_flush(struct vim_call *call, struct connection *connection, int64_t deadline,
@@ -109,7 +79,7 @@ int connection_flush(struct vim_call *call, struct connection *connection, int64
 
     while ((unsent = PQflush(connection->pg)) == 1) {
         if (!await_socket(call, connection, deadline, true, true)) {
-            connection->broken = true;
+            connection->pooled.broken = true;
             return store_error_set(ret_error, VIM_E_TIMEOUT, "no time left");
         }
         /* Reading too, or both sides may wait for the other to read. */
@@ -128,7 +98,7 @@ int connection_result(struct vim_call *call, struct connection *connection, int6
         if (unsent < 0)
             return broke(connection, ret_error);
         if (!await_socket(call, connection, deadline, true, unsent == 1)) {
-            connection->broken = true;
+            connection->pooled.broken = true;
             return store_error_set(ret_error, VIM_E_TIMEOUT, "no answer in time");
         }
         if (!PQconsumeInput(connection->pg) && !PQisBusy(connection->pg))
@@ -138,8 +108,8 @@ int connection_result(struct vim_call *call, struct connection *connection, int6
     }
     *ret_result = PQgetResult(connection->pg);
     if (PQstatus(connection->pg) == CONNECTION_BAD)
-        connection->broken = true;
-    if (connection->broken && !*ret_result)
+        connection->pooled.broken = true;
+    if (connection->pooled.broken && !*ret_result)
         return broke(connection, ret_error);
     return VIM_OK;
 }
@@ -161,7 +131,7 @@ int connection_finish(struct vim_call *call, struct connection *connection, int6
         }
         status = PQresultStatus(result);
         if (result && status == PGRES_FATAL_ERROR && code == VIM_OK)
-            code = connection->broken && !result_state(result)[0]
+            code = connection->pooled.broken && !result_state(result)[0]
                        ? broke(connection, ret_error)
                        : store_error_from_result(ret_error, result);
         PQclear(result);
@@ -187,11 +157,11 @@ int connection_run(struct vim_call *call, struct connection *connection, int64_t
     if (PQresultStatus(first) == PGRES_FATAL_ERROR) {
         struct store_error ignored;
 
-        code = connection->broken && !result_state(first)[0]
+        code = connection->pooled.broken && !result_state(first)[0]
                    ? broke(connection, ret_error)
                    : store_error_from_result(ret_error, first);
         PQclear(first);
-        if (!connection->broken)
+        if (!connection->pooled.broken)
             connection_finish(call, connection, deadline, &ignored);
         return code;
     }
@@ -203,11 +173,12 @@ int connection_run(struct vim_call *call, struct connection *connection, int64_t
     return code;
 }
 
-bool connection_alive(struct connection *connection)
+bool connection_alive(struct pooled *pooled)
 {
+    struct connection *connection = (struct connection *)pooled;
     struct pollfd file = {.fd = PQsocket(connection->pg), .events = POLLIN};
 
-    if (connection->broken || PQstatus(connection->pg) != CONNECTION_OK)
+    if (connection->pooled.broken || PQstatus(connection->pg) != CONNECTION_OK)
         return false;
     if (poll(&file, 1, 0) == 0)
         return true;
@@ -240,7 +211,7 @@ static int connect_failed(struct connection *connection, struct store_error *ret
 static int connect_to(struct vim_call *call, struct connection *connection, int64_t deadline,
                       struct store_error *ret_error)
 {
-    const struct conninfo *conninfo = &connection->pool->conninfo;
+    const struct conninfo *conninfo = &connection->place->conninfo;
     PostgresPollingStatusType status = PGRES_POLLING_WRITING;
 
     connection->pg = PQconnectStartParams(conninfo->keys, (const char *const *)conninfo->values, 0);
@@ -255,7 +226,7 @@ static int connect_to(struct vim_call *call, struct connection *connection, int6
             return store_error_set(ret_error, VIM_E_UNAVAILABLE,
                                    "postgresql: no connection to %s in "
                                    "time",
-                                   connection->pool->name);
+                                   connection->place->name);
         status = PQconnectPoll(connection->pg);
         if (status == PGRES_POLLING_FAILED)
             return connect_failed(connection, ret_error);
@@ -268,54 +239,65 @@ static int connect_to(struct vim_call *call, struct connection *connection, int6
 static int prepare(struct vim_call *call, struct connection *connection, int64_t deadline,
                    struct store_error *ret_error)
 {
-    struct pool *pool = connection->pool;
-    bool ready;
+    struct place *place = connection->place;
     int code;
 
-    pthread_mutex_lock(&pool->lock);
-    ready = pool->schema_ready;
-    pthread_mutex_unlock(&pool->lock);
-    if (!pool->replica && !ready) {
+    if (!place->replica && !atomic_load(&place->schema_ready)) {
         code = schema_prepare(call, connection, deadline, ret_error);
         if (code < 0)
             return code;
-        pthread_mutex_lock(&pool->lock);
-        pool->schema_ready = true;
-        pthread_mutex_unlock(&pool->lock);
+        atomic_store(&place->schema_ready, true);
     }
-    if ((!pool->replica && writer_prepare(connection) < 0) || reader_prepare(connection) < 0 ||
+    if ((!place->replica && writer_prepare(connection) < 0) || reader_prepare(connection) < 0 ||
         !PQpipelineSync(connection->pg))
         return broke(connection, ret_error);
     return connection_finish(call, connection, deadline, ret_error);
 }
 
 int connection_open(struct vim_call *call, struct pool *pool, int64_t deadline,
-                    struct connection **ret_connection, struct store_error *ret_error)
+                    struct pooled **ret_connection, struct store_error *ret_error)
 {
     struct connection *connection = calloc(1, sizeof *connection);
     int code;
 
     if (!connection)
         return store_error_set(ret_error, VIM_E_UNAVAILABLE, "out of memory");
-    connection->pool = pool;
+    connection->place = (struct place *)pool;
     code = connect_to(call, connection, deadline, ret_error);
     if (code == VIM_OK)
         code = prepare(call, connection, deadline, ret_error);
     if (code < 0) {
-        connection_close(connection);
+        connection_close(&connection->pooled);
         /* Nothing of the caller's was sent yet. */
         if (VIM_IS_UNKNOWN(code))
             code = ret_error->code = VIM_E_UNAVAILABLE;
         return code;
     }
-    *ret_connection = connection;
+    *ret_connection = &connection->pooled;
     return VIM_OK;
 }
 
-void connection_close(struct connection *connection)
+void connection_close(struct pooled *pooled)
 {
-    if (!connection)
-        return;
+    struct connection *connection = (struct connection *)pooled;
+
     PQfinish(connection->pg);
     free(connection);
+}
+
+int connection_borrow(struct vim_call *call, struct place *place, bool patient,
+                      struct connection **ret_connection, struct store_error *ret_error)
+{
+    struct pooled *pooled = NULL;
+    int code = pool_borrow(call, &place->pool, patient, &pooled, ret_error);
+
+    if (code == VIM_OK)
+        *ret_connection = (struct connection *)pooled;
+    return code;
+}
+
+void connection_return(struct connection *connection)
+{
+    if (connection)
+        pool_return(&connection->pooled);
 }

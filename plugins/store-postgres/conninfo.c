@@ -108,10 +108,10 @@ static int add_host(struct conninfo *conninfo, const struct host *host)
 }
 
 /* What is the same for every host. Verification is left out only where nobody can sit between. */
-static int add_common(struct postgres_store *store, struct pool *pool, bool local)
+static int add_common(struct postgres_store *store, struct place *place, bool local)
 {
     const struct store_config *config = store->config;
-    struct conninfo *conninfo = &pool->conninfo;
+    struct conninfo *conninfo = &place->conninfo;
     const char *instance = store->host->about(store->self, "instance");
     const char *mode = config->sslmode ? config->sslmode : local ? "prefer" : "verify-full";
     char name[64];
@@ -131,10 +131,10 @@ static int add_common(struct postgres_store *store, struct pool *pool, bool loca
     rc |= set(conninfo, "keepalives_idle", "20");
     rc |= set(conninfo, "keepalives_interval", "5");
     rc |= set(conninfo, "keepalives_count", "3");
-    rc |= set(conninfo, "target_session_attrs", pool->replica ? "any" : "read-write");
+    rc |= set(conninfo, "target_session_attrs", place->replica ? "any" : "read-write");
     if (strcmp(config->durability, "process") == 0)
         rc |= set(conninfo, "options", "-c synchronous_commit=off");
-    snprintf(pool->name, sizeof pool->name, "%.90s (port %.20s)", conninfo->values[0],
+    snprintf(place->name, sizeof place->name, "%.90s (port %.20s)", conninfo->values[0],
              conninfo->values[1]);
     return rc;
 }
@@ -149,7 +149,7 @@ int conninfo_fill(struct postgres_store *store, struct store_error *ret_error)
     if (hosts.count == 0)
         hosts = (struct vim_texts){.count = 1, .items = local_host};
     for (uint32_t i = 0; i < hosts.count && rc == 0; i++) {
-        struct pool *pool = &store->primary;
+        struct place *place = &store->primary;
         struct host host;
 
         if (!parse_host(hosts.items[i], &host))
@@ -162,12 +162,12 @@ int conninfo_fill(struct postgres_store *store, struct store_error *ret_error)
                                    REPLICAS_MAX);
         if (host.replica) {
             replica_local[store->replica_count] = is_local(host.name);
-            pool = &store->replicas[store->replica_count++];
-            pool->replica = true;
+            place = &store->replicas[store->replica_count++];
+            place->replica = true;
         } else {
             primary_local &= is_local(host.name);
         }
-        rc = add_host(&pool->conninfo, &host);
+        rc = add_host(&place->conninfo, &host);
     }
     if (rc == 0 && store->primary.conninfo.count == 0)
         return store_error_set(ret_error, VIM_E_INVALID, "hosts: none of them is a primary");

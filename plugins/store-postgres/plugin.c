@@ -7,6 +7,10 @@
 
 #define SCHEMA_NAME_MAX 63
 
+/* Between two attempts to connect; a replica can be done without. */
+#define BACKOFF_MAX_MS 1000
+#define REPLICA_BACKOFF_MAX_MS 10000
+
 static const struct vim_option options[] = {
     VIM_OPTION_LIST(struct store_config, hosts, 0,
                     "Where PostgreSQL is: HOST, HOST:PORT, [IPV6]:PORT or the folder of a unix "
@@ -73,11 +77,34 @@ static int check_config(const struct store_config *config, struct store_error *r
     return VIM_OK;
 }
 
+static void place_clear(struct place *place)
+{
+    pool_clear(&place->pool);
+    conninfo_clear(&place->conninfo);
+}
+
+static int place_init(struct place *place, struct postgres_store *store, bool replica)
+{
+    place->store = store;
+    place->replica = replica;
+    place->pool.settings = (struct pool_settings){
+        .host = store->host,
+        .self = store->self,
+        .connections = store->config->connections,
+        .connect_timeout = store->config->connect_timeout,
+        .backoff_max = replica ? REPLICA_BACKOFF_MAX_MS : BACKOFF_MAX_MS,
+        .open = connection_open,
+        .close = connection_close,
+        .alive = connection_alive,
+    };
+    return pool_init(&place->pool);
+}
+
 static void store_free(struct postgres_store *store)
 {
-    pool_clear(&store->primary);
+    place_clear(&store->primary);
     for (unsigned i = 0; i < REPLICAS_MAX; i++)
-        pool_clear(&store->replicas[i]);
+        place_clear(&store->replicas[i]);
     scan_sql_clear(store);
     pthread_mutex_destroy(&store->sql_lock);
     free(store);
@@ -96,9 +123,9 @@ static int store_open(struct vim_call *call, const struct vim_host *host, struct
     store->self = self;
     store->config = config;
     pthread_mutex_init(&store->sql_lock, NULL);
-    rc = pool_init(&store->primary, store, false);
+    rc = place_init(&store->primary, store, false);
     for (unsigned i = 0; i < REPLICAS_MAX; i++)
-        rc |= pool_init(&store->replicas[i], store, true);
+        rc |= place_init(&store->replicas[i], store, true);
     if (rc)
         store_error_set(&error, VIM_E_UNAVAILABLE, "out of memory");
     else if (check_config(config, &error) == VIM_OK)
@@ -126,13 +153,13 @@ static unsigned count_replicas(struct vim_call *call, struct postgres_store *sto
         PGresult *result = NULL;
         struct store_error error;
 
-        if (pool_borrow(call, &store->replicas[i], false, &connection, &error) < 0)
+        if (connection_borrow(call, &store->replicas[i], false, &connection, &error) < 0)
             continue;
         if (connection_run(call, connection, INT64_MAX, NULL, "SELECT 1 WHERE pg_is_in_recovery()",
                            0, NULL, &result, &error) == VIM_OK)
             reachable += (unsigned)PQntuples(result);
         PQclear(result);
-        pool_return(connection);
+        connection_return(connection);
     }
     return reachable;
 }
@@ -145,7 +172,7 @@ static int store_probe(struct vim_call *call, void *instance)
     struct store_error error;
     char body[320];
     struct vim_item item = {.size = sizeof item, .kind = "vim", .id = "store", .body = body};
-    int version, code = pool_borrow(call, &store->primary, true, &connection, &error);
+    int version, code = connection_borrow(call, &store->primary, true, &connection, &error);
 
     if (code < 0)
         return store->host->fail(call, code, 0, error.text);
@@ -160,7 +187,7 @@ static int store_probe(struct vim_call *call, void *instance)
                  PQsslInUse(connection->pg) ? "true" : "false", store->replica_count,
                  count_replicas(call, store));
     PQclear(result);
-    pool_return(connection);
+    connection_return(connection);
     if (code < 0)
         return store->host->fail(call, code == VIM_E_LOST ? VIM_E_UNAVAILABLE : code, 0,
                                  error.text);

@@ -4,7 +4,6 @@
  *   plugin.c      descriptor, options, open, close, probe
  *   conninfo.c    from the options to libpq's parameters
  *   connection.c  one connection: connecting, sending, waiting, errors in the store's terms
- *   pool.c        the connections to one place: who has one, reconnecting with backoff
  *   schema.c      the tables, made and migrated by one of several processes that start at once
  *   writer.c      commit: one pipeline, one transaction, one round trip
  *   reader.c      get and scan; when a replica may answer
@@ -18,10 +17,12 @@
 
 #include <libpq-fe.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <vim/store.h>
 
+#include "pool.h"
 #include "store_limits.h"
 
 struct store_config {
@@ -55,33 +56,20 @@ struct conninfo {
 
 /* One connection; of one thread at a time. */
 struct connection {
-    struct connection *next; /* of the pool's free list */
-    struct pool *pool;
+    struct pooled pooled;
+    struct place *place;
     PGconn *pg;
-    bool broken; /* not to be used again */
     uint64_t scans[SCAN_SHAPES / 64]; /* whose statements are prepared */
 };
 
-/*
- * Connections to one place: the primary, wherever it is among its hosts, or one replica.
- *
- * `lock` is not held while anything is waited for but `freed`.
- */
-struct pool {
+/* The primary, wherever it is among its hosts, or one replica. */
+struct place {
+    struct pool pool;
     struct postgres_store *store;
     bool replica;
     struct conninfo conninfo;
     char name[128]; /* hosts, for messages */
-
-    pthread_mutex_t lock;
-    pthread_cond_t freed; /* a connection is free, or another may be made */
-    struct connection *free;
-    uint32_t count; /* connections, free or not, and those being made */
-    uint32_t connecting;
-    uint32_t failures; /* to connect, in a row */
-    int64_t retry_at; /* not before; store_now() terms */
-    struct store_error last_error; /* of connecting; valid while failures > 0 */
-    bool schema_ready; /* tables looked at since the plugin was opened */
+    atomic_bool schema_ready; /* tables looked at since the plugin was opened */
 };
 
 /* One instance. Made by open(), gone after close(), which is only called when no other call is in
@@ -90,8 +78,8 @@ struct postgres_store {
     const struct vim_host *host;
     struct vim_self *self;
     const struct store_config *config;
-    struct pool primary;
-    struct pool replicas[REPLICAS_MAX];
+    struct place primary;
+    struct place replicas[REPLICAS_MAX];
     unsigned replica_count;
     _Atomic unsigned next_replica;
     char *sql[SCAN_SHAPES]; /* of the scans; guarded by sql_lock until set, then constant */
@@ -107,17 +95,17 @@ void conninfo_clear(struct conninfo *conninfo);
 
 /* --- connection.c */
 
-/* Milliseconds on the monotonic clock. */
-int64_t store_now(void);
-
-/* Connects, checks the tables (the primary's: makes them) and prepares the statements, until DEADLINE.
- * Errors: nothing has happened. */
+/* Connects to a struct place, makes sure that the primary's tables are there, and prepares the
+ * statements: the pool's open, close and alive. */
 int connection_open(struct vim_call *call, struct pool *pool, int64_t deadline,
-                    struct connection **ret_connection, struct store_error *ret_error);
-void connection_close(struct connection *connection);
+                    struct pooled **ret_connection, struct store_error *ret_error);
+void connection_close(struct pooled *pooled);
+bool connection_alive(struct pooled *pooled);
 
-/* Is an idle connection still there? Looks, does not ask. */
-bool connection_alive(struct connection *connection);
+/* Takes a connection to PLACE; see pool_borrow(). Gives it back; NULL is fine. */
+int connection_borrow(struct vim_call *call, struct place *place, bool patient,
+                      struct connection **ret_connection, struct store_error *ret_error);
+void connection_return(struct connection *connection);
 
 /* Sends all that libpq holds. */
 int connection_flush(struct vim_call *call, struct connection *connection, int64_t deadline,
@@ -144,9 +132,6 @@ const char *result_state(const PGresult *result);
 /* Sets ERROR from a result that is an error, given that the server has undone the statement. */
 int store_error_from_result(struct store_error *error, const PGresult *result);
 
-/* A state that says: try the same again. */
-bool state_is_conflict_of_transactions(const char *state);
-
 /* Big-endian numbers, as binary parameters and values are. */
 static inline void number_write(unsigned char bytes[8], uint64_t number)
 {
@@ -163,23 +148,6 @@ static inline int64_t number_read(const PGresult *result, int row, int column)
         number = number << 8 | bytes[i];
     return (int64_t)number;
 }
-
-/* --- pool.c */
-
-int pool_init(struct pool *pool, struct postgres_store *store, bool replica);
-void pool_clear(struct pool *pool);
-
-/* Takes a connection, making one if need be. With PATIENT it waits: while all are in use, for as long as
- * there is time; while the place is down, for as long as the option connect_timeout says. Without, it
- * takes what is there or can be made quickly. Errors: nothing has happened. */
-int pool_borrow(struct vim_call *call, struct pool *pool, bool patient,
-                struct connection **ret_connection, struct store_error *ret_error);
-
-/* Gives it back; closes it if it is broken. NULL is fine. */
-void pool_return(struct connection *connection);
-
-/* Waits MS, or as long as there is time. False: no time is left. */
-bool store_pause(struct vim_call *call, const struct postgres_store *store, int64_t ms);
 
 /* --- schema.c */
 

@@ -30,7 +30,7 @@ int reader_prepare(struct connection *connection)
     char sql[STATEMENT_MAX];
 
     schema_sql("SELECT id,parent,state,due,revision,body FROM @.rows WHERE collection=$1 AND id=$2",
-               connection->pool->store->config->schema, sql, sizeof sql);
+               connection->place->store->config->schema, sql, sizeof sql);
     return PQsendPrepare(connection->pg, "get", sql, 2, types) ? 0 : -1;
 }
 
@@ -57,7 +57,7 @@ static bool may_retry(struct vim_call *call, const struct postgres_store *store,
 {
     if (code != VIM_E_LOST && code != VIM_E_UNAVAILABLE && code != VIM_E_BUSY)
         return false;
-    return store_now() < end && store_pause(call, store, 2 + random() % 8);
+    return pool_now() < end && pool_pause(call, store->host, 2 + random() % 8);
 }
 
 static int fail_read(struct vim_call *call, const struct postgres_store *store,
@@ -75,12 +75,12 @@ static int get_once(struct vim_call *call, struct postgres_store *store, const c
     const char *values[] = {collection, id};
     struct connection *connection = NULL;
     PGresult *result = NULL;
-    int code = pool_borrow(call, &store->primary, true, &connection, ret_error);
+    int code = connection_borrow(call, &store->primary, true, &connection, ret_error);
 
     if (code < 0)
         return code;
     code = connection_run(call, connection, INT64_MAX, "get", NULL, 2, values, &result, ret_error);
-    pool_return(connection);
+    connection_return(connection);
     if (code == VIM_OK && PQntuples(result) == 0)
         code = store_error_set(ret_error, VIM_E_NOT_FOUND, "no such row");
     if (code == VIM_OK)
@@ -92,7 +92,7 @@ static int get_once(struct vim_call *call, struct postgres_store *store, const c
 int reader_get(struct vim_call *call, void *instance, const char *collection, const char *id)
 {
     struct postgres_store *store = instance;
-    int64_t end = store_now() + store->config->connect_timeout;
+    int64_t end = pool_now() + store->config->connect_timeout;
     struct store_error error;
     int code;
 
@@ -109,7 +109,7 @@ int reader_get(struct vim_call *call, void *instance, const char *collection, co
 static int send_scan(struct connection *connection, const struct vim_scan *scan,
                      struct store_error *ret_error)
 {
-    struct postgres_store *store = connection->pool->store;
+    struct postgres_store *store = connection->place->store;
     unsigned number = scan_shape_number(scan);
     const char *sql = scan_sql(store, scan);
     struct scan_parameters p;
@@ -128,7 +128,7 @@ static int send_scan(struct connection *connection, const struct vim_scan *scan,
         PQsendQueryPrepared(connection->pg, name, p.count, p.values, p.lengths, p.formats, 1) &&
         PQpipelineSync(connection->pg))
         return VIM_OK;
-    connection->broken = true;
+    connection->pooled.broken = true;
     return store_error_set(ret_error, VIM_E_LOST, "postgresql: %.300s",
                            PQerrorMessage(connection->pg));
 }
@@ -144,7 +144,7 @@ static int read_rows(struct vim_call *call, struct connection *connection,
                      const struct vim_scan *scan, struct progress *progress,
                      struct store_error *ret_error)
 {
-    struct postgres_store *store = connection->pool->store;
+    struct postgres_store *store = connection->place->store;
     bool row_by_row = scan->limit == 0 || scan->limit > WHOLE_ROWS_MAX;
     int code = VIM_OK;
 
@@ -177,7 +177,7 @@ static int read_rows(struct vim_call *call, struct connection *connection,
             return code;
         if (progress->enough && status == PGRES_SINGLE_TUPLE) {
             /* Ending the connection is the shortest way to stop the rest from coming. */
-            connection->broken = true;
+            connection->pooled.broken = true;
             return VIM_OK;
         }
     }
@@ -193,7 +193,7 @@ static int scan_on(struct vim_call *call, struct connection *connection,
         code = read_rows(call, connection, scan, progress, ret_error);
     /* What is prepared on it is not known any more. */
     if (code < 0)
-        connection->broken = true;
+        connection->pooled.broken = true;
     return code;
 }
 
@@ -203,13 +203,13 @@ static int read_position(struct vim_call *call, struct postgres_store *store, ch
     struct connection *connection = NULL;
     PGresult *result = NULL;
     struct store_error error;
-    int code = pool_borrow(call, &store->primary, true, &connection, &error);
+    int code = connection_borrow(call, &store->primary, true, &connection, &error);
 
     if (code < 0)
         return code;
     code = connection_run(call, connection, INT64_MAX, NULL,
                           "SELECT pg_current_wal_insert_lsn()::text", 0, NULL, &result, &error);
-    pool_return(connection);
+    connection_return(connection);
     if (code == VIM_OK)
         snprintf(position, 32, "%s", PQgetvalue(result, 0, 0));
     PQclear(result);
@@ -220,8 +220,8 @@ static int read_position(struct vim_call *call, struct postgres_store *store, ch
 static bool has_caught_up(struct vim_call *call, struct connection *connection,
                           const char *position)
 {
-    struct postgres_store *store = connection->pool->store;
-    int64_t end = store_now() + store->config->replica_wait, pause = 1;
+    struct postgres_store *store = connection->place->store;
+    int64_t end = pool_now() + store->config->replica_wait, pause = 1;
     const char *values[] = {position};
 
     for (;;) {
@@ -236,7 +236,7 @@ static bool has_caught_up(struct vim_call *call, struct connection *connection,
         if (code == VIM_OK)
             there = PQntuples(result) == 1;
         PQclear(result);
-        if (code < 0 || there || store_now() + pause > end || !store_pause(call, store, pause))
+        if (code < 0 || there || pool_now() + pause > end || !pool_pause(call, store->host, pause))
             return there;
         pause *= 2;
     }
@@ -255,16 +255,16 @@ static bool scan_on_replica(struct vim_call *call, struct postgres_store *store,
     if (read_position(call, store, position) < 0)
         return false;
     for (unsigned i = 0; i < store->replica_count && !answered; i++) {
-        struct pool *pool = &store->replicas[(first + i) % store->replica_count];
+        struct place *place = &store->replicas[(first + i) % store->replica_count];
         struct connection *connection = NULL;
 
-        if (pool_borrow(call, pool, false, &connection, ret_error) < 0)
+        if (connection_borrow(call, place, false, &connection, ret_error) < 0)
             continue;
         if (has_caught_up(call, connection, position)) {
             *ret_code = scan_on(call, connection, scan, &progress, ret_error);
             answered = *ret_code == VIM_OK || progress.emitted;
         }
-        pool_return(connection);
+        connection_return(connection);
     }
     store->host->count(store->self, "replica_scans_total",
                        answered ? "answered=\"replica\"" : "answered=\"primary\"", 1);
@@ -274,17 +274,17 @@ static bool scan_on_replica(struct vim_call *call, struct postgres_store *store,
 static int scan_on_primary(struct vim_call *call, struct postgres_store *store,
                            const struct vim_scan *scan, struct store_error *ret_error)
 {
-    int64_t end = store_now() + store->config->connect_timeout;
+    int64_t end = pool_now() + store->config->connect_timeout;
     struct progress progress = {0};
     int code;
 
     do {
         struct connection *connection = NULL;
 
-        code = pool_borrow(call, &store->primary, true, &connection, ret_error);
+        code = connection_borrow(call, &store->primary, true, &connection, ret_error);
         if (code == VIM_OK)
             code = scan_on(call, connection, scan, &progress, ret_error);
-        pool_return(connection);
+        connection_return(connection);
     } while (!progress.emitted && may_retry(call, store, code, end));
     return code;
 }

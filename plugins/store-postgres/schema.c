@@ -167,7 +167,7 @@ static bool is_race(const struct store_error *error)
 int schema_prepare(struct vim_call *call, struct connection *connection, int64_t deadline,
                    struct store_error *ret_error)
 {
-    struct schema_run run = {call, connection, connection->pool->store->config->schema, deadline,
+    struct schema_run run = {call, connection, connection->place->store->config->schema, deadline,
                              ret_error};
     int code = VIM_OK, version = 0;
 
@@ -184,11 +184,11 @@ int schema_prepare(struct vim_call *call, struct connection *connection, int64_t
         if (code == VIM_OK)
             return execute(&run, "COMMIT", NULL);
         error = *ret_error;
-        if (!connection->broken)
+        if (!connection->pooled.broken)
             execute(&run, "ROLLBACK", NULL);
         *ret_error = error;
-        if (connection->broken || !is_race(&error) ||
-            !store_pause(call, connection->pool->store, 20 + random() % 50))
+        if (connection->pooled.broken || !is_race(&error) ||
+            !pool_pause(call, connection->place->store->host, 20 + random() % 50))
             break;
     }
     if (strstr(ret_error->text, "42P07"))

@@ -108,7 +108,7 @@ int writer_prepare(struct connection *connection)
     char sql[STATEMENT_MAX];
 
     for (int i = 0; i < STATEMENT_COUNT; i++) {
-        schema_sql(statements[i].sql, connection->pool->store->config->schema, sql, sizeof sql);
+        schema_sql(statements[i].sql, connection->place->store->config->schema, sql, sizeof sql);
         if (!PQsendPrepare(connection->pg, statements[i].name, sql, statements[i].count,
                            statements[i].types))
             return -1;
@@ -197,7 +197,7 @@ static int send_writes(struct commit *commit, struct connection *connection, int
 
         for (unsigned j = 0; j < count; j++)
             if (send_statement(connection, which[j], write) < 0) {
-                connection->broken = true;
+                connection->pooled.broken = true;
                 return store_error_set(&commit->error, VIM_E_UNAVAILABLE, "postgresql: %.300s",
                                        PQerrorMessage(connection->pg));
             }
@@ -282,7 +282,7 @@ static void read_results(struct commit *commit, struct connection *connection, i
         return;
     /* The commit itself failed. An error is an answer; an end of the connection is none. */
     commit->error = error;
-    if (connection->broken && !VIM_IS_UNKNOWN(error.code))
+    if (connection->pooled.broken && !VIM_IS_UNKNOWN(error.code))
         commit->error.code = VIM_E_LOST;
 }
 
@@ -293,13 +293,14 @@ static enum outcome attempt(struct commit *commit)
     bool again;
 
     commit->error.code = VIM_OK;
-    if (pool_borrow(commit->call, &commit->store->primary, true, &connection, &commit->error) < 0)
+    if (connection_borrow(commit->call, &commit->store->primary, true, &connection,
+                          &commit->error) < 0)
         return DECIDED;
     if (send_writes(commit, connection, deadline) == VIM_OK) {
         if (PQpipelineSync(connection->pg)) {
             read_results(commit, connection, deadline);
         } else {
-            connection->broken = true;
+            connection->pooled.broken = true;
             store_error_set(&commit->error, VIM_E_LOST, "postgresql: %.300s",
                             PQerrorMessage(connection->pg));
         }
@@ -308,19 +309,19 @@ static enum outcome attempt(struct commit *commit)
      * went down or is none any more. */
     again = commit->error.code == VIM_E_UNAVAILABLE || commit->error.code == VIM_E_BUSY;
     if (commit->error.code == VIM_E_UNAVAILABLE)
-        connection->broken = true;
-    pool_return(connection);
+        connection->pooled.broken = true;
+    connection_return(connection);
     return again ? TRY_AGAIN : DECIDED;
 }
 
 static int run_commit(struct commit *commit)
 {
-    int64_t pause = RETRY_FIRST_MS, end = store_now() + commit->store->config->connect_timeout;
+    int64_t pause = RETRY_FIRST_MS, end = pool_now() + commit->store->config->connect_timeout;
 
     while (attempt(commit) == TRY_AGAIN) {
-        if (commit->error.code == VIM_E_UNAVAILABLE && store_now() >= end)
+        if (commit->error.code == VIM_E_UNAVAILABLE && pool_now() >= end)
             break;
-        if (!store_pause(commit->call, commit->store, pause / 2 + random() % pause))
+        if (!pool_pause(commit->call, commit->store->host, pause / 2 + random() % pause))
             break;
         pause = pause * 2 < RETRY_MAX_MS ? pause * 2 : RETRY_MAX_MS;
         commit->store->host->count(commit->store->self, "commit_retries_total", NULL, 1);

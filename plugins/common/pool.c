@@ -1,30 +1,36 @@
 /*
  * The connections to one place. Lock order: the lock of one pool at a time, alone.
  */
+#include <errno.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
-#include "postgres_store.h"
+#include "pool.h"
 
 /* How often a wait looks whether the caller was cancelled. */
 #define CANCEL_CHECK_MS 100
 
-/* Pause after the first failure to connect; doubled with each, to the bound. */
+/* Pause after the first failure to connect; doubled with each. */
 #define BACKOFF_FIRST_MS 20
-#define BACKOFF_MAX_MS 1000
-#define REPLICA_BACKOFF_MAX_MS 10000
 
 /* How long a caller that has another way may be held up by connecting. */
 #define IMPATIENT_CONNECT_MS 500
 
-int pool_init(struct pool *pool, struct postgres_store *store, bool replica)
+int64_t pool_now(void)
+{
+    struct timespec now;
+
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
+int pool_init(struct pool *pool)
 {
     pthread_condattr_t attributes;
     int rc;
 
-    pool->store = store;
-    pool->replica = replica;
     pthread_mutex_init(&pool->lock, NULL);
     pthread_condattr_init(&attributes);
     pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
@@ -36,12 +42,11 @@ int pool_init(struct pool *pool, struct postgres_store *store, bool replica)
 void pool_clear(struct pool *pool)
 {
     while (pool->free) {
-        struct connection *connection = pool->free;
+        struct pooled *connection = pool->free;
 
         pool->free = connection->next;
-        connection_close(connection);
+        pool->settings.close(connection);
     }
-    conninfo_clear(&pool->conninfo);
     pthread_cond_destroy(&pool->freed);
     pthread_mutex_destroy(&pool->lock);
 }
@@ -56,7 +61,7 @@ static void wait_until(pthread_cond_t *condition, pthread_mutex_t *lock, int64_t
 /* Up to half of it is chance, so that processes do not come back all at once. */
 static int64_t backoff(const struct pool *pool)
 {
-    int64_t most = pool->replica ? REPLICA_BACKOFF_MAX_MS : BACKOFF_MAX_MS;
+    int64_t most = pool->settings.backoff_max;
     int64_t pause = BACKOFF_FIRST_MS;
 
     for (uint32_t i = 1; i < pool->failures && pause < most; i++)
@@ -68,10 +73,10 @@ static int64_t backoff(const struct pool *pool)
 
 /* Makes a connection. Called with the lock held, which is given up meanwhile. */
 static int connect_one(struct vim_call *call, struct pool *pool, bool patient,
-                       struct connection **ret_connection, struct store_error *ret_error)
+                       struct pooled **ret_connection, struct store_error *ret_error)
 {
-    int64_t most = pool->store->config->connect_timeout;
-    struct connection *connection = NULL;
+    int64_t most = pool->settings.connect_timeout;
+    struct pooled *connection = NULL;
     bool failed_before = pool->failures > 0;
     int code;
 
@@ -80,20 +85,22 @@ static int connect_one(struct vim_call *call, struct pool *pool, bool patient,
     pool->count++;
     pool->connecting++;
     pthread_mutex_unlock(&pool->lock);
-    code = connection_open(call, pool, store_now() + most, &connection, ret_error);
+    code = pool->settings.open(call, pool, pool_now() + most, &connection, ret_error);
     if (code < 0 && !failed_before)
-        pool->store->host->log(pool->store->self, VIM_WARNING, "cannot connect", ret_error->text);
+        pool->settings.host->log(pool->settings.self, VIM_WARNING, "cannot connect",
+                                 ret_error->text);
     else if (code == VIM_OK && failed_before)
-        pool->store->host->log(pool->store->self, VIM_INFO, "connected again", NULL);
+        pool->settings.host->log(pool->settings.self, VIM_INFO, "connected again", NULL);
     pthread_mutex_lock(&pool->lock);
     pool->connecting--;
     if (code < 0) {
         pool->count--;
         pool->failures++;
         pool->last_error = *ret_error;
-        pool->retry_at = store_now() + backoff(pool);
+        pool->retry_at = pool_now() + backoff(pool);
     } else {
         pool->failures = 0;
+        connection->pool = pool;
         *ret_connection = connection;
     }
     pthread_cond_broadcast(&pool->freed);
@@ -103,8 +110,8 @@ static int connect_one(struct vim_call *call, struct pool *pool, bool patient,
 /* While it fails, one caller at a time tries, and not before the pause is over. */
 static bool may_connect(const struct pool *pool)
 {
-    return pool->count < pool->store->config->connections &&
-           (pool->failures == 0 || (pool->connecting == 0 && store_now() >= pool->retry_at));
+    return pool->count < pool->settings.connections &&
+           (pool->failures == 0 || (pool->connecting == 0 && pool_now() >= pool->retry_at));
 }
 
 /* Called with the lock held. */
@@ -119,14 +126,14 @@ static int give_up(const struct pool *pool, struct store_error *ret_error)
 /* Is time left to wait for another connection? Called with the lock held. */
 static bool may_wait(const struct pool *pool, int64_t left, int64_t patience_end)
 {
-    return left > 0 && (pool->failures == 0 || store_now() < patience_end);
+    return left > 0 && (pool->failures == 0 || pool_now() < patience_end);
 }
 
 int pool_borrow(struct vim_call *call, struct pool *pool, bool patient,
-                struct connection **ret_connection, struct store_error *ret_error)
+                struct pooled **ret_connection, struct store_error *ret_error)
 {
-    int64_t end = store_now() + pool->store->config->connect_timeout, left = 1;
-    struct connection *connection;
+    int64_t end = pool_now() + pool->settings.connect_timeout, left = 1;
+    struct pooled *connection;
     int code = VIM_OK;
 
     pthread_mutex_lock(&pool->lock);
@@ -134,7 +141,7 @@ int pool_borrow(struct vim_call *call, struct pool *pool, bool patient,
         if ((connection = pool->free)) {
             pool->free = connection->next;
             pthread_mutex_unlock(&pool->lock);
-            if (connection_alive(connection))
+            if (pool->settings.alive(connection))
                 break;
             connection->broken = true;
             pool_return(connection);
@@ -149,32 +156,32 @@ int pool_borrow(struct vim_call *call, struct pool *pool, bool patient,
             }
         } else if (patient) {
             wait_until(&pool->freed, &pool->lock,
-                       store_now() + (left < CANCEL_CHECK_MS ? left : CANCEL_CHECK_MS));
+                       pool_now() + (left < CANCEL_CHECK_MS ? left : CANCEL_CHECK_MS));
         }
         pthread_mutex_unlock(&pool->lock);
-        left = pool->store->host->left_ms(call);
+        left = pool->settings.host->left_ms(call);
         pthread_mutex_lock(&pool->lock);
         if (!pool->free && (!patient || !may_wait(pool, left, end))) {
             code = give_up(pool, ret_error);
             pthread_mutex_unlock(&pool->lock);
             return code;
         }
-        if (pool->failures > 0 && pool->retry_at - store_now() < left)
-            left = pool->retry_at > store_now() ? pool->retry_at - store_now() : 1;
+        if (pool->failures > 0 && pool->retry_at - pool_now() < left)
+            left = pool->retry_at > pool_now() ? pool->retry_at - pool_now() : 1;
     }
     if (code == VIM_OK)
         *ret_connection = connection;
     return code;
 }
 
-void pool_return(struct connection *connection)
+void pool_return(struct pooled *connection)
 {
     struct pool *pool = connection ? connection->pool : NULL;
 
     if (!connection)
         return;
     if (connection->broken) {
-        connection_close(connection);
+        pool->settings.close(connection);
         connection = NULL;
     }
     pthread_mutex_lock(&pool->lock);
@@ -188,11 +195,10 @@ void pool_return(struct connection *connection)
     pthread_mutex_unlock(&pool->lock);
 }
 
-bool store_pause(struct vim_call *call, const struct postgres_store *store, int64_t ms)
+bool pool_pause(struct vim_call *call, const struct vim_host *host, int64_t ms)
 {
     while (ms > 0) {
-        int64_t left = store->host->left_ms(call),
-                nap = ms < CANCEL_CHECK_MS ? ms : CANCEL_CHECK_MS;
+        int64_t left = host->left_ms(call), nap = ms < CANCEL_CHECK_MS ? ms : CANCEL_CHECK_MS;
         struct timespec time;
 
         if (left <= 0)
@@ -203,5 +209,23 @@ bool store_pause(struct vim_call *call, const struct postgres_store *store, int6
         nanosleep(&time, NULL);
         ms -= nap;
     }
-    return store->host->left_ms(call) > 0;
+    return host->left_ms(call) > 0;
+}
+
+bool pool_await_socket(struct vim_call *call, const struct vim_host *host, int fd, bool read,
+                       bool write, int64_t deadline)
+{
+    struct pollfd file = {.fd = fd, .events = (short)((read ? POLLIN : 0) | (write ? POLLOUT : 0))};
+
+    for (;;) {
+        int64_t left = host->left_ms(call), more = deadline - pool_now();
+        int ready;
+
+        left = left < more ? left : more;
+        if (left <= 0)
+            return false;
+        ready = poll(&file, 1, (int)(left < CANCEL_CHECK_MS ? left : CANCEL_CHECK_MS));
+        if (ready > 0 || (ready < 0 && errno != EINTR))
+            return true;
+    }
 }
