@@ -317,6 +317,12 @@ static void take_thing(struct cloud *cloud, enum kind kind, const char *id, cons
 {
     json_t *fields = json_object_get(entry, "fields");
     struct thing *thing = cloud_find(cloud, kind, id);
+    /* A keypair's id is its name: this may be another one than the one that ended before, which is
+     * still here if the journal is read in one go. */
+    if (thing != NULL && thing->seq != (uint64_t)number_of(entry, "seq")) {
+        remove_thing(cloud, thing);
+        thing = NULL;
+    }
     bool fresh = thing == NULL;
     if (fresh) {
         thing = add_thing(cloud, kind, entry);

@@ -481,6 +481,23 @@ static void test_the_journal_stays_short(void **state)
     free(after);
 }
 
+/* Whoever reads the journal later sees what those saw who wrote it. */
+static void test_a_keypair_made_again_is_there_for_later_readers(void **state)
+{
+    struct fixture *fixture = *state;
+    struct backend_config config = plain_config();
+    struct reply reply;
+    char id[256];
+    const char *text = "{'name':'k','public_key':'ssh-ed25519 AAAA k'}";
+    assert_int_equal(make(fixture->backend, "keypair", text, id), 201);
+    assert_int_equal(backend_delete(fixture->backend, &caller, "keypair", id, &reply), 204);
+    assert_int_equal(make(fixture->backend, "keypair", text, id), 201);
+    struct backend *other = open_cloud(fixture, &config);
+    assert_int_equal(count_of(other, "keypair"), 1);
+    assert_int_equal(make(other, "keypair", text, NULL), 409);
+    backend_close(other);
+}
+
 static void test_ten_thousand_servers(void **state)
 {
     struct fixture *fixture = *state;
@@ -538,6 +555,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_changes, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_processes_share_a_cloud, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_the_journal_stays_short, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_a_keypair_made_again_is_there_for_later_readers,
+                                        set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_ten_thousand_servers, set_up, tear_down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
