@@ -32,6 +32,7 @@ struct entry {
     int64_t touched; /* a step of this process ended; looks begun before are not believed */
     int64_t emitted; /* when a list showed it last */
     uint32_t pass; /* the number of that pass */
+    uint64_t shown; /* as which item of that list */
     UT_hash_handle hh;
     char backend_id[];
 };
@@ -127,6 +128,7 @@ int batch_flush(struct batch *batch, struct failure *failure);
 struct gone {
     char *backend_id;
     char id[ID_SIZE];
+    uint64_t at; /* after which item of the list this was known */
 };
 int update_gone(struct poll *poll, const struct gone *gone, size_t count, uint64_t *changes,
                 struct failure *failure);

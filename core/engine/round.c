@@ -40,6 +40,7 @@ static void add_gone(struct round *round, const struct entry *entry)
     struct gone *gone = &round->gone[round->gone_count++];
     gone->backend_id = text_duplicate(entry->backend_id);
     memcpy(gone->id, entry->id, ID_SIZE);
+    gone->at = round->items;
 }
 
 /* An item of a list of changes that says: no longer there. */
@@ -69,6 +70,7 @@ static bool see_item(struct round *round, const struct vim_item *item)
     }
     entry->pass = poll->pass;
     entry->emitted = clock_mono_ms();
+    entry->shown = round->items;
     if (entry->touched >= round->looked) {
         /* What a step has done since may not be in it. */
         entry->hash = 0;
@@ -160,6 +162,26 @@ static bool was_seen(void *argument, const char *backend_id)
     return entry && entry->pass == poll->pass && entry->emitted >= round->looked;
 }
 
+/* A list of changes may tell that something has gone and then that it is there: where an id is a
+ * name, it was made again. The last word counts. */
+static void forget_returned(struct round *round)
+{
+    struct poll *poll = round->poll;
+    size_t kept = 0;
+    LOCK_GUARD(&poll->mutex);
+    for (size_t i = 0; i < round->gone_count; i++) {
+        struct gone *gone = &round->gone[i];
+        const struct entry *entry = cache_find(&poll->cache, gone->backend_id);
+        if (entry && entry->pass == poll->pass && entry->emitted >= round->looked &&
+            entry->shown > gone->at) {
+            free(gone->backend_id);
+        } else {
+            round->gone[kept++] = *gone;
+        }
+    }
+    round->gone_count = kept;
+}
+
 static int finish_pass(struct round *round, struct vim_call *call)
 {
     struct poll *poll = round->poll;
@@ -170,6 +192,7 @@ static int finish_pass(struct round *round, struct vim_call *call)
         tasks_observe_end(inventory->tasks, poll->vim, poll->kind, round->looked, was_seen, round);
         poll->last_full = round->looked;
     }
+    forget_returned(round);
     int code =
         update_gone(poll, round->gone, round->gone_count, &round->batch.changes, &round->failure);
     if (code == VIM_OK && call_kept(call, &cursor)) {

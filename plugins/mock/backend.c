@@ -387,7 +387,9 @@ static bool has_tag(const struct thing *thing, const char *tag)
 static void add_traces(struct page *page, const struct cloud *cloud, enum kind kind, int64_t since)
 {
     for (size_t i = cloud->trace_used; i > 0 && cloud->traces[i - 1].gone >= since; i--) {
-        if (cloud->traces[i - 1].kind == kind) {
+        /* A keypair may have been made again under its name: then it is there. */
+        if (cloud->traces[i - 1].kind == kind &&
+            cloud_find(cloud, kind, cloud->traces[i - 1].id) == NULL) {
             page_add_gone(page, cloud->traces[i - 1].id);
         }
     }
