@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <vim/sdk.h>
 
 #include "pool.h"
 
@@ -87,8 +88,8 @@ static int connect_one(struct vim_call *call, struct pool *pool, bool patient,
     pthread_mutex_unlock(&pool->lock);
     code = pool->settings.open(call, pool, pool_now() + most, &connection, ret_error);
     if (code < 0 && !failed_before)
-        pool->settings.host->log(pool->settings.self, VIM_WARNING, "cannot connect",
-                                 ret_error->text);
+        vim_log(pool->settings.host, pool->settings.self, VIM_WARNING, "cannot connect",
+                "error=\"%.*s\"", (int)strcspn(ret_error->text, "\""), ret_error->text);
     else if (code == VIM_OK && failed_before)
         pool->settings.host->log(pool->settings.self, VIM_INFO, "connected again", NULL);
     pthread_mutex_lock(&pool->lock);
@@ -218,7 +219,7 @@ bool pool_await_socket(struct vim_call *call, const struct vim_host *host, int f
     struct pollfd file = {.fd = fd, .events = (short)((read ? POLLIN : 0) | (write ? POLLOUT : 0))};
 
     for (;;) {
-        int64_t left = host->left_ms(call), more = deadline - pool_now();
+        int64_t left = call ? host->left_ms(call) : INT64_MAX, more = deadline - pool_now();
         int ready;
 
         left = left < more ? left : more;

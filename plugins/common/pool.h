@@ -75,7 +75,7 @@ int64_t pool_now(void);
 bool pool_pause(struct vim_call *call, const struct vim_host *host, int64_t ms);
 
 /* Waits until the socket FD can be read (READ), or written (WRITE); until DEADLINE, or as long as there
- * is time. False: no time is left. */
+ * is time in CALL, which may be NULL. False: no time is left. */
 bool pool_await_socket(struct vim_call *call, const struct vim_host *host, int fd, bool read,
                        bool write, int64_t deadline);
 

@@ -85,39 +85,6 @@ void descriptor_group(struct run *run)
 
 /* --- config ----------------------------------------------------------------------------------- */
 
-static void add_node(struct text *yaml, const struct config_node *node)
-{
-    if (config_type(node) == CONFIG_SEQUENCE) {
-        text_add(yaml, "[");
-        for (size_t i = 0; i < config_count(node); i++) {
-            text_add(yaml, i ? ", " : "");
-            add_node(yaml, config_at(node, i));
-        }
-        text_add(yaml, "]");
-    } else if (config_text(node)) {
-        config_dump_scalar(config_text(node), yaml);
-    }
-}
-
-/* The options of the check configuration as YAML, without NAME; with ADDED instead, unless NULL. */
-static void write_options(const struct run *run, const char *name, const char *added,
-                          struct text *yaml)
-{
-    const struct config_node *options = config_get(config_root(run->config), "plugin");
-
-    for (size_t i = 0; options && i < config_count(options); i++) {
-        const char *key = config_key_at(options, i);
-
-        if (strcmp(key, name) == 0)
-            continue;
-        text_printf(yaml, "%s: ", key);
-        add_node(yaml, config_at(options, i));
-        text_add(yaml, "\n");
-    }
-    if (added)
-        text_printf(yaml, "%s: %s\n", name, added);
-}
-
 /* Opens with VALUE for NAME (NULL: left out), which has to be refused by name. */
 static void require_refused(struct run *run, const char *name, const char *value)
 {
@@ -126,7 +93,7 @@ static void require_refused(struct run *run, const char *name, const char *value
     struct instance *instance = NULL;
     int code;
 
-    write_options(run, name, value, &yaml);
+    subject_write_options(run, name, value, &yaml);
     code = subject_open_text(run, text_get(&yaml), &instance, &reason);
     if (code == VIM_OK)
         subject_close(instance);

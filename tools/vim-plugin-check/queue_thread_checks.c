@@ -155,6 +155,7 @@ static void check_capacity(struct run *run)
 {
     struct instance *queue = NULL;
     CLEANUP_TEXT struct text reason = {0};
+    CLEANUP_TEXT struct text yaml = {0};
     bool has_option = false;
     int code = VIM_OK;
     char id[16];
@@ -165,7 +166,8 @@ static void check_capacity(struct run *run)
         check_skip(run, "no option `capacity` to make it small");
         return;
     }
-    if (subject_open_text(run, "capacity: 10\n", &queue, &reason) != VIM_OK) {
+    subject_write_options(run, "capacity", "10", &yaml);
+    if (subject_open_text(run, text_get(&yaml), &queue, &reason) != VIM_OK) {
         check_fail(run, "open: %s", text_get(&reason));
         return;
     }

@@ -68,6 +68,38 @@ void subject_close(struct instance *instance)
         clock_sleep_ms(1);
 }
 
+static void add_node(struct text *yaml, const struct config_node *node)
+{
+    if (config_type(node) == CONFIG_SEQUENCE) {
+        text_add(yaml, "[");
+        for (size_t i = 0; i < config_count(node); i++) {
+            text_add(yaml, i ? ", " : "");
+            add_node(yaml, config_at(node, i));
+        }
+        text_add(yaml, "]");
+    } else if (config_text(node)) {
+        config_dump_scalar(config_text(node), yaml);
+    }
+}
+
+void subject_write_options(const struct run *run, const char *name, const char *value,
+                           struct text *yaml)
+{
+    const struct config_node *options = config_get(config_root(run->config), "plugin");
+
+    for (size_t i = 0; options && i < config_count(options); i++) {
+        const char *key = config_key_at(options, i);
+
+        if (strcmp(key, name) == 0)
+            continue;
+        text_printf(yaml, "%s: ", key);
+        add_node(yaml, config_at(options, i));
+        text_add(yaml, "\n");
+    }
+    if (value)
+        text_printf(yaml, "%s: %s\n", name, value);
+}
+
 void unique_name(const char *prefix, char ret_name[32])
 {
     uint32_t random = 0;

@@ -26,6 +26,10 @@ void subject_close(struct instance *instance);
 int subject_open_text(struct run *run, const char *yaml, struct instance **ret_instance,
                       struct text *reason);
 
+/* Writes the options of the check configuration as YAML, with VALUE for NAME (NULL: without NAME). */
+void subject_write_options(const struct run *run, const char *name, const char *value,
+                           struct text *yaml);
+
 /* A name nobody else uses: PREFIX, a dash and some random characters; up to 31 characters. */
 void unique_name(const char *prefix, char ret_name[32]);
 

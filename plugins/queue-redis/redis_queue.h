@@ -1,0 +1,151 @@
+/*
+ * redis_queue.h - what the files of the plugin share.
+ *
+ *   plugin.c      descriptor, options, open, close, probe; push, renew, done, depth
+ *   pull.c        pull: taking, and waiting when there is nothing
+ *   scripts.c     what happens inside Redis
+ *   connection.c  one connection: connecting, commands, errors in the queue's terms
+ *   listener.c    the thread that hears from Redis that something can be taken
+ *
+ * A topic in Redis. All keys share a hash tag, so that they lie in one slot:
+ *
+ *   PREFIX:{TOPIC}:stream   stream of the entries, each with its id; group "vimd", one consumer for each
+ *                           instance. Its pending list is what is out for delivery.
+ *   PREFIX:{TOPIC}:waiting  set of the ids in the stream that are not out
+ *   PREFIX:{TOPIC}:out      hash from an id that is out to its entry of the stream
+ *   PREFIX:{TOPIC}:leases   sorted set of the ids that are out, by the end of their lease
+ *   PREFIX:{TOPIC}:delayed  sorted set of the ids that are not due, by their time
+ *   PREFIX:{TOPIC}:idle     there while somebody found nothing: the next push says so on the channel
+ *   PREFIX:{TOPIC}:wake     the channel
+ *
+ * All times are the Redis server's. Each operation is one script, so it happens as a whole or not at all.
+ */
+#ifndef REDIS_QUEUE_H
+#define REDIS_QUEUE_H
+
+#include <hiredis.h>
+#include <pthread.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <vim/queue.h>
+
+#include "pool.h"
+#include "store_limits.h"
+
+#define TOPIC_NAME_MAX 32
+#define PREFIX_MAX 32
+#define KEY_MAX 96
+#define ENTRY_ID_MAX 200
+#define SHA_LENGTH 40
+
+struct queue_config {
+    const char *address;
+    const char *username;
+    const char *password;
+    int64_t database;
+    const char *prefix;
+    int64_t capacity;
+    int64_t connections;
+    int64_t timeout;
+};
+
+enum script {
+    SCRIPT_PUSH,
+    SCRIPT_TAKE,
+    SCRIPT_RENEW,
+    SCRIPT_DONE,
+    SCRIPT_DEPTH,
+    SCRIPT_TIDY,
+    SCRIPT_COUNT
+};
+
+enum key { KEY_STREAM, KEY_WAITING, KEY_OUT, KEY_LEASES, KEY_DELAYED, KEY_IDLE, KEY_COUNT };
+
+/* One connection; of one thread at a time. */
+struct connection {
+    struct pooled pooled;
+    redisContext *redis;
+    char scripts[SCRIPT_COUNT][SHA_LENGTH + 1]; /* names under which they are loaded */
+};
+
+/* A topic that this instance has pulled from. Guarded by the queue's lock but for the names, which stay
+ * as they are. */
+struct topic {
+    struct topic *next;
+    char name[TOPIC_NAME_MAX + 1];
+    char channel[KEY_MAX];
+    pthread_cond_t changed;
+    uint64_t changes; /* times that something may have become ready */
+    bool announced; /* the listener has asked for its channel, on the connection it has now */
+};
+
+/* One instance. Made by open(), gone after close(). Lock order: `lock` alone. */
+struct queue {
+    struct pool pool; /* first: the pool's open() gets from it to the queue */
+    const struct vim_host *host;
+    struct vim_self *self;
+    const struct queue_config *config;
+    char host_name[256]; /* or the path of a unix socket */
+    int port; /* 0: unix socket */
+    char consumer[128];
+
+    pthread_mutex_t lock;
+    struct topic *topics;
+    uint32_t topic_count;
+    uint64_t interrupts; /* so far; a pull ends when the number changes */
+    bool listening; /* the thread runs */
+    bool stop;
+    int wake_fd; /* the listener looks at `stop` and at new topics */
+    pthread_t listener;
+};
+
+/* --- connection.c */
+
+/* The pool's open, close and alive. */
+int connection_open(struct vim_call *call, struct pool *pool, int64_t deadline,
+                    struct pooled **ret_connection, struct store_error *ret_error);
+void connection_close(struct pooled *pooled);
+bool connection_alive(struct pooled *pooled);
+
+/* Connects and logs in, without scripts. CALL may be NULL. The caller frees *RET_REDIS. */
+int connection_login(struct vim_call *call, struct queue *queue, int64_t deadline,
+                     redisContext **ret_redis, struct store_error *ret_error);
+
+/* Sends a command and waits for its reply, which the caller frees. An error reply is an error. CALL may be
+ * NULL. VIM_E_TIMEOUT, VIM_E_LOST: the connection is not to be used again. */
+int connection_command(struct vim_call *call, struct queue *queue, redisContext *redis,
+                       int64_t deadline, int count, const char **arguments, redisReply **ret_reply,
+                       struct store_error *ret_error);
+
+/* Runs SCRIPT for the topic NAME with COUNT arguments, on a connection of the pool, within the option
+ * timeout. With REPEAT it is tried again when the connection broke. */
+int connection_script(struct vim_call *call, struct queue *queue, enum script script,
+                      const char *name, int count, const char *const *arguments, bool repeat,
+                      redisReply **ret_reply, struct store_error *ret_error);
+
+/* Writes the channel of a topic. */
+void topic_channel(const struct queue *queue, const char *name, char ret_channel[KEY_MAX]);
+
+/* --- scripts.c */
+
+const char *script_text(enum script script);
+
+/* --- pull.c */
+
+int queue_pull(struct vim_call *call, void *instance, const char *name, uint32_t maximum,
+               uint32_t wait_ms, uint32_t lease_ms);
+void queue_interrupt(void *instance);
+
+/* What exceeds queue.h's limits; ID may be NULL where the call has none. */
+int queue_refuse_names(struct vim_call *call, const struct queue *queue, const char *topic,
+                       const char *id, bool with_id);
+
+/* --- listener.c */
+
+/* Starts the thread if it does not run, and has it listen for TOPIC. Called with the lock held. */
+int listener_add(struct queue *queue, struct topic *topic);
+
+/* Ends the thread. */
+void listener_stop(struct queue *queue);
+
+#endif
