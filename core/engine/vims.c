@@ -306,6 +306,7 @@ struct read {
     void *argument;
     struct vim_item item; /* texts are owned */
     bool seen;
+    bool ran; /* else the call never came to the VIM, which has told nothing then */
 };
 
 void item_free(struct vim_item *item)
@@ -348,6 +349,7 @@ static void prepare_read(struct vim_call *call, void *argument)
 static int run_read(struct vim_call *call, void *handle, void *argument)
 {
     struct read *read = argument;
+    read->ran = true;
     if (!read->kind) {
         return instance_plugin(read->target->instance)->descriptor.probe(call, handle);
     }
@@ -383,7 +385,9 @@ static void done_read(struct vim_call *call, int code, void *argument)
     } else if (code != VIM_OK) {
         code = failure_set(&failure, VIM_E_INTERNAL, "the driver did not answer");
     }
-    vim_target_report(read->target, code, failure.text);
+    if (read->ran) {
+        vim_target_report(read->target, code, failure.text);
+    }
     end_read(read, code, &failure);
 }
 

@@ -2,7 +2,7 @@
 import socket
 import unittest
 
-from vimd import Client, Scene, many, unique
+from vimd import Client, Scene, many, mock, unique, wait_for
 
 
 def send(port, data, seconds=5):
@@ -97,6 +97,19 @@ class References(Scene):
         self.assertEqual(operator.post("/v1/subnets", body).status, 422)
         admin = self.vimd.user("admin", project="other")
         self.assertEqual(admin.post("/v1/subnets?dryRun=true", body).status, 200)
+
+
+class Health(Scene):
+    vims = [mock("edge1", call="5s", call_timeout="500ms")]
+
+    def reachable(self):
+        return self.vimd.get("/v1/vims/edge1").json["health"]["reachable"]
+
+    def test_a_call_that_never_came_to_the_vim_tells_nothing_of_it(self):
+        wait_for(lambda: not self.reachable(), "a call that is not answered")
+        for _ in range(5):
+            self.assertFalse(self.vimd.get("/v1/vims/edge1/check").json["ok"])
+            self.assertFalse(self.reachable())
 
 
 class Labels(Scene):
