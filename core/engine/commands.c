@@ -6,13 +6,11 @@
 #include <unistd.h>
 #include "base/cleanup.h"
 #include "base/text.h"
-#include "engine/owner.h"
 
 /* Does a step hold the task at this moment? */
 static bool is_claimed(const struct change *change)
 {
-    const struct task *task = &change->task;
-    return task->owner && !owner_is_dead(task->owner) && task->due > change->now;
+    return task_is_held(&change->task, change->now);
 }
 
 static int decide_cancel(struct change *change, void *argument, struct failure *failure)

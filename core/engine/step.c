@@ -19,6 +19,7 @@
 #include "base/memory.h"
 #include "base/metrics.h"
 #include "base/text.h"
+#include "engine/claims.h"
 #include "engine/hints.h"
 #include "engine/inventory.h"
 #include "engine/owner.h"
@@ -34,6 +35,8 @@
 #define AGAIN_DELAY_MS 1000
 /* Of tasks that could not be read, or were changed by others again and again. */
 #define LOOK_AGAIN_DELAY_MS 1000
+/* By how much the clocks of processes that share a store may differ. */
+#define CLOCK_SLACK_MS 60000
 /* Until a task that waits for another one looks by itself. */
 #define BLOCKED_DELAY_MS 5000
 
@@ -44,6 +47,7 @@ struct step {
     struct vim_target *target;
     struct task task; /* as claimed */
     uint64_t lease;
+    uint64_t claim; /* its number, see claims.h */
     struct operation operation;
     int data_fd;
     struct step_result result;
@@ -105,6 +109,8 @@ static void end_step(struct step *step)
         /* Its lease ends, and the step is made again under the same request id. */
         log_event(VIM_WARNING, "outcome of a step not stored", "task=%s error=%s text=%s", id,
                   error_name(code), failure.text);
+    } else {
+        claims_give(id, step->claim);
     }
     vim_target_give_step(step->target);
     free_step(step);
@@ -238,14 +244,15 @@ static void post_step(struct step *step)
 
 /* --- Claim --------------------------------------------------------------------------------------- */
 
-static bool has_void_claim(const struct task *task, int64_t now)
+bool task_is_held(const struct task *task, int64_t now)
 {
-    return task->owner && (owner_is_dead(task->owner) || task->due <= now);
-}
-
-static bool is_held(const struct task *task, int64_t now)
-{
-    return task->owner && !has_void_claim(task, now);
+    if (!task->owner) {
+        return false;
+    }
+    if (strcmp(task->owner, owner_self()) == 0) {
+        return claims_hold(task->id);
+    }
+    return !owner_is_dead(task->owner) && task->due > now;
 }
 
 struct claim {
@@ -289,8 +296,10 @@ static int claim_and_post(struct tasks *tasks, struct task *task, struct vim_tar
     struct task claimed = {0};
     char id[ID_SIZE];
     memcpy(id, task->id, ID_SIZE);
+    uint64_t number = claims_take(id, clock_mono_ms() + claim.lease_ms);
     int code = change_run(tasks, id, task, decide_claim, &claim, &claimed, NULL);
     if (code != VIM_OK) {
+        claims_give(id, number);
         vim_target_give_step(target);
         return code;
     }
@@ -301,6 +310,7 @@ static int claim_and_post(struct tasks *tasks, struct task *task, struct vim_tar
     step->target = vim_target_hold(target);
     step->task = claimed;
     step->lease = claimed.lease;
+    step->claim = number;
     step->operation = *operation;
     *operation = (struct operation){0};
     step->data_fd = -1;
@@ -461,10 +471,12 @@ static int look(struct tasks *tasks, const char *id)
     if (code != VIM_OK) {
         return code;
     }
-    bool waits = !task.owner && !task.cancel && !task.await_id && task.due > now;
+    /* A row from the future: the clock was set back, and what it says of times means nothing now. */
+    bool clock_was_set = task.updated > now + CLOCK_SLACK_MS;
+    bool waits = !task.owner && !task.cancel && !task.await_id && task.due > now && !clock_was_set;
     CLEANUP_FREE char *vim = text_duplicate(task.vim);
     bool called = false;
-    if (task_state_is_final(task.state) || is_held(&task, now)) {
+    if (task_state_is_final(task.state) || task_is_held(&task, now)) {
         code = VIM_OK;
     } else if (end_by_wish_or_time(tasks, &task, now, &code)) {
         /* decided */

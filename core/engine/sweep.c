@@ -16,6 +16,7 @@
 #include "base/metrics.h"
 #include "base/text.h"
 #include "base/thread.h"
+#include "engine/claims.h"
 #include "engine/hints.h"
 #include "engine/owner.h"
 
@@ -308,6 +309,7 @@ static void sweep(struct tasks *tasks, const struct tasks_settings *settings)
     parking_each_vim(tasks->parking, unpark_vim, tasks);
     sweep_old(tasks, settings);
     awaits_drop_seen(tasks->awaits, SEEN_AGE_MS);
+    claims_drop_old();
 }
 
 static void *sweep_main(void *argument)

@@ -146,6 +146,10 @@ void watches_notify(struct watches *watches, const char *task_id);
 int sweep_start(struct tasks *tasks, struct failure *failure);
 void sweep_stop(struct tasks *tasks);
 
+/* step.c: does somebody hold the task at this moment (NOW: ms since 1970), a step of this process or
+ * another process? */
+bool task_is_held(const struct task *task, int64_t now);
+
 /* step.c: lets a parked task of VIM go on. */
 void step_unpark(struct tasks *tasks, const char *vim);
 

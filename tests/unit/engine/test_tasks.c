@@ -271,6 +271,59 @@ static void living_claim_is_respected(void **state)
     assert_int_equal(house_state(task_id), TASK_RUNNING);
 }
 
+/* The clock is set forward, or the machine slept, while a step is in progress: for the time of day the
+ * lease has ended, but the call has not. */
+static void end_lease_by_the_clock(struct task *task)
+{
+    assert_string_equal(task->owner, owner_self());
+    task->due = clock_now_ms() - 1;
+}
+
+static void look_while_calling(void *argument)
+{
+    house_edit_task(argument, end_lease_by_the_clock);
+    tasks_nudge(house.tasks, argument);
+    assert_true(tasks_work(house.tasks, 64, 1000) > 0);
+    assert_int_equal(tasks_in_progress(house.tasks), 1);
+}
+
+static void clock_set_forward_ends_no_call(void **state)
+{
+    (void)state;
+    fake_script(&(struct fake_outcome){
+        .code = VIM_OK, .emit_id = "s1", .before = look_while_calling, .argument = task_id});
+    house_create(task_id, resource_id);
+    house_work_until(task_id, TASK_SUCCEEDED);
+    assert_int_equal(fake_calls(), 1);
+    struct task task = house_task(task_id);
+    assert_int_equal(task.lease, 1);
+    task_free(&task);
+}
+
+/* The clock is set back by an hour: what was to happen in a moment does not wait that long. */
+static void move_to_the_future(struct task *task)
+{
+    task->updated += 3600000;
+    task->due += 3600000;
+}
+
+static void clock_set_back_delays_no_task(void **state)
+{
+    (void)state;
+    fake_script(&(struct fake_outcome){.code = VIM_AGAIN, .again_ms = 5});
+    house_create(task_id, resource_id);
+    house_edit_task(task_id, move_to_the_future);
+    while (fake_script_left()) {
+        assert_true(tasks_work(house.tasks, 64, 100) > 0);
+    }
+    while (tasks_in_progress(house.tasks)) {
+        clock_sleep_ms(1);
+    }
+    house_edit_task(task_id, move_to_the_future);
+    house_work_until(task_id, TASK_SUCCEEDED);
+    assert_int_equal(fake_calls(), 2);
+}
+
 static void steal(struct task *task)
 {
     free(task->owner);
@@ -623,6 +676,8 @@ int main(void)
         TEST(crash_between_claim_and_commit),
         TEST(expired_lease_of_far_process_is_taken_over),
         TEST(living_claim_is_respected),
+        TEST(clock_set_forward_ends_no_call),
+        TEST(clock_set_back_delays_no_task),
         TEST(lost_lease_writes_nothing),
         TEST(cancel_while_queued),
         TEST(cancel_while_running),
