@@ -235,8 +235,8 @@ out:
 int database_open(const struct sqlite_store *store, bool write, sqlite3 **ret_database,
                   struct store_error *ret_error)
 {
-    /* The option is the memory of the whole instance: half of it for the writer. */
-    int64_t share = store->config->cache_size / 2 / (write ? 1 : store->config->readers);
+    int64_t share = write ? store->config->cache_size / 2
+                          : store->config->cache_size / 8 / store->config->readers;
     bool power = strcmp(store->config->durability, "power") == 0;
     sqlite3 *database = NULL;
     char sql[320];

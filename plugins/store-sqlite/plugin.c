@@ -29,8 +29,9 @@ static const struct vim_option options[] = {
         .name = "cache_size",
         .type = VIM_BYTES,
         .default_value = "32MiB",
-        .help = "Memory for pages of the database, at most; half of it for writing, half shared "
-                "out among the readers.",
+        .help = "Memory for pages of the database and for answers, at most: half of it for pages "
+                "when writing, an eighth for pages when reading, shared out among the readers, "
+                "and the rest for what was read since the last change.",
         .minimum = 1024 * 1024,
         .maximum = (int64_t)64 * 1024 * 1024 * 1024,
         .offset = offsetof(struct store_config, cache_size),

@@ -1,11 +1,13 @@
 /*
- * Reads: each takes a connection out of the pool, so that as many run in parallel as there are
- * connections, and uses statements that stay prepared on it. One SELECT is one snapshot.
+ * Reads: what was read before and has not changed comes from the cache. Else each takes a
+ * connection out of the pool, so that as many run in parallel as there are connections, and uses
+ * statements that stay prepared on it. One SELECT is one snapshot.
  */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "cache.h"
 #include "sqlite_store.h"
 
 /* How often a reader that waits for a connection looks whether it was cancelled. */
@@ -87,6 +89,9 @@ int readers_start(struct sqlite_store *store, struct store_error *ret_error)
         store->pool[i].next = store->pool_free;
         store->pool_free = &store->pool[i];
     }
+    store->cache = cache_new(store->pool[0].database, store->config->cache_size -
+                                                          store->config->cache_size / 2 -
+                                                          store->config->cache_size / 8);
     return VIM_OK;
 }
 
@@ -94,6 +99,8 @@ void readers_stop(struct sqlite_store *store)
 {
     if (!store->pool)
         return;
+    cache_free(store->cache);
+    store->cache = NULL;
     for (int64_t i = 0; i < store->config->readers; i++) {
         struct reader *reader = &store->pool[i];
 
@@ -150,13 +157,66 @@ static int fail_read(struct vim_call *call, struct sqlite_store *store, struct r
     return store->host->fail(call, error.code, 0, error.text);
 }
 
+/* --- One read: from the cache, or with a connection and into the cache */
+
+struct reading {
+    struct sqlite_store *store;
+    struct vim_call *call;
+    const char *collection;
+    struct cache_key key;
+    struct snapshot before; /* of when the read began */
+    bool cacheable; /* `key` and `before` are filled in */
+    struct answer *answer; /* what is read, for the cache; or NULL */
+};
+
+static void reading_init(struct reading *reading, struct sqlite_store *store, struct vim_call *call,
+                         const char *collection)
+{
+    reading->store = store;
+    reading->call = call;
+    reading->collection = collection;
+    reading->cacheable = false;
+    reading->answer = NULL;
+}
+
+/* Emits the answer to what was asked, if the cache has it. */
+static bool answer_from_cache(struct reading *reading)
+{
+    struct cache *cache = reading->store->cache;
+    struct answer *answer;
+    struct vim_item item;
+    size_t position = 0;
+
+    reading->cacheable = reading->cacheable && cache_snapshot(cache, &reading->before);
+    if (!reading->cacheable)
+        return false;
+    answer = cache_find(cache, &reading->key, &reading->before);
+    if (!answer)
+        return false;
+    while (answer_row(answer, &position, reading->collection, &item))
+        if (reading->store->host->emit(reading->call, &item))
+            break;
+    answer_release(answer);
+    return true;
+}
+
+/* A statement has made its first step: what it reads can be kept if nothing has changed between
+ * the beginning of the read and now, as it then reads the state of the beginning. */
+static void begin_answer(struct reading *reading)
+{
+    struct snapshot now;
+
+    if (reading->cacheable && cache_snapshot(reading->store->cache, &now) &&
+        snapshot_equal(&reading->before, &now))
+        reading->answer = answer_new(reading->store->cache, &reading->key);
+}
+
 /* Emits the row on which STATEMENT stands. Nonzero: no more are wanted. */
-static int emit_row(struct vim_call *call, const struct sqlite_store *store,
-                    sqlite3_stmt *statement, const char *collection, bool with_body)
+static int emit_row(struct reading *reading, sqlite3_stmt *statement, bool with_body)
 {
     struct vim_item item = {
         .size = sizeof item,
-        .kind = collection,
+        .kind = reading->collection,
         .id = (const char *)sqlite3_column_text(statement, 0),
         .parent = (const char *)sqlite3_column_text(statement, 1),
         .state = (uint32_t)sqlite3_column_int64(statement, 2),
@@ -165,18 +225,47 @@ static int emit_row(struct vim_call *call, const struct sqlite_store *store,
         .body = with_body ? (const char *)sqlite3_column_text(statement, 5) : NULL,
     };
 
-    return store->host->emit(call, &item);
+    answer_add(reading->store->cache, &reading->answer, &item);
+    return reading->store->host->emit(reading->call, &item);
+}
+
+/* Emits the rows of STATEMENT, which gives at most LIMIT (0: all). Returns SQLITE_DONE, also when no
+ * more were wanted, or an error. */
+static int emit_rows(struct reading *reading, sqlite3_stmt *statement, bool with_body,
+                     uint32_t limit)
+{
+    int rc = sqlite3_step(statement);
+    uint32_t count = 0;
+    bool enough = false;
+
+    begin_answer(reading);
+    while (rc == SQLITE_ROW && !enough) {
+        enough = emit_row(reading, statement, with_body);
+        /* No step further, if it can be told that there is nothing more. */
+        rc = ++count == limit ? SQLITE_DONE : enough ? rc : sqlite3_step(statement);
+    }
+    if (rc == SQLITE_DONE)
+        cache_keep(reading->store->cache, reading->answer, &reading->before);
+    else
+        answer_release(reading->answer);
+    return enough ? SQLITE_DONE : rc;
 }
 
 int reader_get(struct vim_call *call, void *instance, const char *collection, const char *id)
 {
     struct sqlite_store *store = instance;
+    struct reading reading;
     struct reader *reader;
     int code, rc;
 
     if (!limits_collection(collection) || !limits_id(id))
         return store->host->fail(call, VIM_E_INVALID, 0,
                                  "not the name of a collection, or not an id");
+    reading_init(&reading, store, call, collection);
+    cache_key_get(&reading.key, collection, id);
+    reading.cacheable = true;
+    if (answer_from_cache(&reading))
+        return VIM_OK;
     code = borrow(call, store, &reader);
     if (code < 0)
         return code;
@@ -184,7 +273,9 @@ int reader_get(struct vim_call *call, void *instance, const char *collection, co
     sqlite3_bind_text(reader->get, 2, id, -1, SQLITE_STATIC);
     rc = sqlite3_step(reader->get);
     if (rc == SQLITE_ROW) {
-        emit_row(call, store, reader->get, collection, true);
+        begin_answer(&reading);
+        emit_row(&reading, reader->get, true);
+        cache_keep(store->cache, reading.answer, &reading.before);
         code = VIM_OK;
     } else if (rc == SQLITE_DONE) {
         code = store->host->fail(call, VIM_E_NOT_FOUND, 0, "no such row");
@@ -293,6 +384,7 @@ int reader_scan(struct vim_call *call, void *instance, const struct vim_scan *as
     struct vim_scan scan = {0};
     struct store_error error;
     struct scan_shape shape;
+    struct reading reading;
     struct reader *reader;
     sqlite3_stmt *statement = NULL;
     int code, rc;
@@ -300,6 +392,10 @@ int reader_scan(struct vim_call *call, void *instance, const struct vim_scan *as
     memcpy(&scan, asked, asked->size < sizeof scan ? asked->size : sizeof scan);
     if (limits_scan(&scan, &error) < 0)
         return store->host->fail(call, error.code, 0, error.text);
+    reading_init(&reading, store, call, scan.collection);
+    reading.cacheable = cache_key_scan(&reading.key, &scan);
+    if (answer_from_cache(&reading))
+        return VIM_OK;
     code = borrow(call, store, &reader);
     if (code < 0)
         return code;
@@ -307,11 +403,7 @@ int reader_scan(struct vim_call *call, void *instance, const struct vim_scan *as
     rc = prepare_scan(reader, &shape, &statement);
     if (rc == SQLITE_OK) {
         bind_scan(statement, &scan, &shape);
-        while ((rc = sqlite3_step(statement)) == SQLITE_ROW)
-            if (emit_row(call, store, statement, scan.collection, !shape.no_body)) {
-                rc = SQLITE_DONE;
-                break;
-            }
+        rc = emit_rows(&reading, statement, !shape.no_body, scan.limit);
     }
     code = rc == SQLITE_DONE ? VIM_OK : fail_read(call, store, reader, rc, "scan");
     sqlite3_reset(statement);

@@ -5,6 +5,7 @@
  *   database.c  one connection: opening, schema and migration, errors in the store's terms
  *   writer.c    the one thread that writes; group commit; checkpoints
  *   reader.c    pool of reading connections; get and scan
+ *   cache.c     answers of gets and scans, while nothing changes
  *
  * The file of the database is ours alone in form (application_id, user_version), but not in use:
  * several instances and processes may have it open, each with one writer of its own.
@@ -27,6 +28,7 @@ struct store_config {
     int64_t readers;
 };
 
+struct cache;
 struct commit_request;
 struct reader;
 
@@ -57,6 +59,7 @@ struct sqlite_store {
     pthread_cond_t pool_freed;
     struct reader *pool_free;
     struct reader *pool; /* array of config->readers */
+    struct cache *cache; /* on the first of them; NULL: none */
 };
 
 /* --- database.c */

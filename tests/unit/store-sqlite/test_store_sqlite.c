@@ -13,6 +13,7 @@
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 #include <vim/store.h>
 
@@ -409,6 +410,240 @@ static void test_scan_combinations(void **state)
     close_store(fixture);
 }
 
+/* --- Reads are current, wherever the commit came from */
+
+static int put_number(void *instance, const char *id, int number)
+{
+    char body[32];
+
+    snprintf(body, sizeof body, "%d", number);
+    return put(instance, id, body, VIM_EXPECT_ANY);
+}
+
+/* The number in row ID, by a get or by a scan of one row; -1 if the answer is none. */
+static int number_of(void *instance, const char *id, bool by_scan)
+{
+    struct test_row row = {0};
+    struct vim_call call = {.rows = &row};
+    struct vim_scan scan = {.size = sizeof scan, .collection = "c", .limit = 1};
+    int code = by_scan ? ops->scan(&call, instance, &scan) : ops->get(&call, instance, "c", id);
+    int number = -1;
+
+    if (code == VIM_OK && call.count == 1 && row.body && strcmp(row.id, id) == 0)
+        number = atoi(row.body);
+    free(row.body);
+    return number;
+}
+
+#define ALTERNATIONS 1000
+
+/* Commits each number that comes through a pipe and says so through the other. */
+static void other_process(struct fixture *fixture, int from, int to)
+{
+    struct vim_call call;
+    void *instance = NULL;
+    int number;
+
+    if (open_with(fixture, &call, &instance) != VIM_OK)
+        _exit(1);
+    while (read(from, &number, sizeof number) == sizeof number)
+        if (put_number(instance, "row", number) != VIM_OK ||
+            number_of(instance, "row", number & 1) != number ||
+            write(to, &number, sizeof number) != sizeof number)
+            _exit(2);
+    plugin->close(instance);
+    _exit(0);
+}
+
+static void test_commits_of_another_process_are_seen(void **state)
+{
+    struct fixture *fixture = *state;
+    int there[2], back[2], status = -1;
+    pid_t child;
+
+    fixture->config.durability = "process";
+    assert_int_equal(pipe(there), 0);
+    assert_int_equal(pipe(back), 0);
+    child = fork(); /* before there are threads and connections */
+    assert_true(child >= 0);
+    if (child == 0) {
+        close(there[1]);
+        close(back[0]);
+        other_process(fixture, there[0], back[1]);
+    }
+    close(there[0]);
+    close(back[1]);
+    open_store(fixture);
+    for (int number = 1; number <= ALTERNATIONS; number++) {
+        if (number % 3 == 0) {
+            assert_int_equal(put_number(fixture->instance, "row", number), VIM_OK);
+        } else {
+            int answer = 0;
+
+            assert_int_equal(write(there[1], &number, sizeof number), sizeof number);
+            assert_int_equal(read(back[0], &answer, sizeof answer), sizeof answer);
+            assert_int_equal(answer, number);
+        }
+        for (int times = 0; times < 4; times++)
+            assert_int_equal(number_of(fixture->instance, "row", times & 1), number);
+    }
+    close(there[1]);
+    close(back[0]);
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_int_equal(status, 0);
+    close_store(fixture);
+}
+
+struct racing {
+    void *instance;
+    atomic_int committed; /* the last number whose commit has returned */
+    atomic_bool ended;
+    atomic_uint wrong;
+};
+
+static void *read_racing(void *context)
+{
+    struct racing *racing = context;
+
+    for (unsigned times = 0; !atomic_load(&racing->ended); times++) {
+        int least = atomic_load(&racing->committed);
+
+        if (number_of(racing->instance, "row", times & 1) < least)
+            atomic_fetch_add(&racing->wrong, 1);
+    }
+    return NULL;
+}
+
+static void test_reads_never_go_back_behind_a_commit(void **state)
+{
+    struct fixture *fixture = *state;
+    struct racing racing = {0};
+    pthread_t threads[4];
+
+    fixture->config.durability = "process";
+    open_store(fixture);
+    racing.instance = fixture->instance;
+    assert_int_equal(put_number(fixture->instance, "row", 0), VIM_OK);
+    for (size_t i = 0; i < 4; i++)
+        pthread_create(&threads[i], NULL, read_racing, &racing);
+    for (int number = 1; number <= ALTERNATIONS; number++) {
+        assert_int_equal(put_number(fixture->instance, "row", number), VIM_OK);
+        atomic_store(&racing.committed, number);
+    }
+    atomic_store(&racing.ended, true);
+    for (size_t i = 0; i < 4; i++)
+        pthread_join(threads[i], NULL);
+    assert_int_equal(atomic_load(&racing.wrong), 0);
+    close_store(fixture);
+}
+
+/* More rows than are kept in memory, and rows too large for it: each is what was written, the
+ * first time and when it is asked for again. */
+static void test_rows_beyond_the_cache(void **state)
+{
+    struct fixture *fixture = *state;
+    struct vim_write writes[500];
+    char ids[500][16], *bodies[500];
+
+    fixture->config.cache_size = 1024 * 1024;
+    open_store(fixture);
+    for (int i = 0; i < 500; i++) {
+        size_t size = (size_t)(i * 37 % 4000 + (i % 50 == 0 ? 100000 : 0));
+
+        snprintf(ids[i], sizeof ids[i], "%d", i);
+        bodies[i] = malloc(size + 16);
+        memset(bodies[i], 'x', size);
+        snprintf(bodies[i] + size, 16, "%d", i);
+        writes[i] = (struct vim_write){.collection = "c", .id = ids[i], .body = bodies[i]};
+    }
+    struct vim_call call = {0};
+    assert_int_equal(ops->commit(&call, fixture->instance, writes, 500, sizeof writes[0]), VIM_OK);
+    for (int step = 0; step < 3000; step++) {
+        struct test_row row = {0};
+        int i = step % 3 == 0 ? step % 20 : step % 500;
+
+        call = (struct vim_call){.rows = &row};
+        assert_int_equal(ops->get(&call, fixture->instance, "c", ids[i]), VIM_OK);
+        assert_int_equal(call.count, 1);
+        assert_string_equal(row.id, ids[i]);
+        assert_string_equal(row.body, bodies[i]);
+        assert_int_equal(row.revision, 1);
+        free(row.body);
+    }
+    for (int i = 0; i < 500; i++)
+        free(bodies[i]);
+    close_store(fixture);
+}
+
+static uint32_t count_of(void *instance, struct vim_scan scan, uint32_t stop_after,
+                         const char *first)
+{
+    struct vim_call call;
+    uint32_t count;
+
+    test_call_init(&call);
+    call.stop_after = stop_after;
+    scan.size = sizeof scan;
+    scan.collection = "c";
+    assert_int_equal(ops->scan(&call, instance, &scan), VIM_OK);
+    count = call.count;
+    if (count)
+        assert_string_equal(call.rows[0].id, first);
+    for (uint32_t i = 0; i < count; i++)
+        assert_true(call.rows[i].body || (scan.flags & VIM_SCAN_NO_BODY));
+    test_call_clear(&call);
+    return count;
+}
+
+/* What one scan has read is not taken for the answer to another one. */
+static void test_scans_are_told_apart(void **state)
+{
+    struct fixture *fixture = *state;
+    struct vim_call call = {0};
+    char ids[20][8];
+
+    open_store(fixture);
+    for (int i = 0; i < 20; i++) {
+        snprintf(ids[i], sizeof ids[i], "%02d", i);
+        struct vim_write write = {.collection = "c",
+                                  .id = ids[i],
+                                  .parent = i < 5 ? "p" : "",
+                                  .body = "{}",
+                                  .state = (uint32_t)i % 10};
+        assert_int_equal(ops->commit(&call, fixture->instance, &write, 1, sizeof write), VIM_OK);
+    }
+    for (int times = 0; times < 3; times++) {
+        void *store = fixture->instance;
+        struct vim_scan ten = {.limit = 10};
+        struct vim_scan wide = {.limit = 100};
+
+        /* A caller that had enough has not seen the end. */
+        assert_int_equal(count_of(store, wide, 3, "00"), 3);
+        assert_int_equal(count_of(store, wide, 0, "00"), 20);
+        assert_int_equal(count_of(store, ten, 10, "00"), 10);
+        assert_int_equal(count_of(store, ten, 0, "00"), 10);
+        assert_int_equal(count_of(store, ten, 2, "00"), 2);
+        ten.flags = VIM_SCAN_NO_BODY;
+        assert_int_equal(count_of(store, ten, 0, "00"), 10);
+        ten.flags = VIM_SCAN_DESCENDING;
+        assert_int_equal(count_of(store, ten, 0, "19"), 10);
+        ten.flags = 0;
+        ten.after = "17";
+        assert_int_equal(count_of(store, ten, 0, "18"), 2);
+        ten.after = NULL;
+        ten.parent = "";
+        assert_int_equal(count_of(store, ten, 0, "05"), 10);
+        ten.parent = "p";
+        assert_int_equal(count_of(store, ten, 0, "00"), 5);
+        ten.parent = NULL;
+        for (uint32_t states = 0x3ff; states; states >>= 1)
+            assert_int_equal(
+                count_of(store, (struct vim_scan){.states = states, .limit = 100}, 0, "00"),
+                2 * __builtin_popcount(states));
+    }
+    close_store(fixture);
+}
+
 #define TEST(function) cmocka_unit_test_setup_teardown(function, setup, teardown)
 
 int main(void)
@@ -426,6 +661,10 @@ int main(void)
         TEST(test_groups),
         TEST(test_log_is_bounded),
         TEST(test_scan_combinations),
+        TEST(test_commits_of_another_process_are_seen),
+        TEST(test_reads_never_go_back_behind_a_commit),
+        TEST(test_rows_beyond_the_cache),
+        TEST(test_scans_are_told_apart),
     };
 
     plugin = test_load(TEST_PLUGIN_DIR "/store-sqlite.so");
