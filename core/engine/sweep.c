@@ -141,6 +141,7 @@ struct old {
     } * rows;
     size_t count;
     int64_t before;
+    int64_t keys_since; /* younger tasks with an Idempotency-Key are what the key leads to */
 };
 
 static void old_add(struct old *old, const struct vim_item *item, char *path)
@@ -175,7 +176,8 @@ static int take_ended(void *argument, const struct vim_item *item)
     if (json_peek(item->body, length, "finished", &piece) == VIM_OK) {
         (void)json_piece_integer(piece, &finished);
     }
-    if (finished && finished <= old->before) {
+    bool has_key = json_peek(item->body, length, "idempotency_key", &piece) == VIM_OK;
+    if (finished && finished <= old->before && !(has_key && created > old->keys_since)) {
         old_add(old, item, peek_text(item, "data_path"));
     }
     return old->count >= DELETES_MAX;
@@ -221,6 +223,7 @@ static void sweep_old(struct tasks *tasks, const struct tasks_settings *settings
     struct vim_scan ended = {.collection = COLLECTION_TASK,
                              .states = ((1u << TASK_STATE_COUNT) - 1) & ~TASK_STATES_ACTIVE};
     old.before = clock_now_ms() - settings->retention_ms;
+    old.keys_since = clock_now_ms() - settings->idempotency_ms;
     code = store_scan(tasks->store, &ended, take_ended, &old, &failure);
     log_failure("ended tasks", code, &failure);
     delete_old(tasks, COLLECTION_TASK, &old);

@@ -39,5 +39,18 @@ class Again(Scene):
             self.assertEqual(self.vimd.get(f"/v1/keypairs/{identity}").status, 200, name)
 
 
+class Keys(Scene):
+    settings = {"tasks": {"retention": "1s", "sweep": "100ms"}}
+
+    def test_a_key_outlives_the_retention_of_tasks(self):
+        body = {"vim": "edge1", "name": unique()}
+        key = {"Idempotency-Key": unique()}
+        first = self.vimd.post("/v1/networks", body, headers=key).json["id"]
+        other = self.vimd.task_of(self.vimd.post("/v1/networks", body))
+        wait_for(lambda: self.vimd.get(f"/v1/tasks/{other}").status == 404, "the end of a task")
+        answer = self.vimd.post("/v1/networks", body, headers=key)
+        self.assertEqual((answer.status, answer.json.get("id")), (202, first))
+
+
 if __name__ == "__main__":
     unittest.main()
