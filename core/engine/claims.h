@@ -10,10 +10,10 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-/* A claim on TASK is about to be committed, and ends at UNTIL (clock_mono_ms()). It takes the place of
- * an older one. Returns its number, never 0. */
+/* A claim on TASK is about to be committed, and ends at UNTIL (clock_mono_ms()). Returns its
+ * number, never 0. */
 uint64_t claims_take(const char *task, int64_t until);
-/* The claim NUMBER has ended; without effect if a newer one has taken its place. */
+/* The claim NUMBER has ended, or never came to be. */
 void claims_give(const char *task, uint64_t number);
 /* Is there a claim on TASK whose time is not over? */
 bool claims_hold(const char *task);
