@@ -2,7 +2,7 @@
  * Glance: images. The client chooses the id, which is the request's; and the property OS_TAG_KEY
  * tells vimd's images from others.
  */
-#include "services.h"
+#include "once.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -82,13 +82,16 @@ static int image_undo(struct os_call *c, const struct vim_op *op)
     HTTP_REPLY reply = {0};
     int rc = image_delete(c, op->request_id);
 
-    if (rc != VIM_E_DENIED) {
-        return rc;
+    if (rc == VIM_E_DENIED) {
+        rc =
+            os_send(c, OS_IMAGE, NULL, "PATCH",
+                    json_pack("[{s:s,s:s,s:b}]", "op", "replace", "path", "/protected", "value", 0),
+                    &reply, "/images/%s", op->request_id);
+        if (rc == VIM_OK) {
+            rc = image_delete(c, op->request_id);
+        }
     }
-    rc = os_send(c, OS_IMAGE, NULL, "PATCH",
-                 json_pack("[{s:s,s:s,s:b}]", "op", "replace", "path", "/protected", "value", 0),
-                 &reply, "/images/%s", op->request_id);
-    return rc == VIM_OK ? image_delete(c, op->request_id) : rc;
+    return rc == VIM_OK ? os_once_undone(c, op) : rc;
 }
 
 static int image_update(struct os_call *c, const struct vim_op *op)
@@ -198,7 +201,7 @@ static int image_upload(struct os_call *c, const struct vim_op *op)
     if (rc != VIM_OK) {
         return rc;
     }
-    os_cursor_keep(c, "sent", op->id);
+    os_cursor_keep(c, "sent", 0, op->id);
     return finish_upload(c, op);
 }
 

@@ -1,5 +1,7 @@
 #include "json.h"
 
+#include <errno.h>
+#include <math.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -32,14 +34,96 @@ static int too_deep(const char *text, size_t length)
     return 0;
 }
 
+/* The code unit of the \uXXXX at TEXT, or -1. */
+static int code_unit(const char *text)
+{
+    int value = 0;
+
+    if (text[0] != '\\' || text[1] != 'u') {
+        return -1;
+    }
+    for (int at = 2; at < 6; at++) {
+        const char *digits = "0123456789abcdef";
+        const char *digit = text[at] == '\0' ? NULL : strchr(digits, text[at] | 0x20);
+        if (digit == NULL) {
+            return -1;
+        }
+        value = value * 16 + (int)(digit - digits);
+    }
+    return value;
+}
+
+/* Puts a replacement character for the escape at TEXT if it is a NUL or half a pair. Returns the
+ * length of the escape. */
+static size_t tame_escape(char *text)
+{
+    int unit = code_unit(text);
+    int other = unit >= 0xd800 && unit < 0xdc00 ? code_unit(text + 6) : -1;
+
+    if (other >= 0xdc00 && other < 0xe000) {
+        return 12;
+    }
+    if (unit == 0 || (unit >= 0xd800 && unit < 0xe000)) {
+        memcpy(text + 2, "fffd", 4);
+    }
+    return unit < 0 ? 1 + (text[1] != '\0') : 6;
+}
+
+/* Puts null for the number at TEXT if it is beyond what can be held. Returns its length. */
+static size_t tame_number(char *text)
+{
+    size_t length = strspn(text, "+-.0123456789eE");
+    int beyond;
+
+    errno = 0;
+    if (strcspn(text, ".eE") < length) {
+        beyond = isinf(strtod(text, NULL)) != 0;
+    } else {
+        (void)strtoll(text, NULL, 10);
+        beyond = errno == ERANGE;
+    }
+    if (beyond && length > 4) {
+        memset(text, ' ', length);
+        memcpy(text, "null", 4);
+    }
+    return length;
+}
+
+/* What one tenant has put into one field must not make a whole list unreadable: numbers that no
+ * integer or double holds, and characters that no C text holds. */
+static void tame(char *text)
+{
+    int in_text = 0;
+
+    while (*text != '\0') {
+        if (in_text && *text == '\\') {
+            text += tame_escape(text);
+        } else if (!in_text && strchr("-0123456789", *text) != NULL) {
+            text += tame_number(text);
+        } else {
+            in_text ^= *text == '"';
+            text++;
+        }
+    }
+}
+
 json_t *os_json_parse(const char *text, size_t length)
 {
     json_error_t error;
+    json_t *json;
 
     if (text == NULL || too_deep(text, length)) {
         return NULL;
     }
-    return json_loadb(text, length, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, &error);
+    json = json_loadb(text, length, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, &error);
+    if (json == NULL) {
+        OS_TEXT copy = strndup(text, length);
+        if (copy != NULL) {
+            tame(copy);
+            json = json_loads(copy, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, &error);
+        }
+    }
+    return json;
 }
 
 const char *os_json_text(const json_t *object, const char *key)

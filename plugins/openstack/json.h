@@ -29,7 +29,8 @@ static inline void os_decref(json_t **json)
 #define OS_JSON __attribute__((cleanup(os_decref))) json_t *
 
 /* Parses LENGTH bytes. Returns a new reference, or NULL if it is no JSON, deeper than
- * OS_JSON_DEPTH, or names a key twice. */
+ * OS_JSON_DEPTH, or names a key twice. A number too large to hold becomes null; a NUL or half a
+ * surrogate pair becomes U+FFFD. */
 json_t *os_json_parse(const char *text, size_t length);
 
 /* The text at KEY of OBJECT, or NULL. Lives as long as the object. OBJECT may be NULL. */

@@ -2,7 +2,7 @@
  * Neutron: networks, subnets, ports and security groups, which differ in their fields only. Every
  * answer is final, so a create is one step; a security group with rules has a second one.
  */
-#include "services.h"
+#include "once.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -123,45 +123,6 @@ static json_t *wire_body(struct os_call *c, const struct os_kind *kind, const js
 
 /* --- Create ---------------------------------------------------------------------------------- */
 
-struct tagged {
-    const char *request_id;
-    struct os_found first;
-    int more;
-};
-
-static int add_tagged(void *context, struct os_found *found)
-{
-    struct tagged *tagged = context;
-
-    if (strcmp(found->tag, tagged->request_id) != 0) {
-        return VIM_OK;
-    }
-    if (tagged->first.body == NULL) {
-        tagged->first = *found;
-        found->body = NULL;
-    } else {
-        tagged->more = 1;
-    }
-    return VIM_OK;
-}
-
-/* Finds what was made for the request, by Neutron's filter on the whole description. */
-static int find_tagged(struct os_call *c, const struct os_kind *kind, const struct vim_op *op,
-                       const json_t *spec, struct tagged *tagged)
-{
-    OS_TEXT marked = os_tag_write(os_json_text(spec, "description"), op->request_id);
-    OS_TEXT escaped = marked == NULL ? NULL : os_escape(marked);
-    OS_TEXT query = escaped == NULL ? NULL : os_text("description=%s", escaped);
-    char note[64];
-
-    memset(tagged, 0, sizeof(*tagged));
-    tagged->request_id = op->request_id;
-    (void)snprintf(note, sizeof(note), "find-%s", kind->name);
-    os_step_note(c, note);
-    return query == NULL ? os_fail(c, VIM_E_INTERNAL, "not enough memory")
-                         : os_pages(c, kind, query, 0, add_tagged, tagged, NULL);
-}
-
 static int delete_one(struct os_call *c, const struct os_kind *kind, const char *id)
 {
     char note[64];
@@ -173,18 +134,25 @@ static int delete_one(struct os_call *c, const struct os_kind *kind, const char 
     return rc == VIM_E_NOT_FOUND ? VIM_OK : rc;
 }
 
-/* It is there: done, unless it is a group that still wants its rules. */
-static int made(struct os_call *c, const json_t *spec, struct os_found *found)
+static int remove_one(struct os_call *c, const struct os_once *once, const char *id)
 {
+    return delete_one(c, once->kind, id);
+}
+
+/* It is there: done, unless it is a group that still wants its rules, or doubles may come. */
+static int made(struct os_call *c, const struct os_once *once, struct os_found *found,
+                int64_t since)
+{
+    int rules = json_is_array(json_object_get(once->spec, "rules"));
     int rc;
 
-    if (!json_is_array(json_object_get(spec, "rules"))) {
+    if (!rules && since == 0) {
         rc = os_emit(c, found);
         return rc < 0 ? rc : VIM_OK;
     }
     found->status = "BUILD";
     found->flags |= VIM_ITEM_PENDING;
-    os_cursor_keep(c, "rules", found->id);
+    os_cursor_keep(c, rules ? "rules" : "wait", since, found->id);
     rc = os_emit(c, found);
     if (rc < 0) {
         return rc;
@@ -193,84 +161,75 @@ static int made(struct os_call *c, const json_t *spec, struct os_found *found)
     return VIM_AGAIN;
 }
 
-static int create_new(struct os_call *c, const struct os_kind *kind, const struct vim_op *op,
-                      const json_t *spec)
+static int post_one(struct os_call *c, const struct os_once *once, struct os_found *ret_found)
 {
     HTTP_REPLY reply = {0};
-    OS_FOUND found = {0};
-    json_t *body = wire_body(c, kind, spec, AT_CREATE, op->request_id);
+    json_t *body = wire_body(c, once->kind, once->spec, AT_CREATE, once->op->request_id);
     char note[64];
     int rc;
 
     if (body == NULL) {
         return c->error.code;
     }
-    (void)snprintf(note, sizeof(note), "create-%s", kind->name);
+    (void)snprintf(note, sizeof(note), "create-%s", once->kind->name);
     os_step_note(c, note);
-    rc = os_send(c, kind->service, NULL, "POST", body, &reply, "%s", kind->path);
+    rc = os_send(c, OS_NETWORK, NULL, "POST", body, &reply, "%s", once->kind->path);
     if (rc == VIM_E_NOT_FOUND) {
         /* What it refers to is missing; the new thing itself cannot be. */
         c->error.code = rc = VIM_E_INVALID;
     }
-    if (rc == VIM_OK) {
-        rc = os_read_answer(c, kind, &reply, 1, &found);
-    }
-    return rc == VIM_OK ? made(c, spec, &found) : rc;
+    return rc == VIM_OK ? os_read_answer(c, once->kind, &reply, 1, ret_found) : rc;
 }
 
+/* It is known by id: its rules, and the end. */
+static int continue_create(struct os_call *c, const struct os_once *once,
+                           const struct os_cursor *cursor)
+{
+    int rc = VIM_OK;
+
+    if (strcmp(cursor->phase, "rules") == 0) {
+        rc = neutron_rules_set(c, cursor->id, json_object_get(once->spec, "rules"));
+    }
+    if (rc == VIM_OK) {
+        rc = os_once_end(c, once, cursor->id, cursor->since);
+    }
+    if (rc == VIM_OK) {
+        rc = os_fetch_emit(c, once->kind, cursor->id);
+    }
+    if (rc == VIM_E_NOT_FOUND) {
+        /* It was deleted meanwhile, or a rule names a group that is not there. */
+        c->error.code = rc = VIM_E_FAILED;
+    }
+    return rc;
+}
+
+/* One step of a create, or of its undo. What was made is found by Neutron's filter on the whole
+ * description. */
 static int create(struct os_call *c, const struct os_kind *kind, const struct vim_op *op,
                   const json_t *spec)
 {
+    OS_TEXT marked = os_tag_write(os_json_text(spec, "description"), op->request_id);
+    OS_TEXT escaped = marked == NULL ? NULL : os_escape(marked);
+    OS_TEXT query = escaped == NULL ? NULL : os_text("description=%s", escaped);
+    struct os_once once = {.kind = kind,
+                           .op = op,
+                           .spec = spec,
+                           .query = query,
+                           .post = post_one,
+                           .go_on = made,
+                           .remove = remove_one};
     struct os_cursor cursor;
-    struct tagged tagged = {0};
-    int rc = VIM_OK;
 
+    if (query == NULL) {
+        return os_fail(c, VIM_E_INTERNAL, "not enough memory");
+    }
+    if (op->undo) {
+        return os_once_undo(c, &once);
+    }
     os_cursor_read(op->kept, &cursor);
-    if (strcmp(cursor.phase, "rules") == 0) {
-        rc = neutron_rules_set(c, cursor.id, json_object_get(spec, "rules"));
-        if (rc == VIM_E_NOT_FOUND) {
-            /* The group was deleted meanwhile, or a rule names a group that is not there. */
-            c->error.code = rc = VIM_E_FAILED;
-        }
-        return rc == VIM_OK ? os_fetch_emit(c, kind, cursor.id) : rc;
-    }
-    if (op->attempt > 0) {
-        rc = find_tagged(c, kind, op, spec, &tagged);
-        if (rc == VIM_OK && tagged.first.body != NULL) {
-            rc = made(c, spec, &tagged.first);
-            os_found_clear(&tagged.first);
-            return rc;
-        }
-        os_found_clear(&tagged.first);
-    }
-    return rc == VIM_OK ? create_new(c, kind, op, spec) : rc;
-}
-
-static int undo(struct os_call *c, const struct os_kind *kind, const struct vim_op *op,
-                const json_t *spec)
-{
-    struct os_cursor cursor;
-    struct tagged tagged = {0};
-    const char *id;
-    int rc = VIM_OK;
-
-    os_cursor_read(op->kept, &cursor);
-    id = cursor.id[0] != '\0' ? cursor.id : op->id;
-    if (id != NULL && os_id_is_plain(id)) {
-        rc = delete_one(c, kind, id);
-    }
-    if (rc == VIM_OK) {
-        rc = find_tagged(c, kind, op, spec, &tagged);
-    }
-    if (rc == VIM_OK && tagged.first.body != NULL) {
-        rc = delete_one(c, kind, tagged.first.id);
-    }
-    os_found_clear(&tagged.first);
-    if (rc == VIM_OK && tagged.more) {
-        c->os->host->again(c->call, 0);
-        return VIM_AGAIN;
-    }
-    return rc;
+    return strcmp(cursor.phase, "rules") == 0 || strcmp(cursor.phase, "wait") == 0
+               ? continue_create(c, &once, &cursor)
+               : os_once_create(c, &once);
 }
 
 /* --- Update ---------------------------------------------------------------------------------- */
@@ -313,9 +272,6 @@ int neutron_step(struct os_call *c, const struct os_kind *kind, const struct vim
 
     if (spec == NULL) {
         return c->error.code;
-    }
-    if (op->undo) {
-        return undo(c, kind, op, spec);
     }
     switch (op->verb) {
     case VIM_VERB_CREATE:

@@ -2,7 +2,7 @@
  * Nova besides servers: microversions, flavors, keypairs. Lock order: os->lock, alone; never held
  * over a request.
  */
-#include "services.h"
+#include "once.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -187,7 +187,7 @@ static int flavor_create(struct os_call *c, const struct vim_op *op)
     }
     (void)snprintf(found.id, sizeof(found.id), "%s", op->request_id);
     (void)snprintf(found.tag, sizeof(found.tag), "%s", op->request_id);
-    os_cursor_keep(c, "specs", op->request_id);
+    os_cursor_keep(c, "specs", 0, op->request_id);
     (void)os_emit(c, &found);
     c->os->host->again(c->call, 0);
     return VIM_AGAIN;
@@ -204,12 +204,19 @@ static int flavor_delete(struct os_call *c, const char *id)
     return rc == VIM_E_NOT_FOUND ? VIM_OK : rc;
 }
 
+/* Whatever has the request's id was made for it. */
+static int flavor_undo(struct os_call *c, const struct vim_op *op)
+{
+    int rc = flavor_delete(c, op->request_id);
+
+    return rc == VIM_OK ? os_once_undone(c, op) : rc;
+}
+
 int nova_flavor_step(struct os_call *c, const struct vim_op *op)
 {
     switch (op->verb) {
     case VIM_VERB_CREATE:
-        /* Whatever has the request's id was made for it. */
-        return op->undo ? flavor_delete(c, op->request_id) : flavor_create(c, op);
+        return op->undo ? flavor_undo(c, op) : flavor_create(c, op);
     case VIM_VERB_DELETE:
         return flavor_delete(c, op->id);
     default:
@@ -269,7 +276,7 @@ static int keypair_create(struct os_call *c, const struct vim_op *op, const json
                  &reply, "/os-keypairs");
     if (rc == VIM_E_CONFLICT && op->attempt == 0) {
         /* Somebody else's, maybe with the same key: an undo must not touch it. */
-        os_cursor_keep(c, "foreign", name);
+        os_cursor_keep(c, "foreign", 0, name);
     }
     return rc == VIM_OK ? os_fetch_emit(c, os_kind_find("keypair"), name) : rc;
 }
@@ -296,10 +303,14 @@ static int keypair_undo(struct os_call *c, const struct vim_op *op, const char *
         return VIM_OK;
     }
     rc = keypair_find(c, name, key, 0);
-    if (rc == VIM_E_NOT_FOUND || rc == VIM_E_CONFLICT) {
-        return VIM_OK;
+    if (rc == VIM_OK) {
+        rc = keypair_delete(c, name);
+    } else if (rc == VIM_E_CONFLICT) {
+        return VIM_OK; /* the name is taken: no other can come under it */
+    } else if (rc == VIM_E_NOT_FOUND) {
+        rc = VIM_OK;
     }
-    return rc == VIM_OK ? keypair_delete(c, name) : rc;
+    return rc == VIM_OK ? os_once_undone(c, op) : rc;
 }
 
 int nova_keypair_step(struct os_call *c, const struct vim_op *op)

@@ -42,7 +42,7 @@ static int settle_action(struct os_call *c, const struct vim_op *op)
         return rc;
     }
     if ((found.flags & VIM_ITEM_PENDING) != 0) {
-        os_cursor_keep(c, "sent", op->id);
+        os_cursor_keep(c, "sent", 0, op->id);
         return nova_await(c, op->id);
     }
     if (strcmp(found.status, leads_to(op->action)) != 0) {
@@ -93,7 +93,7 @@ static int send_action(struct os_call *c, const struct vim_op *op, const json_t 
     rc = os_send(c, OS_COMPUTE, NOVA_SERVER_VERSION, "POST", action_body(op, spec), &reply,
                  "/servers/%s/action", op->id);
     if (rc == VIM_OK) {
-        os_cursor_keep(c, "sent", op->id);
+        os_cursor_keep(c, "sent", 0, op->id);
         return nova_await(c, op->id);
     }
     if (rc == VIM_E_CONFLICT && strcmp(op->action, "reboot") != 0) {
@@ -125,7 +125,7 @@ static int reboot(struct os_call *c, const struct vim_op *op, const json_t *spec
             return rc;
         }
         (void)snprintf(text, sizeof(text), "%d", before);
-        os_cursor_keep(c, "before", text);
+        os_cursor_keep(c, "before", 0, text);
         c->os->host->again(c->call, 0);
         return VIM_AGAIN;
     }

@@ -1,11 +1,11 @@
 /*
  * Servers: the steps of create, update and delete.
  *
- *   create   POST, keep "wait ID", await --> settled: ACTIVE is emitted, ERROR is a failure
- *            (keep "fault ID" where the reason is not yet told)
+ *   create   POST (see once.h), keep "wait ID", await --> settled: ACTIVE is emitted, ERROR is a
+ *            failure (keep "fault ID" where the reason is not yet told)
  *   delete   DELETE, keep "gone ID", await --> 404
  */
-#include "services.h"
+#include "once.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -89,96 +89,26 @@ static json_t *create_body(const struct vim_op *op, const json_t *spec)
     return json_pack("{s:o}", "server", server);
 }
 
-struct tagged {
-    const char *request_id;
-    struct os_found first; /* the one made first */
-    char others[8][256]; /* made by repetitions that overlapped */
-    unsigned other_count;
-};
-
-static int add_tagged(void *context, struct os_found *found)
-{
-    struct tagged *tagged = context;
-    const char *created = os_json_text(found->body, "created");
-    const char *first = os_json_text(tagged->first.body, "created");
-    char *other;
-    int order;
-
-    if (strcmp(found->tag, tagged->request_id) != 0 || (found->flags & VIM_ITEM_GONE) != 0) {
-        return VIM_OK;
-    }
-    if (tagged->first.body == NULL) {
-        tagged->first = *found;
-        found->body = NULL;
-        return VIM_OK;
-    }
-    if (tagged->other_count == 8) {
-        return VIM_OK;
-    }
-    other = tagged->others[tagged->other_count++];
-    order = strcmp(created == NULL ? "" : created, first == NULL ? "" : first);
-    if (order == 0) {
-        order = strcmp(found->id, tagged->first.id);
-    }
-    if (order < 0) {
-        memcpy(other, tagged->first.id, 256);
-        os_found_clear(&tagged->first);
-        tagged->first = *found;
-        found->body = NULL;
-    } else {
-        memcpy(other, found->id, 256);
-    }
-    return VIM_OK;
-}
-
-/* Finds what was made for the request: by Nova's filter on tags, then by the metadata. */
-static int find_tagged(struct os_call *c, const struct vim_op *op, struct tagged *tagged)
-{
-    OS_TEXT query = os_text("tags=%s", op->request_id);
-
-    memset(tagged, 0, sizeof(*tagged));
-    tagged->request_id = op->request_id;
-    os_step_note(c, "find-server");
-    return query == NULL ? os_fail(c, VIM_E_INTERNAL, "not enough memory")
-                         : os_pages(c, server_kind(), query, 0, add_tagged, tagged, NULL);
-}
-
-static int delete_server(struct os_call *c, const char *id)
+static int delete_server(struct os_call *c, const struct os_once *once, const char *id)
 {
     int rc;
 
+    (void)once;
     os_step_note(c, "delete-server");
     rc = os_delete(c, OS_COMPUTE, NOVA_SERVER_VERSION, "/servers/%s", id);
     return rc == VIM_E_NOT_FOUND ? VIM_OK : rc;
 }
 
-/* Deletes what overlapping repetitions have made besides the one that counts. */
-static int delete_doubles(struct os_call *c, const struct vim_op *op, const char *id)
-{
-    struct tagged tagged;
-    int rc = find_tagged(c, op, &tagged);
-
-    if (rc == VIM_OK && tagged.first.body != NULL && strcmp(tagged.first.id, id) != 0) {
-        rc = delete_server(c, tagged.first.id);
-    }
-    for (unsigned at = 0; rc == VIM_OK && at < tagged.other_count; at++) {
-        if (strcmp(tagged.others[at], id) != 0) {
-            rc = delete_server(c, tagged.others[at]);
-        }
-    }
-    os_found_clear(&tagged.first);
-    return rc;
-}
-
 /* The end of a create whose server went into ERROR. Nova shows the state a moment before the
  * reason, so it is asked for the reason once more. */
-static int build_failed(struct os_call *c, const struct vim_op *op, const struct os_found *found)
+static int build_failed(struct os_call *c, const struct os_once *once, const struct os_found *found,
+                        int64_t since)
 {
     struct os_cursor cursor;
 
-    os_cursor_read(op->kept, &cursor);
+    os_cursor_read(once->op->kept, &cursor);
     if (json_object_get(found->body, "fault") == NULL && strcmp(cursor.phase, "fault") != 0) {
-        os_cursor_keep(c, "fault", found->id);
+        os_cursor_keep(c, "fault", since, found->id);
         c->os->host->again(c->call, 500);
         return VIM_AGAIN;
     }
@@ -186,15 +116,19 @@ static int build_failed(struct os_call *c, const struct vim_op *op, const struct
 }
 
 /* A server that is no longer building: the end of the create. */
-static int created(struct os_call *c, const struct vim_op *op, struct os_found *found)
+static int created(struct os_call *c, const struct os_once *once, struct os_found *found,
+                   int64_t since)
 {
-    int rc = VIM_OK;
+    int rc;
 
     if (strcmp(found->status, "ERROR") == 0) {
-        return build_failed(c, op, found);
+        return build_failed(c, once, found, since);
     }
-    if (op->attempt > 0) {
-        rc = delete_doubles(c, op, found->id);
+    rc = os_once_end(c, once, found->id, since);
+    if (rc == VIM_AGAIN) {
+        found->flags |= VIM_ITEM_PENDING;
+        (void)os_emit(c, found);
+        return rc;
     }
     if (rc == VIM_OK && json_object_get(found->body, "addresses") == NULL) {
         rc = os_server_ports(c, found);
@@ -206,25 +140,26 @@ static int created(struct os_call *c, const struct vim_op *op, struct os_found *
 }
 
 /* It is known by id: the rest is to wait. */
-static int wait_built(struct os_call *c, const struct vim_op *op, struct os_found *found)
+static int wait_built(struct os_call *c, const struct os_once *once, struct os_found *found,
+                      int64_t since)
 {
-    os_cursor_keep(c, "wait", found->id);
+    os_cursor_keep(c, "wait", since, found->id);
     if ((found->flags & VIM_ITEM_PENDING) == 0) {
-        return created(c, op, found);
+        return created(c, once, found, since);
     }
     (void)os_emit(c, found);
     return nova_await(c, found->id);
 }
 
-static int create_new(struct os_call *c, const struct vim_op *op, const json_t *spec)
+static int post_server(struct os_call *c, const struct os_once *once, struct os_found *ret_found)
 {
-    OS_FOUND found = {.kind = "server", .status = "BUILD", .flags = VIM_ITEM_PENDING};
     HTTP_REPLY reply = {0};
     OS_JSON root = NULL;
     int rc;
 
     os_step_note(c, "create-server");
-    rc = os_send(c, OS_COMPUTE, CREATE_VERSION, "POST", create_body(op, spec), &reply, "/servers");
+    rc = os_send(c, OS_COMPUTE, CREATE_VERSION, "POST", create_body(once->op, once->spec), &reply,
+                 "/servers");
     if (rc != VIM_OK) {
         /* What it refers to is missing; the server itself cannot be. */
         if (rc == VIM_E_NOT_FOUND) {
@@ -233,20 +168,24 @@ static int create_new(struct os_call *c, const struct vim_op *op, const json_t *
         return rc;
     }
     root = os_json_parse(reply.body, reply.length);
-    if (os_read_id(json_object_get(root, "server"), "id", &found) != VIM_OK ||
-        !os_id_is_plain(found.id)) {
+    if (os_read_id(json_object_get(root, "server"), "id", ret_found) != VIM_OK ||
+        !os_id_is_plain(ret_found->id)) {
         return os_fail(c, VIM_E_LOST, "compute answered %ld without the server's id", reply.status);
     }
-    (void)snprintf(found.tag, sizeof(found.tag), "%s", op->request_id);
-    return wait_built(c, op, &found);
+    ret_found->kind = "server";
+    ret_found->status = "BUILD";
+    ret_found->flags = VIM_ITEM_PENDING;
+    (void)snprintf(ret_found->tag, sizeof(ret_found->tag), "%s", once->op->request_id);
+    return VIM_OK;
 }
 
 /* What the inventory has seen since the wait began needs no request at all. */
-static int use_seen(struct os_call *c, const struct vim_op *op, const char *id, int *ret_used)
+static int use_seen(struct os_call *c, const struct os_once *once, const struct os_cursor *cursor,
+                    int *ret_used)
 {
-    const struct vim_item *seen = op->seen;
+    const struct vim_item *seen = once->op->seen;
+    const char *id = cursor->id;
     OS_FOUND found = {.kind = "server"};
-    int rc;
 
     *ret_used = 0;
     if (seen == NULL || seen->id == NULL || strcmp(seen->id, id) != 0 || seen->body == NULL ||
@@ -261,62 +200,34 @@ static int use_seen(struct os_call *c, const struct vim_op *op, const char *id, 
     found.status = seen->status;
     found.flags = seen->flags;
     (void)snprintf(found.id, sizeof(found.id), "%s", id);
-    (void)snprintf(found.tag, sizeof(found.tag), "%s", op->request_id);
-    rc = created(c, op, &found);
-    return rc;
+    (void)snprintf(found.tag, sizeof(found.tag), "%s", once->op->request_id);
+    return created(c, once, &found, cursor->since);
 }
 
-static int continue_create(struct os_call *c, const struct vim_op *op, const char *id)
+static int continue_create(struct os_call *c, const struct os_once *once,
+                           const struct os_cursor *cursor)
 {
     OS_FOUND found = {0};
     int used;
     int rc;
 
     os_step_note(c, "wait-active");
-    rc = use_seen(c, op, id, &used);
+    rc = use_seen(c, once, cursor, &used);
     if (used) {
         return rc;
     }
-    rc = os_fetch(c, server_kind(), id, &found);
+    rc = os_fetch(c, server_kind(), cursor->id, &found);
     if (rc == VIM_E_NOT_FOUND) {
-        return os_fail(c, VIM_E_FAILED, "server %s was deleted while it was built", id);
+        return os_fail(c, VIM_E_FAILED, "server %s was deleted while it was built", cursor->id);
     }
-    return rc == VIM_OK ? wait_built(c, op, &found) : rc;
-}
-
-static int server_create(struct os_call *c, const struct vim_op *op)
-{
-    OS_JSON spec = os_spec_read(c, op);
-    struct os_cursor cursor;
-    int rc;
-
-    if (spec == NULL) {
-        return c->error.code;
-    }
-    os_cursor_read(op->kept, &cursor);
-    if (cursor.id[0] != '\0') {
-        return continue_create(c, op, cursor.id);
-    }
-    if (op->attempt > 0) {
-        struct tagged tagged;
-        rc = find_tagged(c, op, &tagged);
-        if (rc == VIM_OK && tagged.first.body != NULL) {
-            rc = wait_built(c, op, &tagged.first);
-            os_found_clear(&tagged.first);
-            return rc;
-        }
-        if (rc != VIM_OK) {
-            os_found_clear(&tagged.first);
-            return rc;
-        }
-    }
-    return create_new(c, op, spec);
+    return rc == VIM_OK ? wait_built(c, once, &found, cursor->since) : rc;
 }
 
 /* --- Delete, and the undo of a create --------------------------------------------------------- */
 
 /* Waits until it is gone; asks again if the cloud has forgotten to delete it. */
-static int delete_and_wait(struct os_call *c, const struct vim_op *op, const char *id, int begun)
+static int delete_and_wait(struct os_call *c, const struct vim_op *op, const char *id, int begun,
+                           int64_t since)
 {
     const struct vim_item *seen = op->seen;
     OS_FOUND found = {0};
@@ -347,32 +258,18 @@ static int delete_and_wait(struct os_call *c, const struct vim_op *op, const cha
     if (rc != VIM_OK) {
         return rc;
     }
-    os_cursor_keep(c, "gone", id);
+    os_cursor_keep(c, "gone", since, id);
     return nova_await(c, id);
 }
 
-static int server_undo(struct os_call *c, const struct vim_op *op)
+static int take_back_server(struct os_call *c, const struct os_once *once, const char *id,
+                            int64_t since)
 {
     struct os_cursor cursor;
-    struct tagged tagged;
-    const char *id;
-    int rc;
 
-    os_cursor_read(op->kept, &cursor);
-    id = cursor.id[0] != '\0' ? cursor.id : op->id;
-    if (id != NULL && os_id_is_plain(id)) {
-        rc = delete_and_wait(c, op, id, strcmp(cursor.phase, "gone") == 0);
-        if (rc != VIM_OK) {
-            return rc;
-        }
-    }
-    /* Whatever else bears the tag goes too, one per step. */
-    rc = find_tagged(c, op, &tagged);
-    if (rc == VIM_OK && tagged.first.body != NULL) {
-        rc = delete_and_wait(c, op, tagged.first.id, 0);
-    }
-    os_found_clear(&tagged.first);
-    return rc;
+    os_cursor_read(once->op->kept, &cursor);
+    return delete_and_wait(c, once->op, id,
+                           strcmp(cursor.phase, "gone") == 0 && strcmp(cursor.id, id) == 0, since);
 }
 
 static int server_delete(struct os_call *c, const struct vim_op *op)
@@ -380,7 +277,38 @@ static int server_delete(struct os_call *c, const struct vim_op *op)
     struct os_cursor cursor;
 
     os_cursor_read(op->kept, &cursor);
-    return delete_and_wait(c, op, op->id, cursor.id[0] != '\0');
+    return delete_and_wait(c, op, op->id, cursor.id[0] != '\0', 0);
+}
+
+/* One step of a create, or of its undo. */
+static int server_create(struct os_call *c, const struct vim_op *op)
+{
+    OS_JSON spec = os_spec_read(c, op);
+    OS_TEXT query = os_text("tags=%s", op->request_id);
+    struct os_once once = {.kind = server_kind(),
+                           .op = op,
+                           .spec = spec,
+                           .query = query,
+                           .post = post_server,
+                           .go_on = wait_built,
+                           .remove = delete_server,
+                           .take_back = take_back_server,
+                           .sure = os_server_list_is_whole};
+    struct os_cursor cursor;
+
+    if (spec == NULL) {
+        return c->error.code;
+    }
+    if (query == NULL) {
+        return os_fail(c, VIM_E_INTERNAL, "not enough memory");
+    }
+    if (op->undo) {
+        return os_once_undo(c, &once);
+    }
+    os_cursor_read(op->kept, &cursor);
+    return strcmp(cursor.phase, "wait") == 0 || strcmp(cursor.phase, "fault") == 0
+               ? continue_create(c, &once, &cursor)
+               : os_once_create(c, &once);
 }
 
 /* --- Update ---------------------------------------------------------------------------------- */
@@ -436,9 +364,6 @@ static int server_update(struct os_call *c, const struct vim_op *op)
 
 int nova_server_step(struct os_call *c, const struct vim_op *op)
 {
-    if (op->undo) {
-        return server_undo(c, op);
-    }
     switch (op->verb) {
     case VIM_VERB_CREATE:
         return server_create(c, op);

@@ -45,6 +45,9 @@ const struct vim_option os_options[] = {
     VIM_OPTION_DURATION(
         struct os_config, changes_overlap, 0, "1m", 0, 3600000,
         "how far behind its last look the driver asks for changes, against clocks that differ"),
+    VIM_OPTION_DURATION(struct os_config, settle_time, 0, "30s", 0, 3600000,
+                        "how long a request that was not answered may still be done: so long is "
+                        "looked for what it made before it counts as undone, or as made once"),
     VIM_OPTION_BYTES(struct os_config, max_answer, 0, "64MiB", 65536, 1 << 30,
                      "a longer answer is refused"),
 };

@@ -2,7 +2,8 @@
  * services.h - what the driver does with each service: the reads, and one step of each write.
  *
  * Steps return what the host wants of step(): VIM_OK, VIM_AGAIN, or an error with c->error filled.
- * Progress is kept as "PHASE ID": a word, and the far side's id.
+ * Progress is kept as "PHASE ID" or "PHASE@TIME ID": a word, the far side's id, and since when
+ * (milliseconds since 1970) is waited for what may come late.
  */
 #ifndef OPENSTACK_SERVICES_H
 #define OPENSTACK_SERVICES_H
@@ -12,11 +13,15 @@
 /* How a write goes on: an empty phase at its start. */
 struct os_cursor {
     char phase[16];
+    int64_t since; /* 0: none; never in the future */
     char id[256];
 };
 
 void os_cursor_read(const char *kept, struct os_cursor *ret_cursor);
-void os_cursor_keep(struct os_call *c, const char *phase, const char *id);
+void os_cursor_keep(struct os_call *c, const char *phase, int64_t since, const char *id);
+
+/* Milliseconds since 1970, by the clock on the wall: cursors outlive the process. */
+int64_t os_wall_ms(void);
 
 /* Milliseconds after which an awaited server is looked at even if no list has shown a change. */
 #define OS_AWAIT_MS 30000u
@@ -36,6 +41,10 @@ int os_pages(struct os_call *c, const struct os_kind *kind, const char *query, u
 
 /* The ports of one server, and from them the addresses and security groups of its body. */
 int os_server_ports(struct os_call *c, struct os_found *server);
+
+/* VIM_OK if Nova shows all servers, or cannot tell; VIM_E_UNAVAILABLE if a cell is down, so that a
+ * server that is not found may be there. */
+int os_server_list_is_whole(struct os_call *c);
 
 /* Emits one server with its addresses. */
 int os_server_get(struct os_call *c, const char *id);

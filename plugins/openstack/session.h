@@ -44,6 +44,7 @@ struct os_config {
     int64_t connections;
     int64_t page_size;
     int64_t changes_overlap;
+    int64_t settle_time;
     int64_t max_answer;
 };
 

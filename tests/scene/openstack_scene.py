@@ -33,7 +33,8 @@ class OpenStack(unittest.TestCase):
                 "auth_url": cls.keeper.url, "username": auth["username"],
                 "password": "${env:SCENE_PASSWORD}", "project": auth["project_name"],
                 "user_domain": auth["user_domain_name"],
-                "project_domain": auth["project_domain_name"], "region": "RegionOne"}}],
+                "project_domain": auth["project_domain_name"], "region": "RegionOne",
+                "settle_time": "5s"}}],
             env={"SCENE_PASSWORD": auth["password"]})
         try:
             cls.vimd.start()

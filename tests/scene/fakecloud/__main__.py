@@ -61,6 +61,9 @@ class Handler(BaseHTTPRequestHandler):
             STATE.calls.append(call)
         if do == 'cut':
             return self.hang_up()
+        if do == 'late':
+            threading.Timer(fault['seconds'], self.process_late, (call,)).start()
+            return self.hang_up()
         if do == 'delay':
             time.sleep(fault['seconds'])
         if do == 'answer':
@@ -74,6 +77,9 @@ class Handler(BaseHTTPRequestHandler):
         if do == 'lose':
             return self.hang_up()
         self.answer(status, body, headers, kind, do, (fault or {}).get('seconds', 0))
+
+    def process_late(self, call):
+        call['status'] = self.process()[0]
 
     def process(self):
         try:

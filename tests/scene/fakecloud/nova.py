@@ -148,8 +148,24 @@ def add_server(state, wanted):
     return server
 
 
+def is_hidden(state, server):
+    hidden = state.settings['hidden']
+    return hidden != '' and re.search(hidden, server['name']) is not None
+
+
+def list_names(state, request, asked):
+    """The short list. Asked for all of it, a new Nova tells of the servers that it cannot reach."""
+    servers = state.things['servers'].values()
+    tells = asked >= (2, 69) and not set(request.query) - {'all_tenants'}
+    return 200, {'servers': [
+        {'id': s['id'], 'status': 'UNKNOWN', 'links': []} for s in servers
+        if tells and is_hidden(state, s)] + [
+        {'id': s['id'], 'name': s['name'], 'links': []} for s in servers
+        if not is_hidden(state, s)]}, {}
+
+
 def list_servers(state, request, asked):
-    servers = list(state.things['servers'].values())
+    servers = [s for s in state.things['servers'].values() if not is_hidden(state, s)]
     since = request.query.get('changes-since', [None])[0]
     tags = request.query.get('tags', [None])[0]
     if since is not None:
@@ -170,6 +186,8 @@ def find(state, collection, key, what):
 
 
 def get_server(state, request, asked, key):
+    if is_hidden(state, find(state, 'servers', key, 'Instance')):
+        raise error(500, 'Cell is not responding and hence instance info is not available.')
     server = advance(state, find(state, 'servers', key, 'Instance'))
     if server is None:
         raise error(404, 'Instance %s could not be found.' % key)
@@ -267,6 +285,7 @@ def delete_keypair(state, request, asked, key):
 
 ROUTES = [
     ('/servers', 'POST', create_server),
+    ('/servers', 'GET', list_names),
     ('/servers/detail', 'GET', list_servers),
     ('/servers/([^/]+)', 'GET', get_server),
     ('/servers/([^/]+)', 'PUT', put_server),

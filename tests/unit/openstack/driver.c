@@ -9,11 +9,11 @@ static struct fake *the_fake;
 struct driver *open_driver(struct fake *fake, const char *const *more)
 {
     const char *settings[64] = {
-        "auth_url", fake_auth_url(fake), "username", "admin",   "region", "RegionOne", "timeout",
-        "5s",       "password",          "secret",   "project", "admin"};
+        "auth_url", fake_auth_url(fake), "username", "admin",   "region", "RegionOne",   "timeout",
+        "5s",       "password",          "secret",   "project", "admin",  "settle_time", "300ms"};
     char why[1024];
     struct driver *driver;
-    size_t at = 12;
+    size_t at = 14;
 
     for (; more != NULL && *more != NULL; more++) {
         settings[at++] = *more;
@@ -405,6 +405,7 @@ int main(void)
     start_fake();
     failed = cmocka_run_group_tests_name("driver", cases, NULL, NULL);
     failed += _cmocka_run_group_tests("faults", fault_cases, fault_case_count, NULL, NULL);
+    failed += _cmocka_run_group_tests("late", late_cases, late_case_count, NULL, NULL);
     failed += _cmocka_run_group_tests("session", session_cases, session_case_count, NULL, NULL);
     fake_stop(the_fake);
     return failed;

@@ -480,10 +480,10 @@ static int run_until(struct driver *driver, const struct run *run, int undo,
             continue;
         }
         assert(rc == VIM_OK || result->failed_with == rc);
+        progress->attempt += VIM_IS_UNKNOWN(rc);
         if (rc == VIM_OK || VIM_IS_PERMANENT(rc) || --tries == 0) {
             return rc;
         }
-        progress->attempt += VIM_IS_UNKNOWN(rc);
         nap(result->retry_after_ms > 0 ? result->retry_after_ms : 20);
     }
     return VIM_E_INTERNAL;

@@ -305,6 +305,45 @@ static void nonsense_is_refused(void **state)
     }
 }
 
+/* What one tenant writes into one field leaves the rest of a list readable. */
+static void one_bad_value_spoils_no_list(void **state)
+{
+    static const struct {
+        const char *value;
+        const char *shown; /* as the description, or NULL if it is none */
+    } cases[] = {
+        {"99999999999999999999999", NULL},
+        {"-1e999", NULL},
+        {"[1e5, 9223372036854775808, {\"x\": -9223372036854775809}]", NULL},
+        {"\"a\\u0000b\"", "a\xef\xbf\xbd"
+                          "b"},
+        {"\"\\ud800\"", "\xef\xbf\xbd"},
+        {"\"\\udc00x\\ud83d\\ude00\"", "\xef\xbf\xbdx\xf0\x9f\x98\x80"},
+        {"\"\\\\u0000 \\\" 1e999 \\ud800\"", "\\u0000 \" 1e999 \xef\xbf\xbd"},
+    };
+
+    (void)state;
+    for (size_t at = 0; at < sizeof(cases) / sizeof(cases[0]); at++) {
+        OS_TEXT text = os_text("{\"network\":{\"id\":\"n\",\"status\":\"ACTIVE\",\"mtu\":1500,"
+                               "\"description\":%s}}",
+                               cases[at].value);
+        OS_FOUND found = {0};
+        const char *shown;
+        assert_int_equal(os_read_one(os_kind_find("network"), text, strlen(text), &found), VIM_OK);
+        assert_int_equal(os_json_integer(found.body, "mtu", 0), 1500);
+        shown = os_json_text(found.body, "description");
+        assert_true(cases[at].shown == NULL ? shown == NULL : strcmp(shown, cases[at].shown) == 0);
+    }
+    for (size_t length = 0; length < 40; length++) {
+        /* Cut off anywhere: no JSON, and nothing read behind its end. */
+        static const char cut[] = "{\"a\":[\"\\ud83d\\ude00\\u0000\", 1e999, -";
+        char *exact = malloc(length + 1);
+        memcpy(exact, cut, length < sizeof(cut) ? length : sizeof(cut));
+        assert_null(os_json_parse(exact, length < sizeof(cut) ? length : sizeof(cut) - 1));
+        free(exact);
+    }
+}
+
 static void ports_are_joined(void **state)
 {
     static const char ports[] =
@@ -388,6 +427,7 @@ int main(void)
         cmocka_unit_test(times_become_rfc3339),
         cmocka_unit_test(pages_lead_on),
         cmocka_unit_test(nonsense_is_refused),
+        cmocka_unit_test(one_bad_value_spoils_no_list),
         cmocka_unit_test(ports_are_joined),
         cmocka_unit_test(catalog_is_read),
         cmocka_unit_test(versions_are_read),
