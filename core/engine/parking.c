@@ -20,6 +20,7 @@ struct parked {
 struct lot {
     char *vim;
     struct parked *first, **end;
+    size_t count;
     UT_hash_handle hh;
 };
 
@@ -81,6 +82,7 @@ bool parking_put(struct parking *parking, const char *vim, const char *task)
     strncpy(parked->task, task, ID_SIZE - 1);
     *lot->end = parked;
     lot->end = &parked->next;
+    lot->count++;
     HASH_ADD_STR(parking->tasks, task, parked);
     return true;
 }
@@ -95,6 +97,7 @@ bool parking_take(struct parking *parking, const char *vim, char ret_task[ID_SIZ
         return false;
     }
     lot->first = parked->next;
+    lot->count--;
     if (!lot->first) {
         lot->end = &lot->first;
     }
@@ -110,6 +113,14 @@ bool parking_holds(struct parking *parking, const char *task)
     LOCK_GUARD(&parking->mutex);
     HASH_FIND_STR(parking->tasks, task, parked);
     return parked != NULL;
+}
+
+size_t parking_count(struct parking *parking, const char *vim)
+{
+    struct lot *lot;
+    LOCK_GUARD(&parking->mutex);
+    HASH_FIND_STR(parking->lots, vim, lot);
+    return lot ? lot->count : 0;
 }
 
 void parking_each_vim(struct parking *parking, void (*each)(void *argument, const char *vim),

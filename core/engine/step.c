@@ -29,8 +29,6 @@
 
 #define PULL_MAX 64u
 #define STEP_MAGIC 0x53544550u
-/* Of tasks whose VIM is not configured or does not take calls now. */
-#define VIM_MISSING_DELAY_MS 2000
 /* After a step that wants to be called again and did not say when. */
 #define AGAIN_DELAY_MS 1000
 /* Of tasks that could not be read, or were changed by others again and again. */
@@ -404,14 +402,15 @@ static bool end_by_wish_or_time(struct tasks *tasks, struct task *task, int64_t 
     return true;
 }
 
-/* Puts a task whose VIM is busy aside. */
+/* Puts a task whose VIM is busy aside; TARGET is NULL if the VIM takes no calls at all: then the sweep
+ * looks at the task now and then. */
 static void park(struct tasks *tasks, const struct task *task, struct vim_target *target)
 {
     if (!parking_put(tasks->parking, task->vim, task->id)) {
         hints_push(tasks->queue, task->id, LOOK_AGAIN_DELAY_MS);
         return;
     }
-    if (vim_target_free_steps(target)) {
+    if (target && vim_target_free_steps(target)) {
         /* The last step ended in between, and found nobody here. */
         step_unpark(tasks, task->vim);
     }
@@ -456,7 +455,7 @@ static int go(struct tasks *tasks, struct task *task, struct vim_target *target)
 static void unpark_if_free(struct tasks *tasks, const char *vim)
 {
     struct vim_target *target = vims_get(tasks->vims, vim);
-    if (target && vim_target_free_steps(target)) {
+    if (target && !lane_is_stuck(vim_target_lane(target)) && vim_target_free_steps(target)) {
         step_unpark(tasks, vim);
     }
     vim_target_release(target);
@@ -485,7 +484,7 @@ static int look(struct tasks *tasks, const char *id)
     } else {
         struct vim_target *target = vims_get(tasks->vims, task.vim);
         if (!target || lane_is_stuck(vim_target_lane(target))) {
-            hints_push(tasks->queue, id, VIM_MISSING_DELAY_MS);
+            park(tasks, &task, NULL);
         } else {
             called = true;
             code = go(tasks, &task, target);

@@ -19,11 +19,13 @@
 #include "engine/claims.h"
 #include "engine/hints.h"
 #include "engine/owner.h"
+#include "plugin/lane.h"
 
 #define PUSHES_MAX 5000u /* per sweep */
 #define DELETES_MAX 500u /* per commit */
 #define SEEN_AGE_MS 600000
 #define COUNT_INTERVAL_MS 60000
+#define PARKED_ROUNDS 16u /* sweeps in which each task is looked at whose VIM takes no calls */
 
 /* Ids collected by a scan: nothing else is called while it runs. */
 struct ids {
@@ -122,9 +124,15 @@ static void unpark_vim(void *argument, const char *vim)
 {
     struct tasks *tasks = argument;
     struct vim_target *target = vims_get(tasks->vims, vim);
-    /* Without its VIM a task only waits for its deadline: it is looked at now and then. */
-    uint32_t free_steps = target ? vim_target_free_steps(target) : 1;
-    for (uint32_t i = 0; i < free_steps; i++) {
+    size_t turns;
+    if (target && !lane_is_stuck(vim_target_lane(target))) {
+        turns = vim_target_free_steps(target);
+    } else {
+        /* Without its VIM a task only waits for its deadline or a cancel. All are looked at by and by:
+         * thousands must not keep the workers busy with nothing. */
+        turns = parking_count(tasks->parking, vim) / PARKED_ROUNDS + 1;
+    }
+    for (size_t i = 0; i < turns; i++) {
         step_unpark(tasks, vim);
     }
     vim_target_release(target);

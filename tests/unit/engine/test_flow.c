@@ -12,6 +12,7 @@
 #include "base/text.h"
 #include "engine/owner.h"
 #include "plugin/instance.h"
+#include "plugin/lane.h"
 #include "worker/worker.h"
 
 static char task_id[37], resource_id[37];
@@ -246,6 +247,74 @@ static void missing_vim_is_waited_for(void **state)
     house_put_vim(8, 4);
     assert_int_equal(tasks_start(house.tasks, NULL), VIM_OK);
     house_work_until(task_id, TASK_SUCCEEDED);
+}
+
+static void make_vim_that_gets_stuck(void)
+{
+    struct vim_target *target = vims_get(house.vims, "edge");
+    struct vim_settings settings = *vim_target_settings(target);
+    struct instance *instance = instance_hold(vim_target_instance(target));
+    struct lane_settings lane_settings = {.threads = 1, .grace_ms = 1};
+    struct lane *lane;
+    settings.call_timeout_ms = 20;
+    settings.operations = 1;
+    assert_int_equal(lane_open(instance, &lane_settings, &lane), VIM_OK);
+    assert_int_equal(vims_put(house.vims, &settings, instance, lane, NULL), VIM_OK);
+    vim_target_release(target);
+}
+
+static atomic_bool may_return;
+
+static void wait_to_return(void *argument)
+{
+    (void)argument;
+    while (!atomic_load(&may_return)) {
+        clock_sleep_ms(1);
+    }
+}
+
+static bool vim_is_stuck(void *argument)
+{
+    struct vim_health health;
+    struct vim_target *target = vims_get(house.vims, "edge");
+    (void)argument;
+    vim_target_health(target, &health);
+    vim_target_release(target);
+    return health.stuck;
+}
+
+static void pass_deadline(struct task *task)
+{
+    task->deadline = task->due = 1;
+}
+
+static bool has_timed_out(void *argument)
+{
+    return house_state(argument) == TASK_TIMED_OUT;
+}
+
+/* All of the VIM's operations are in a call that does not return: those who wait for it end in time. */
+static void deadline_passes_behind_a_stuck_vim(void **state)
+{
+    struct worker *worker;
+    char behind[37], other[37];
+    (void)state;
+    atomic_store(&may_return, false);
+    make_vim_that_gets_stuck();
+    fake_script(&(struct fake_outcome){
+        .code = VIM_OK, .emit_id = "s1", .before = wait_to_return, .argument = NULL});
+    house_create(task_id, resource_id);
+    house_create(behind, other);
+    assert_true(tasks_work(house.tasks, 64, 1000) > 0);
+    assert_int_equal(tasks_in_progress(house.tasks), 1);
+    assert_int_equal(house_state(behind), TASK_QUEUED);
+    assert_int_equal(tasks_start(house.tasks, NULL), VIM_OK);
+    assert_int_equal(worker_start(house.tasks, 2, &worker, NULL), VIM_OK);
+    house_wait(vim_is_stuck, NULL);
+    house_edit_task(behind, pass_deadline);
+    house_wait(has_timed_out, behind);
+    atomic_store(&may_return, true);
+    worker_stop(worker, 60000);
 }
 
 /* --- Hints that are lost ------------------------------------------------------------------------- */
@@ -499,6 +568,7 @@ int main(void)
         TEST(no_more_steps_than_operations),
         TEST(two_engines_on_one_store),
         TEST(missing_vim_is_waited_for),
+        TEST(deadline_passes_behind_a_stuck_vim),
         TEST(sweep_finds_what_the_queue_lost),
         TEST(sweep_voids_claims_of_the_dead),
         TEST(old_tasks_are_deleted),
