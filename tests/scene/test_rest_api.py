@@ -1,0 +1,69 @@
+"""The examples of docs/rest-api.md: every block marked sh runs as printed, in one shell, against a
+daemon with etc/vimd.yaml. No request may be refused, and where the page prints an answer as JSON
+it has the members that really come. Only the build and the port are the test's own."""
+import json
+import os
+import pathlib
+import re
+import shlex
+import signal
+import subprocess
+import tempfile
+import unittest
+
+import vimd
+from test_readme import free_port
+
+BLOCK = re.compile(r"```sh\n(.*?)```\n(?:```json\n(.*?)```\n)?", re.S)
+MARK = "--- end of block ---"
+
+# A task that ended before its cancel came is a conflict; nothing else may be refused.
+START = r"""
+set -eu -o pipefail
+curl() {
+    command curl --fail-with-body "$@" || case "$*" in */cancel) ;; *) echo "refused: $*" >&2; exit 1 ;; esac
+}
+vimd --config etc/vimd.yaml 2>vimd.log &
+command curl -sf --retry 60 --retry-delay 1 --retry-all-errors -o answer "http://$VIMD_LISTEN/readyz"
+"""
+END = "kill $!; wait $!"
+
+
+class RestApi(unittest.TestCase):
+    def test_examples(self):
+        blocks = BLOCK.findall((vimd.SOURCE / "docs" / "rest-api.md").read_text())
+        self.assertGreaterEqual(len(blocks), 12)
+        port = free_port()
+        with tempfile.TemporaryDirectory(prefix="vimd-rest-api-") as folder:
+            home = pathlib.Path(folder)
+            (home / "etc").symlink_to(vimd.SOURCE / "etc")
+            script = [START]
+            for commands, _ in blocks:
+                script += [commands.replace("127.0.0.1:8780", f"127.0.0.1:{port}"),
+                           f"echo; echo {shlex.quote(MARK)}"]
+            script.append(END)
+            # A session of its own, so that a failure in the middle leaves no daemon behind.
+            run = subprocess.Popen(
+                ["bash"], cwd=home, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT, text=True, start_new_session=True,
+                env=dict(os.environ, VIMD_LISTEN=f"127.0.0.1:{port}",
+                         VIMD_STATE_DIR=str(home / "state"),
+                         PATH=f"{vimd.BUILD / 'bin'}:{os.environ['PATH']}"))
+            try:
+                output, _ = run.communicate("\n".join(script), timeout=300 * vimd.PATIENCE)
+            finally:
+                try:
+                    os.killpg(run.pid, signal.SIGKILL)
+                except ProcessLookupError:
+                    pass
+            log = home / "vimd.log"
+            self.assertEqual(run.returncode, 0, output + (log.read_text() if log.exists() else ""))
+            parts = output.split(MARK + "\n")
+            self.assertEqual(len(parts), len(blocks) + 1)
+            for (commands, expected), printed in zip(blocks, parts):
+                if expected:
+                    self.assertEqual(set(json.loads(expected)), set(json.loads(printed)), commands)
+
+
+if __name__ == "__main__":
+    unittest.main(verbosity=2)
