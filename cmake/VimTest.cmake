@@ -1,6 +1,7 @@
-# vim_add_test(NAME SOURCES ... USES ... [LABEL unit]): a cmocka program, run by ctest under LABEL.
+# vim_add_test(NAME SOURCES ... USES ... [LABEL unit] [SERVERS ...]): a cmocka program, run by ctest
+# under LABEL; beside private SERVERS of its own (tests/servers/with), skipped where they are not installed.
 function(vim_add_test name)
-    cmake_parse_arguments(PARSE_ARGV 1 TEST "" "LABEL" "SOURCES;USES")
+    cmake_parse_arguments(PARSE_ARGV 1 TEST "" "LABEL" "SOURCES;USES;SERVERS")
     if(NOT TEST_LABEL)
         set(TEST_LABEL unit)
     endif()
@@ -8,7 +9,13 @@ function(vim_add_test name)
     target_link_libraries(${name} PRIVATE vim_flags ${TEST_USES} PkgConfig::CMOCKA)
     target_compile_definitions(${name} PRIVATE
         TEST_PLUGIN_DIR="${CMAKE_BINARY_DIR}/plugins" TEST_SOURCE_DIR="${CMAKE_SOURCE_DIR}")
-    add_test(NAME ${name} COMMAND ${name})
+    if(TEST_SERVERS)
+        add_test(NAME ${name} COMMAND
+            ${CMAKE_SOURCE_DIR}/tests/servers/with ${TEST_SERVERS} -- $<TARGET_FILE:${name}>)
+        set_tests_properties(${name} PROPERTIES SKIP_RETURN_CODE 77)
+    else()
+        add_test(NAME ${name} COMMAND ${name})
+    endif()
     set_tests_properties(${name} PROPERTIES LABELS ${TEST_LABEL} TIMEOUT 300)
 endfunction()
 

@@ -141,6 +141,7 @@ int pool_borrow(struct vim_call *call, struct pool *pool, bool patient,
     for (;;) {
         if ((connection = pool->free)) {
             pool->free = connection->next;
+            code = VIM_OK;
             pthread_mutex_unlock(&pool->lock);
             if (pool->settings.alive(connection))
                 break;
