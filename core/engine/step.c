@@ -31,6 +31,8 @@
 #define STEP_MAGIC 0x53544550u
 /* After a step that wants to be called again and did not say when. */
 #define AGAIN_DELAY_MS 1000
+/* An upload that is slower than this (1 MiB/s) runs out of time. */
+#define UPLOAD_BYTES_PER_MS 1049
 /* Of tasks that could not be read, or were changed by others again and again. */
 #define LOOK_AGAIN_DELAY_MS 1000
 /* By how much the clocks of processes that share a store may differ. */
@@ -46,6 +48,7 @@ struct step {
     struct task task; /* as claimed */
     uint64_t lease;
     uint64_t claim; /* its number, see claims.h */
+    int64_t timeout_ms;
     struct operation operation;
     int data_fd;
     struct step_result result;
@@ -209,6 +212,18 @@ static void fill_op(struct step *step)
     };
 }
 
+/* How long a step may take. Data goes in one step, so it gets more time, within the task's. */
+static int64_t step_timeout_ms(const struct task *task, const struct vim_target *target)
+{
+    int64_t timeout = vim_target_settings(target)->call_timeout_ms;
+    int64_t left = task->deadline - clock_now_ms();
+    if (task->data_path && task->data_size > 0 && left > timeout) {
+        int64_t more = task->data_size / UPLOAD_BYTES_PER_MS;
+        return more < left - timeout ? timeout + more : left;
+    }
+    return timeout;
+}
+
 static void post_step(struct step *step)
 {
     struct lane_job job = {
@@ -216,7 +231,9 @@ static void post_step(struct step *step)
         .done = done_step,
         .prepare = prepare_step,
         .argument = step,
-        .timeout_ms = vim_target_settings(step->target)->call_timeout_ms,
+        .timeout_ms = step->timeout_ms,
+        /* What starts late and is cut off leaves an unknown outcome; put off, it leaves none. */
+        .least_ms = vim_target_settings(step->target)->call_timeout_ms / 2,
     };
     fill_op(step);
     step->result.started = clock_now_ms();
@@ -288,9 +305,9 @@ static int decide_claim(struct change *change, void *argument, struct failure *f
 static int claim_and_post(struct tasks *tasks, struct task *task, struct vim_target *target,
                           struct operation *operation)
 {
+    int64_t timeout_ms = step_timeout_ms(task, target);
     struct claim claim = {.revision = task->revision,
-                          .lease_ms = vim_target_settings(target)->call_timeout_ms +
-                                      tasks_settings_now(tasks).lease_margin_ms};
+                          .lease_ms = timeout_ms + tasks_settings_now(tasks).lease_margin_ms};
     struct task claimed = {0};
     char id[ID_SIZE];
     memcpy(id, task->id, ID_SIZE);
@@ -309,6 +326,7 @@ static int claim_and_post(struct tasks *tasks, struct task *task, struct vim_tar
     step->task = claimed;
     step->lease = claimed.lease;
     step->claim = number;
+    step->timeout_ms = timeout_ms;
     step->operation = *operation;
     *operation = (struct operation){0};
     step->data_fd = -1;

@@ -57,11 +57,12 @@ static struct lane_work *take_work(struct lane *lane)
 static int run_work(struct lane *lane, struct lane_work *work)
 {
     struct vim_call *call = &work->call;
+    int64_t least_ms = work->job.least_ms > 0 ? work->job.least_ms : 1;
     metric_observe(lane->metric_wait, (double)(clock_mono_ms() - work->posted) / 1000);
     if (call_is_cancelled(call)) {
         return VIM_E_CANCELLED;
     }
-    if (call_left_ms(call) == 0) {
+    if (call_left_ms(call) < least_ms) {
         return VIM_E_BUSY;
     }
     if (work->job.prepare) {

@@ -30,12 +30,14 @@ struct lane_settings {
  * instance_enter() and instance_leave() already: `return ops->get(call, handle, ...)`. DONE is called
  * exactly once for every job that lane_post() accepted, on a thread of the lane, with the code that
  * instance_leave() gave and the call's outcome; CALL is freed after it. A job that never ran: VIM_E_BUSY
- * (its deadline passed in the queue), VIM_E_CANCELLED, or VIM_E_UNAVAILABLE (stuck, closed). */
+ * (its deadline passed in the queue, or nearly), VIM_E_CANCELLED, or VIM_E_UNAVAILABLE (stuck, closed). */
 struct lane_job {
     int (*run)(struct vim_call *call, void *handle, void *argument);
     void (*done)(struct vim_call *call, int code, void *argument);
     void *argument;
     int64_t timeout_ms; /* from posting; 0: the lane's */
+    int64_t
+        least_ms; /* with less left when its turn comes it is not run: it would only be cut off */
     /* Optional: prepares the call (call_set_emit ...) before RUN. */
     void (*prepare)(struct vim_call *call, void *argument);
     bool urgent; /* ahead of those that are not: reads that somebody waits for */

@@ -658,6 +658,43 @@ static void upload_reads_its_file(void **state)
     assert_int_not_equal(access(path, R_OK), 0);
 }
 
+static void put_future_deadline(struct task *task)
+{
+    task->due = clock_now_ms();
+    task->deadline = task->due + 7200000;
+}
+
+/* What takes minutes on the wire is not cut off after a call's usual time. */
+static void large_upload_gets_time(void **state)
+{
+    (void)state;
+    char path[100];
+    (void)snprintf(path, sizeof(path), "%s/spool", house.folder);
+    FILE *file = fopen(path, "w");
+    assert_non_null(file);
+    assert_int_equal(fclose(file), 0);
+    house_have_server("s1", resource_id);
+    struct resource resource;
+    assert_true(house_resource(resource_id, &resource));
+    struct task_wish wish = {.verb = VIM_VERB_UPLOAD,
+                             .project = "demo",
+                             .vim = "edge",
+                             .kind = "server",
+                             .resource = &resource,
+                             .data_path = path,
+                             .data_size = INT64_C(1) << 40};
+    fake_script(&(struct fake_outcome){.code = VIM_AGAIN, .again_ms = 600000});
+    assert_int_equal(tasks_submit(house.tasks, &wish, task_id, NULL), VIM_OK);
+    resource_free(&resource);
+    house_work();
+    /* 600 s are the whole task's */
+    assert_in_range(fake_call(0).left_ms, 300000, 600000);
+    house_edit_task(task_id, put_future_deadline);
+    tasks_nudge(house.tasks, task_id);
+    house_work_until(task_id, TASK_SUCCEEDED);
+    assert_in_range(fake_call(1).left_ms, 3600000, 7200000);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, house_setup, house_teardown)
 
 int main(void)
@@ -700,6 +737,7 @@ int main(void)
         TEST(driver_that_emits_nonsense_fails_the_task),
         TEST(create_that_tells_nothing_fails),
         TEST(upload_reads_its_file),
+        TEST(large_upload_gets_time),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -143,6 +143,33 @@ static void queue_is_bounded_and_urgent_goes_first(void **state)
     end_lane(lane);
 }
 
+static void what_has_too_little_time_left_is_not_begun(void **state)
+{
+    (void)state;
+    struct lane *lane = open_lane(&(struct lane_settings){.threads = 1});
+    struct job blocker, late, early;
+    job_init(&blocker);
+    job_init(&late);
+    job_init(&early);
+    blocker.blocks = true;
+    assert_int_equal(post(lane, &blocker, 0, NULL), VIM_OK);
+    sem_wait(&blocker.started);
+    struct lane_job lane_job = {
+        .run = run, .done = done, .argument = &late, .timeout_ms = 600000, .least_ms = 600000};
+    assert_int_equal(lane_post(lane, &lane_job, NULL), VIM_OK);
+    lane_job.argument = &early;
+    lane_job.least_ms = 1;
+    assert_int_equal(lane_post(lane, &lane_job, NULL), VIM_OK);
+    clock_sleep_ms(5);
+    sem_post(&blocker.go);
+    sem_wait(&late.ended);
+    sem_wait(&early.ended);
+    assert_int_equal(late.code, VIM_E_BUSY);
+    assert_int_not_equal(sem_trywait(&late.started), 0);
+    assert_int_equal(early.code, VIM_OK);
+    end_lane(lane);
+}
+
 static void deadline_passes_in_the_queue_and_in_the_call(void **state)
 {
     (void)state;
@@ -320,6 +347,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(runs_and_tells),
         cmocka_unit_test(queue_is_bounded_and_urgent_goes_first),
+        cmocka_unit_test(what_has_too_little_time_left_is_not_begun),
         cmocka_unit_test(deadline_passes_in_the_queue_and_in_the_call),
         cmocka_unit_test(cancel_reaches_queue_and_call),
         cmocka_unit_test(a_call_that_overstays_is_stuck),
