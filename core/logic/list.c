@@ -45,6 +45,14 @@ bool list_is_before(const struct lister *lister, const char *id)
 
 /* --- By id ----------------------------------------------------------------------------------- */
 
+/* Once per row: printf() would be a good part of a list's time. */
+static void copy_id(char copy[LIST_ID_SIZE], const char *id)
+{
+    size_t length = strnlen(id, LIST_ID_SIZE - 1);
+    memcpy(copy, id, length);
+    copy[length] = '\0';
+}
+
 static int take_by_id(struct lister *lister, const char *id, const char *body, size_t length)
 {
     if (lister->count == lister->query.limit) {
@@ -60,7 +68,7 @@ static int take_by_id(struct lister *lister, const char *id, const char *body, s
     } else {
         text_add_bytes(&lister->out, body, length);
     }
-    snprintf(lister->last_id, sizeof(lister->last_id), "%s", id);
+    copy_id(lister->last_id, id);
     return 0;
 }
 
@@ -184,7 +192,7 @@ static void drain_sorted(struct lister *lister, struct sort_key *ret_last)
     if (lister->count > 0) {
         const struct list_entry *last = &lister->entries[lister->count - 1];
         *ret_last = last->key;
-        snprintf(lister->last_id, sizeof(lister->last_id), "%s", last->id);
+        copy_id(lister->last_id, last->id);
     }
     for (uint32_t i = 0; i < count; i++) {
         entry_free(&lister->entries[i]);

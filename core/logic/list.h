@@ -15,12 +15,14 @@ struct list_entry {
     struct sort_key key;
 };
 
+#define LIST_ID_SIZE 256
+
 struct lister {
     struct list_query query;
     struct text out; /* the answer's body so far: {"MEMBER":[ and elements */
     uint32_t count; /* elements in out or entries */
     bool more; /* there is at least one behind the last */
-    char last_id[256];
+    char last_id[LIST_ID_SIZE];
     struct list_entry *entries; /* sorted: a heap with the last in order on top */
 };
 

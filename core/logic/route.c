@@ -1,5 +1,6 @@
 #include "logic/route.h"
 
+#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 #include "base/memory.h"
@@ -112,6 +113,29 @@ static void add_entry(struct route_table *table, const struct route *route, cons
     cut_segments(entry);
 }
 
+/* All routes with two segments or more have a literal second one, and it tells most of them apart. */
+static unsigned bucket_of(unsigned segment_count, const char *text, size_t length)
+{
+    unsigned hash = segment_count;
+    for (size_t i = 0; i < length; i++) {
+        hash = hash * 31 + (unsigned char)text[i];
+    }
+    return (hash ^ hash >> 6) % ROUTE_BUCKETS;
+}
+
+static void fill_buckets(struct route_table *table)
+{
+    for (size_t i = table->count; i-- > 0;) {
+        struct route_entry *entry = &table->entries[i];
+        unsigned which = entry->segment_count > 1;
+        assert(entry->segments[which].text);
+        struct route_entry **bucket = &table->buckets[bucket_of(
+            entry->segment_count, entry->segments[which].text, entry->segments[which].length)];
+        entry->next = *bucket;
+        *bucket = entry;
+    }
+}
+
 struct route_table *routes_new(void)
 {
     size_t kind_count;
@@ -130,6 +154,7 @@ struct route_table *routes_new(void)
             }
         }
     }
+    fill_buckets(table);
     return table;
 }
 
@@ -239,8 +264,9 @@ const struct route_entry *routes_match(const struct route_table *table, const ch
     if (strcmp(method, "HEAD") == 0) {
         method = "GET";
     }
-    for (size_t i = 0; i < table->count; i++) {
-        const struct route_entry *entry = &table->entries[i];
+    unsigned which = path.count > 1;
+    unsigned bucket = bucket_of(path.count, path.segments[which].text, path.segments[which].length);
+    for (const struct route_entry *entry = table->buckets[bucket]; entry; entry = entry->next) {
         if (!entry_matches(entry, &path) || !entry_id(entry, &path, ret_id)) {
             continue;
         }

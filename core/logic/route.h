@@ -46,11 +46,17 @@ struct route_entry {
         size_t length;
     } segments[ROUTE_SEGMENTS];
     unsigned segment_count;
+    struct route_entry *next; /* of the bucket, in the order of the table */
 };
+
+#define ROUTE_BUCKETS 64
 
 struct route_table {
     struct route_entry *entries;
     size_t count;
+    /* The entries by how many segments they have and what the second one, or the only one, is:
+     * literal in all routes. */
+    struct route_entry *buckets[ROUTE_BUCKETS];
 };
 
 struct route_table *routes_new(void);
