@@ -102,7 +102,9 @@ def wrk(url, threads=12, connections=400, seconds=None, script=None, env=None):
 
 @contextlib.contextmanager
 def bare_mhd(body, headers, threads):
-    """A bare libmicrohttpd that answers BODY with HEADERS; gives its port."""
+    """A bare libmicrohttpd that answers BODY with HEADERS; gives its port. In a session of its own,
+    as vimd is: Linux shares processors out among sessions (sched_autogroup), and within that of
+    wrk it would be given more of a busy machine than vimd gets."""
     with tempfile.TemporaryDirectory(prefix="vimd-bench-") as folder:
         body_file, header_file = pathlib.Path(folder, "body"), pathlib.Path(folder, "headers")
         body_file.write_bytes(body)
@@ -110,7 +112,8 @@ def bare_mhd(body, headers, threads):
         port = vimd.free_port()
         server = subprocess.Popen([str(PROGRAMS / "bare_mhd"), str(port), str(threads),
                                    str(body_file), str(header_file)],
-                                  stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+                                  stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                                  start_new_session=True)
         try:
             if server.stdout.readline() != b"listening\n":
                 raise SystemExit("bare_mhd does not listen")
@@ -140,7 +143,7 @@ def sqlite_commits(sizes, seconds=None):
     with tempfile.TemporaryDirectory(prefix="vimd-bench-") as folder:
         done = subprocess.run([str(PROGRAMS / "sqlite_commits"), f"{folder}/raw.db",
                                str(seconds or SECONDS), "power", *map(str, sizes)],
-                              capture_output=True, text=True, check=True)
+                              capture_output=True, text=True, check=True, start_new_session=True)
         return float(done.stdout)
 
 
