@@ -40,7 +40,8 @@ class Readme(unittest.TestCase):
             (home / "etc").symlink_to(vimd.SOURCE / "etc")
             (home / "build").mkdir()
             (home / "build" / "dev").symlink_to(vimd.BUILD)
-            script = ["set -eu", "make() { :; }"]
+            script = ["set -eu", "trap 'kill -9 $(jobs -p) 2>/dev/null || true' EXIT",
+                      "make() { :; }"]
             for commands, _ in blocks:
                 script += [commands.replace("127.0.0.1:8780", f"127.0.0.1:{port}"),
                            f"echo {shlex.quote(MARK)}"]

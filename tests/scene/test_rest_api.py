@@ -20,6 +20,7 @@ MARK = "--- end of block ---"
 # A task that ended before its cancel came is a conflict; nothing else may be refused.
 START = r"""
 set -eu -o pipefail
+trap 'kill -9 $(jobs -p) 2>/dev/null || true' EXIT
 curl() {
     command curl --fail-with-body "$@" || case "$*" in */cancel) ;; *) echo "refused: $*" >&2; exit 1 ;; esac
 }
