@@ -65,6 +65,15 @@ static int broke(struct connection *connection, struct store_error *ret_error)
     return set_from_text(ret_error, VIM_E_LOST, "", PQerrorMessage(connection->pg));
 }
 
+int connection_error(struct connection *connection, const PGresult *result,
+                     struct store_error *ret_error)
+{
+    if (result_state(result)[0])
+        return store_error_from_result(ret_error, result);
+    connection->pooled.broken = true;
+    return set_from_text(ret_error, VIM_E_LOST, "", PQresultErrorMessage(result));
+}
+
 static bool await_socket(struct vim_call *call, struct connection *connection, int64_t deadline,
                          bool read, bool write)
 {
@@ -131,9 +140,7 @@ int connection_finish(struct vim_call *call, struct connection *connection, int6
         }
         status = PQresultStatus(result);
         if (result && status == PGRES_FATAL_ERROR && code == VIM_OK)
-            code = connection->pooled.broken && !result_state(result)[0]
-                       ? broke(connection, ret_error)
-                       : store_error_from_result(ret_error, result);
+            code = connection_error(connection, result, ret_error);
         PQclear(result);
         if (status == PGRES_PIPELINE_SYNC && result)
             return code;
@@ -157,9 +164,7 @@ int connection_run(struct vim_call *call, struct connection *connection, int64_t
     if (PQresultStatus(first) == PGRES_FATAL_ERROR) {
         struct store_error ignored;
 
-        code = connection->pooled.broken && !result_state(first)[0]
-                   ? broke(connection, ret_error)
-                   : store_error_from_result(ret_error, first);
+        code = connection_error(connection, first, ret_error);
         PQclear(first);
         if (!connection->pooled.broken)
             connection_finish(call, connection, deadline, &ignored);

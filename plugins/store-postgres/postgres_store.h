@@ -122,6 +122,11 @@ int connection_run(struct vim_call *call, struct connection *connection, int64_t
                    const char *name, const char *sql, int count, const char *const *values,
                    PGresult **ret_result, struct store_error *ret_error);
 
+/* Sets ERROR from a result that is an error. If it is not the server's own words, the connection is gone:
+ * VIM_E_LOST. */
+int connection_error(struct connection *connection, const PGresult *result,
+                     struct store_error *ret_error);
+
 /* Reads results up to the end of the pipeline. Returns the first error among them. */
 int connection_finish(struct vim_call *call, struct connection *connection, int64_t deadline,
                       struct store_error *ret_error);

@@ -161,11 +161,8 @@ static int read_rows(struct vim_call *call, struct connection *connection,
             return ret_error->code;
         }
         status = result ? PQresultStatus(result) : PGRES_EMPTY_QUERY;
-        if (status == PGRES_FATAL_ERROR && code == VIM_OK) {
-            code = store_error_from_result(ret_error, result);
-            if (!result_state(result)[0])
-                code = ret_error->code = VIM_E_LOST;
-        }
+        if (status == PGRES_FATAL_ERROR && code == VIM_OK)
+            code = connection_error(connection, result, ret_error);
         for (int i = 0; status == PGRES_SINGLE_TUPLE || status == PGRES_TUPLES_OK; i++) {
             if (i >= PQntuples(result) || progress->enough)
                 break;

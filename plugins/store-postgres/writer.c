@@ -246,9 +246,7 @@ static int read_statement(struct commit *commit, struct connection *connection, 
         bool failed = PQresultStatus(result) == PGRES_FATAL_ERROR;
 
         if (failed && !result_state(result)[0]) {
-            /* Not the server's words: the connection is gone. */
-            store_error_from_result(&error, result);
-            code = error.code = VIM_E_LOST;
+            code = connection_error(connection, result, &error);
         } else if (commit->error.code == VIM_OK) {
             if (failed)
                 take_failure(commit, write, result);
