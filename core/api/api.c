@@ -14,6 +14,8 @@
 #include "base/text.h"
 
 #define API_MAGIC 0x61706931u
+/* For answers of waits that are ended. */
+#define ENDED_WAITS_MS 1000
 
 int api_check(const struct api_config *config, struct failure *failure)
 {
@@ -146,8 +148,15 @@ void api_stop(struct api *api, int64_t timeout_ms)
     while (api_in_progress(api) > 0 && clock_mono_ms() < end) {
         clock_sleep_ms(10);
     }
-    unsigned left = api_in_progress(api);
     atomic_store(&api->stopping, true);
+    if (api_in_progress(api) > 0) {
+        link_end_waits(api->link, true);
+    }
+    end = clock_mono_ms() + ENDED_WAITS_MS;
+    while (api_in_progress(api) > 0 && clock_mono_ms() < end) {
+        clock_sleep_ms(10);
+    }
+    unsigned left = api_in_progress(api);
     /* A connection must not be suspended when MHD stops. Those that wait are answered here; those
      * that were about to wait show up in the next round. */
     int64_t last = clock_mono_ms() + 2000;

@@ -12,6 +12,7 @@
 #include <sys/eventfd.h>
 #include <sys/socket.h>
 #include <unistd.h>
+#include "api/internal.h"
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/memory.h"
@@ -100,6 +101,24 @@ static unsigned connections_expire(struct connections *connections, int64_t now,
     return total;
 }
 
+/* A client that has stopped sending is most likely gone: a request of it does not wait for a task. It
+ * is told again and again, since the wait may begin later than the client has left. */
+static void connections_unattended(struct connections *connections)
+{
+    struct link *link = NULL;
+    pthread_mutex_lock(&connections->mutex);
+    for (struct exchange *one = connections->waiting; one; one = one->waiting_next) {
+        if (atomic_load(&one->connection->half_closed) && !atomic_load(&one->claimed)) {
+            atomic_store(&one->unattended, true);
+            link = one->api->link;
+        }
+    }
+    pthread_mutex_unlock(&connections->mutex);
+    if (link) {
+        link_end_waits(link, false);
+    }
+}
+
 static void *connections_run(void *argument)
 {
     struct connections *connections = argument;
@@ -109,6 +128,7 @@ static void *connections_run(void *argument)
         int64_t now = clock_mono_ms();
         connections_half_closed(connections, now);
         connections_cut_off(connections, now);
+        connections_unattended(connections);
         connections_expire(connections, now, 504, "timeout",
                            "no answer in time; what was asked for may still happen");
     }

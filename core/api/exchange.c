@@ -67,6 +67,7 @@ static void exchange_clear(struct exchange *exchange)
     atomic_init(&exchange->references, 1);
     atomic_init(&exchange->state, EXCHANGE_READING);
     atomic_init(&exchange->claimed, false);
+    atomic_init(&exchange->unattended, false);
     exchange->content_length = -1;
     spool_init(&exchange->body);
 }

@@ -58,6 +58,7 @@ struct exchange {
     void *handle; /* MHD's connection; to be resumed by who answers in the state WAITING */
     struct exchange *waiting_previous, *waiting_next; /* see connections.h */
     int64_t deadline; /* monotonic ms, of the answer */
+    atomic_bool unattended; /* see struct request */
 
     enum exchange_phase phase;
     bool counted; /* in api->in_flight */

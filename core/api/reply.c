@@ -25,6 +25,7 @@ void reply_call(struct exchange *exchange)
     request->headers = exchange->headers;
     request->request_id = exchange->request_id;
     request->deadline = now + (timeout > 2 * GRACE_MS ? timeout - GRACE_MS : timeout / 2);
+    request->unattended = &exchange->unattended;
     request->body_size = exchange->body.size;
     if (exchange->spooled) {
         request->body_path = exchange->body.path;

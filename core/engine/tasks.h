@@ -91,6 +91,10 @@ typedef void (*task_watch_fn)(void *argument, int code, const struct task *task)
 void tasks_watch(struct tasks *tasks, const char *id, int64_t timeout_ms, task_watch_fn complete,
                  void *argument);
 
+/* Completes now, with the task as it is, those watches for whose argument WHICH returns true. NULL:
+ * all of them, and none waits from then on. WHICH is called under a lock. */
+void tasks_watch_end(struct tasks *tasks, bool (*which)(const void *argument));
+
 /* For workers: takes up to MAXIMUM due tasks from the queue (waiting up to WAIT_MS) and sets their
  * steps going, each on its VIM's lane. Returns how many, or an error. A VIM with all its
  * `operations` in use leaves its tasks in the queue for a moment. */

@@ -40,6 +40,7 @@ struct watches {
     struct watch *all;
     pthread_t thread;
     bool running, stop, notified;
+    bool ended; /* nobody waits any more */
 };
 
 struct watches *watches_new(struct tasks *tasks)
@@ -247,7 +248,7 @@ void tasks_watch(struct tasks *tasks, const char *id, int64_t timeout_ms, task_w
     watch->complete = function;
     watch->argument = argument;
     pthread_mutex_lock(&watches->mutex);
-    bool wait = timeout_ms > 0 && watches->running && !watches->stop;
+    bool wait = timeout_ms > 0 && watches->running && !watches->stop && !watches->ended;
     if (wait) {
         put_in(watches, watch);
         pthread_cond_signal(&watches->cond);
@@ -258,4 +259,18 @@ void tasks_watch(struct tasks *tasks, const char *id, int64_t timeout_ms, task_w
     } else if (has_ended(watches, id)) {
         watches_notify(watches, id);
     }
+}
+
+void tasks_watch_end(struct tasks *tasks, bool (*which)(const void *argument))
+{
+    struct watches *watches = tasks->watches;
+    LOCK_GUARD(&watches->mutex);
+    watches->ended = watches->ended || !which;
+    for (struct watch *watch = watches->all; watch; watch = watch->next) {
+        if (!which || which(watch->argument)) {
+            watch->look = true;
+            watches->notified = true;
+        }
+    }
+    pthread_cond_signal(&watches->cond);
 }

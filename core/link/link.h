@@ -22,6 +22,7 @@ void link_route(struct link *link, const char *method, const char *path,
 bool link_is_inline(struct link *link, const struct request *request);
 void link_call(struct link *link, const struct request *request, logic_respond_fn respond,
                void *argument);
+void link_end_waits(struct link *link, bool all);
 int link_authenticate(struct link *link, const char *token, struct principal *ret_principal,
                       struct failure *failure);
 

@@ -88,6 +88,11 @@ void link_call(struct link *link, const struct request *request, logic_respond_f
     }
 }
 
+void link_end_waits(struct link *link, bool all)
+{
+    logic_end_waits(link->logic, all);
+}
+
 int link_authenticate(struct link *link, const char *token, struct principal *ret_principal,
                       struct failure *failure)
 {

@@ -43,6 +43,9 @@ struct call {
     const struct principal *principal; /* NULL on public routes */
     char id[CALL_ID_SIZE]; /* the path's {id}, or "" */
     bool kept; /* on the heap; freed by the answer */
+    /* Of an answer that waits for a task. */
+    bool replayed;
+    char applied[32]; /* Preference-Applied */
 };
 
 /* A copy on the heap, for an answer that comes later; REQUEST lives until then. */

@@ -264,3 +264,16 @@ void logic_handle(struct logic *logic, const struct request *request, logic_resp
         call.entry->route->handle(&call);
     }
 }
+
+static bool is_unattended(const void *argument)
+{
+    const struct call *call = argument;
+    return call->request->unattended && atomic_load(call->request->unattended);
+}
+
+void logic_end_waits(struct logic *logic, bool all)
+{
+    assert(logic->magic == LOGIC_MAGIC);
+    /* Every watch is one of this block's, with its call as the argument. */
+    tasks_watch_end(logic->environment.tasks, all ? NULL : is_unattended);
+}

@@ -7,6 +7,7 @@
 #ifndef VIMD_LOGIC_LOGIC_H
 #define VIMD_LOGIC_LOGIC_H
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -45,6 +46,7 @@ struct request {
     const char *request_id;
     const struct principal *principal; /* NULL: not authenticated (public routes only) */
     int64_t deadline; /* monotonic ms, by which the answer has to be given */
+    const atomic_bool *unattended; /* nobody waits for the answer any more; NULL: not told */
 };
 
 /* An answer. One to HEAD has the body that GET would get, for its length; it is not to be sent.
@@ -105,6 +107,10 @@ bool logic_is_inline(struct logic *logic, const struct request *request);
  * then. */
 void logic_handle(struct logic *logic, const struct request *request, logic_respond_fn respond,
                   void *argument);
+
+/* Ends the waits for tasks of requests that are unattended, or ALL, and those to come as well: they
+ * are answered soon, with the task as it is. */
+void logic_end_waits(struct logic *logic, bool all);
 
 /* Who a bearer token belongs to: VIM_OK, VIM_E_CREDENTIAL (unknown, revoked or expired), or the
  * store's error. Takes the same time whether or not a token is nearly right. */

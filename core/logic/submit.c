@@ -5,7 +5,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include "base/cleanup.h"
-#include "base/memory.h"
 #include "base/text.h"
 #include "logic/prefer.h"
 
@@ -107,26 +106,19 @@ static void send_task_succeeded(struct call *call, const struct task *task, bool
 
 /* --- Waiting --------------------------------------------------------------------------------- */
 
-struct waiting {
-    struct call *call;
-    bool replayed;
-    char applied[32];
-};
-
 static void complete(void *argument, int code, const struct task *task)
 {
-    struct waiting waiting = *(struct waiting *)argument;
-    free(argument);
+    struct call *call = argument;
     if (code != VIM_OK) {
         struct failure failure = {0};
         failure_set(&failure, code, "the task cannot be watched");
-        logic_failure(waiting.call, &failure, ORIGIN_OWN);
+        logic_failure(call, &failure, ORIGIN_OWN);
     } else if (!task_state_is_final(task->state)) {
-        send_task_accepted(waiting.call, task, waiting.replayed, waiting.applied);
+        send_task_accepted(call, task, call->replayed, call->applied);
     } else if (task->state == TASK_SUCCEEDED) {
-        send_task_succeeded(waiting.call, task, waiting.replayed, waiting.applied);
+        send_task_succeeded(call, task, call->replayed, call->applied);
     } else {
-        send_task_failed(waiting.call, task, waiting.replayed);
+        send_task_failed(call, task, call->replayed);
     }
 }
 
@@ -139,11 +131,10 @@ void answer_with_task(struct call *call, const char *task_id, bool replayed)
         int64_t wait = preferences.wait_seconds * 1000;
         int64_t left = logic_left_ms(call) - ANSWER_MARGIN_MS;
         wait = left < wait ? (left > 0 ? left : 0) : wait;
-        struct waiting *waiting = MEMORY_NEW(struct waiting);
-        waiting->call = logic_keep(call);
-        waiting->replayed = replayed;
-        snprintf(waiting->applied, sizeof(waiting->applied), "wait=%" PRId64, (wait + 999) / 1000);
-        tasks_watch(tasks, task_id, wait, complete, waiting);
+        struct call *kept = logic_keep(call);
+        kept->replayed = replayed;
+        snprintf(kept->applied, sizeof(kept->applied), "wait=%" PRId64, (wait + 999) / 1000);
+        tasks_watch(tasks, task_id, wait, complete, kept);
         return;
     }
     struct task task = {0};

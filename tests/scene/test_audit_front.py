@@ -1,8 +1,10 @@
 """What the HTTP front decides before the logic sees a request: methods, problems, broken requests."""
 import socket
+import threading
+import time
 import unittest
 
-from vimd import Client, Scene, many, mock, unique, wait_for
+from vimd import Client, Scene, Vimd, many, mock, unique, wait_for
 
 
 def send(port, data, seconds=5):
@@ -64,6 +66,78 @@ class Broken(Scene):
             send(self.vimd.port, b"GET /healthz?" + b"a" * length + b" HTTP/1.1\r\nHost: x\r\n\r\n",
                  seconds=0.1)
         self.assertEqual(self.vimd.get("/healthz").status, 200)
+
+
+class Waits(Scene):
+    """Of requests that wait for a task which takes longer than the test."""
+    vims = [mock("edge1", build="10m")]
+    settings = {"drain_timeout": "500ms"}
+
+    @staticmethod
+    def server(name):
+        return {"vim": "edge1", "name": name, "image": "cirros", "flavor": "small"}
+
+    def test_the_end_of_the_drain_answers_them_with_the_task(self):
+        with Vimd(vims=self.vims, settings=self.settings, name="drainwaits") as daemon:
+            answers = {}
+            seeded(daemon)
+            task = daemon.task_of(daemon.post("/v1/servers", self.server("first"), wait=0))
+
+            def ask(name, call):
+                client = Client(daemon.port, daemon.token)
+                answers[name] = call(client)
+
+            threads = [threading.Thread(target=ask, args=arguments) for arguments in (
+                ("post", lambda client: client.post(
+                    "/v1/servers", self.server("waits"), wait=30)),
+                ("get", lambda client: client.get(f"/v1/tasks/{task}?wait=30")))]
+            for thread in threads:
+                thread.start()
+            wait_for(lambda: in_flight(daemon) >= 3, "both to wait")
+            wait_for(lambda: daemon.get("/v1/servers?name=waits").json["servers"], "the server")
+            daemon.stop()
+            for thread in threads:
+                thread.join()
+            self.assertEqual(answers["post"].status, 202, answers["post"])
+            self.assertEqual(answers["post"].headers["Location"],
+                             f"/v1/tasks/{answers['post'].json['id']}")
+            self.assertEqual(answers["get"].status, 200, answers["get"])
+            self.assertEqual(answers["get"].json["id"], task)
+
+    def test_a_client_that_left_is_not_waited_for(self):
+        seeded(self.vimd)
+        task = self.vimd.task_of(self.vimd.post("/v1/servers", self.server("left"), wait=0))
+        head = (f"GET /v1/tasks/{task}?wait=60 HTTP/1.1\r\nHost: x\r\n"
+                f"Authorization: Bearer {self.vimd.token}\r\n\r\n").encode()
+        connections = []
+        for _ in range(20):
+            connections.append(socket.create_connection(("127.0.0.1", self.vimd.port)))
+            connections[-1].sendall(head)
+        wait_for(lambda: in_flight(self.vimd) >= 21, "all to wait")
+        half = connections.pop()
+        half.settimeout(30)
+        half.shutdown(socket.SHUT_WR)
+        for connection in connections:
+            connection.close()
+        started = time.monotonic()
+        wait_for(lambda: in_flight(self.vimd) <= 2, "none to wait", seconds=30)
+        self.assertLess(time.monotonic() - started, 30)
+        self.assertTrue(half.recv(65536).startswith(b"HTTP/1.1 200 "))
+        half.close()
+
+
+def seeded(daemon):
+    """Waits until the inventory has what a server needs."""
+    for path in ("images?name=cirros", "flavors?name=small"):
+        wait_for(lambda path=path: daemon.list(*path.split("?")), path)
+
+
+def in_flight(daemon):
+    """Requests in progress, with the one that asks."""
+    for line in daemon.get("/metrics").body.decode().splitlines():
+        if line.startswith("vimd_http_in_flight "):
+            return int(float(line.split()[1]))
+    raise AssertionError("no vimd_http_in_flight")
 
 
 class DryRun(Scene):

@@ -181,6 +181,12 @@ void link_route(struct link *link, const char *method, const char *path,
     }
 }
 
+/* Nothing here waits for tasks. */
+void link_end_waits(struct link *link, bool all)
+{
+    (void)link, (void)all;
+}
+
 bool link_is_inline(struct link *link, const struct request *request)
 {
     (void)link;
