@@ -290,10 +290,10 @@ static enum outcome attempt(struct commit *commit)
     int64_t deadline = INT64_MAX; /* the caller's time is the only bound */
     bool again;
 
-    commit->error.code = VIM_OK;
     if (connection_borrow(commit->call, &commit->store->primary, true, &connection,
                           &commit->error) < 0)
         return DECIDED;
+    commit->error.code = VIM_OK; /* after attempts to connect that failed, maybe */
     if (send_writes(commit, connection, deadline) == VIM_OK) {
         if (PQpipelineSync(connection->pg)) {
             read_results(commit, connection, deadline);
