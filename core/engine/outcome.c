@@ -419,7 +419,9 @@ static void apply_to_undo(struct change *change, const struct step_result *resul
         }
         bool given_up = VIM_IS_PERMANENT(result->code) && result->code != VIM_E_CANCELLED;
         bool late = task->deadline && change->now >= task->deadline;
-        if (given_up || late || task->attempt >= task->max_attempts) {
+        /* The deadline alone ends the tries: what was made must not stay because the far side was
+         * away for a while. */
+        if (given_up || late) {
             outcome_undo_failed(change, result->failure.text);
         } else {
             retry_later(change, result->code, result->failure.retry_after_ms);

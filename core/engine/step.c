@@ -461,6 +461,8 @@ static int go(struct tasks *tasks, struct task *task, struct vim_target *target)
     } else if (error_is_retryable(code)) {
         hints_push(tasks->queue, task->id, LOOK_AGAIN_DELAY_MS);
         return VIM_OK;
+    } else if (task_is_undoing(task)) {
+        verdict.what = UNDO_FAILED;
     }
     code = pass_verdict(tasks, task, &verdict);
     if (code != VIM_E_CONFLICT) {
