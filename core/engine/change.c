@@ -128,7 +128,12 @@ static void tell_inventory_after(const struct change *change)
         inventory_learn(inventory, task->vim, task->kind, change->resource.backend_id,
                         task->resource);
     }
-    if (change->touched_far_side && task_state_is_final(task->state)) {
+    if (!task_state_is_final(task->state)) {
+        return;
+    }
+    if (task->state != TASK_SUCCEEDED && change->resource_changed && change->resource.backend_id) {
+        inventory_doubt(inventory, task->vim, task->kind);
+    } else if (change->touched_far_side) {
         inventory_hint(inventory, task->vim, task->kind);
     }
 }

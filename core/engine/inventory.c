@@ -91,6 +91,10 @@ static void want_poll(struct inventory *inventory, const char *vim, const char *
     }
     poll->wanted = true;
     poll->pending_ms = pending_ms;
+    pthread_mutex_lock(&poll->mutex);
+    poll->need_full =
+        true; /* the VIM may be another one under this name: its cursor tells nothing */
+    pthread_mutex_unlock(&poll->mutex);
     poll->due = poll->running ? poll->due : 0;
 }
 
@@ -379,6 +383,18 @@ void inventory_await(struct inventory *inventory, const char *vim, const char *k
              * believed: no later one would show it again. */
             poll->need_full = true;
         }
+    }
+    pthread_mutex_unlock(&inventory->mutex);
+    inventory_hint(inventory, vim, kind);
+}
+
+void inventory_doubt(struct inventory *inventory, const char *vim, const char *kind)
+{
+    pthread_mutex_lock(&inventory->mutex);
+    struct poll *poll = inventory_find(inventory, vim, kind);
+    if (poll) {
+        LOCK_GUARD(&poll->mutex);
+        poll->need_full = true;
     }
     pthread_mutex_unlock(&inventory->mutex);
     inventory_hint(inventory, vim, kind);

@@ -55,6 +55,10 @@ void inventory_learn(struct inventory *inventory, const char *vim, const char *k
 void inventory_await(struct inventory *inventory, const char *vim, const char *kind,
                      const char *backend_id);
 
+/* A task has ended and not told what became of its resource: the next round is soon, and complete, for
+ * what changed while the task was at work is not told again. */
+void inventory_doubt(struct inventory *inventory, const char *vim, const char *kind);
+
 /* When the last complete pass over a kind ended (ms since 1970, 0: never), for freshness. */
 int64_t inventory_last_pass(struct inventory *inventory, const char *vim, const char *kind);
 

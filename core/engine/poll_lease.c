@@ -73,8 +73,9 @@ int poll_lease_take(struct poll *poll, bool *ret_taken, int64_t *ret_wait_ms,
         return failure_set(failure, VIM_E_BUSY, "another process polls it");
     }
     if (code == VIM_OK) {
-        /* After a time without it the rows may be others' work. */
-        *ret_taken = !ours || poll->lease_until < now;
+        /* After others had it the rows may be their work; it may also just have run out, where rounds
+         * are far apart. */
+        *ret_taken = !ours || revision != poll->lease_revision;
         poll->lease_until = now + LEASE_MS;
         poll->lease_revision = revision + 1;
     }

@@ -400,6 +400,65 @@ static void status_of_an_update_in_progress_stays(void **state)
     house_wait(server_is_gone, (char[]){"s1"});
 }
 
+static int setup_changes(void **state)
+{
+    fake_tell_changes(true);
+    return house_setup(state);
+}
+
+static int teardown_changes(void **state)
+{
+    int code = house_teardown(state);
+    fake_tell_changes(false);
+    return code;
+}
+
+static void break_s1_and_list_it(void *argument)
+{
+    (void)argument;
+    fake_put("server", "s1", "ERROR", 0, NULL, NULL);
+    wait_rounds(2);
+}
+
+/* What a list of changes shows while a task works on it is not shown again: when the task came to
+ * nothing, what it left is looked at. */
+static void failed_task_leaves_no_old_status(void **state)
+{
+    (void)state;
+    house_have_server("s1", resource_id);
+    start_inventory();
+    wait_rounds(2);
+    fake_script(&(struct fake_outcome){.code = VIM_E_FAILED, .before = break_s1_and_list_it});
+    assert_int_equal(house_submit(VIM_VERB_ACTION, resource_id, "{}", task_id), VIM_OK);
+    house_work_until(task_id, TASK_FAILED);
+    wait_rounds(3);
+    struct resource resource;
+    assert_true(house_resource(resource_id, &resource));
+    assert_int_equal(resource.status, STATUS_ERROR);
+    resource_free(&resource);
+}
+
+static bool pass_is_old(void *argument)
+{
+    (void)argument;
+    return fake_lists("server") > 2;
+}
+
+/* Another cloud under a VIM's name: its first look is a complete one. */
+static void replaced_vim_is_looked_at_anew(void **state)
+{
+    (void)state;
+    fake_put("server", "s1", "ACTIVE", 0, NULL, NULL);
+    start_inventory();
+    house_wait(server_is_there, (char[]){"s1"});
+    house_wait(pass_is_old, NULL);
+    fake_remove("server", "s1"); /* which changes do not tell */
+    house_put_vim(8, 4);
+    inventory_refresh(house.inventory);
+    wait_rounds(2);
+    assert_true(server_is_gone((char[]){"s1"}));
+}
+
 /* --- Awaits -------------------------------------------------------------------------------------- */
 
 static void script_create_that_awaits(const char *backend_id)
@@ -594,6 +653,7 @@ static void one_process_polls(void **state)
 }
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, house_setup, house_teardown)
+#define TEST_CHANGES(name) cmocka_unit_test_setup_teardown(name, setup_changes, teardown_changes)
 #define TEST_HOLDING(name) cmocka_unit_test_setup_teardown(name, setup_holding, teardown_holding)
 
 int main(void)
@@ -610,6 +670,8 @@ int main(void)
         TEST(stranger_turns_out_to_be_ours),
         TEST(create_in_progress_is_left_alone),
         TEST(status_of_an_update_in_progress_stays),
+        TEST_CHANGES(failed_task_leaves_no_old_status),
+        TEST_CHANGES(replaced_vim_is_looked_at_anew),
         TEST(await_ends_when_it_settles),
         TEST(await_ends_when_it_vanishes),
         TEST_HOLDING(await_ignores_older_looks),
