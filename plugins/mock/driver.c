@@ -8,7 +8,7 @@
 #include <string.h>
 
 /* A wait for the inventory looks again by itself after so long: it may have missed something. */
-#define AWAIT_MS 60000
+#define AWAIT_MS 300000
 
 /* Bytes of an image's data read at a time. */
 #define CHUNK 65536

@@ -24,7 +24,7 @@ void os_cursor_keep(struct os_call *c, const char *phase, int64_t since, const c
 int64_t os_wall_ms(void);
 
 /* Milliseconds after which an awaited server is looked at even if no list has shown a change. */
-#define OS_AWAIT_MS 30000u
+#define OS_AWAIT_MS 300000u
 
 /* The step's wanted fields: a new reference to an object, or NULL with c->error filled. */
 json_t *os_spec_read(struct os_call *c, const struct vim_op *op);
