@@ -261,16 +261,19 @@ static const struct config_table daemon_table =
 static const struct config_table log_table =
     SECTION("log", log_options, struct log_config, "The log, on standard error.", NULL);
 static const struct config_table store_table =
-    SECTION("store", store_options, struct store_config, "Where the truth is kept.", "options");
+    SECTION("store", store_options, struct store_config,
+            "Where the truth is kept. `options` holds those of the plugin.", "options");
 static const struct config_table queue_table =
-    SECTION("queue", queue_options, struct queue_config, "What wakes workers.", "options");
+    SECTION("queue", queue_options, struct queue_config,
+            "What wakes workers. `options` holds those of the plugin.", "options");
 static const struct config_table tasks_table =
     SECTION("tasks", tasks_options, struct tasks_config, "How tasks are worked off.", NULL);
 static const struct config_table worker_table =
     SECTION("worker", worker_options, struct worker_config, "Who works them off.", NULL);
-const struct config_table vims_table =
-    SECTION("vims", vims_options, struct vim_config,
-            "List of the infrastructures, each with these keys.", "options");
+const struct config_table vims_table = SECTION(
+    "vims", vims_options, struct vim_config,
+    "List of the infrastructures, each with these keys, and `options` for those of its driver.",
+    "options");
 
 const struct config_table *const section_tables[SECTION_COUNT] = {
     [SECTION_DAEMON] = &daemon_table, [SECTION_LOG] = &log_table,
