@@ -165,6 +165,25 @@ static bool answer_winner(struct call *call, const struct idempotency *idempoten
     return true;
 }
 
+/* 409: which task is in the way, if it still is. Later the same request may find it gone. */
+static void send_conflict(struct call *call, const struct task_wish *wish,
+                          const struct failure *failure)
+{
+    struct row row = {0};
+    struct resource resource = {0};
+    struct store *store = call->logic->environment.store;
+    if (store_get(store, wish->kind, wish->resource->id, &row, NULL) == VIM_OK) {
+        (void)resource_parse(&row, wish->kind, &resource, NULL);
+    }
+    struct problem problem = {.task = resource.task, .vim = wish->vim};
+    problem_from_error(&problem, VIM_E_CONFLICT, ORIGIN_OWN);
+    problem.retryable = true;
+    snprintf(problem.detail, sizeof(problem.detail), "%s", failure->text);
+    logic_send_problem(call, &problem);
+    resource_free(&resource);
+    row_free(&row);
+}
+
 void submit_task(struct call *call, struct task_wish *wish, const struct idempotency *idempotency)
 {
     char task_id[37];
@@ -177,7 +196,9 @@ void submit_task(struct call *call, struct task_wish *wish, const struct idempot
     int code = tasks_submit(call->logic->environment.tasks, wish, task_id, &failure);
     if (code == VIM_OK) {
         answer_with_task(call, task_id, false);
-    } else if (code != VIM_E_CONFLICT || !answer_winner(call, idempotency)) {
+    } else if (code != VIM_E_CONFLICT) {
         logic_failure(call, &failure, ORIGIN_OWN);
+    } else if (!answer_winner(call, idempotency)) {
+        send_conflict(call, wish, &failure);
     }
 }
