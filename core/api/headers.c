@@ -195,7 +195,8 @@ static void headers_method(const char *method, char ret_method[8])
     memcpy(ret_method, "other", 6);
 }
 
-static const char *headers_bearer(const char *authorization)
+/* Blanks behind a value are no part of it (RFC 9110, 5.5), and libmicrohttpd leaves them there. */
+static const char *headers_bearer(struct exchange *exchange, const char *authorization)
 {
     if (!authorization || strncasecmp(authorization, "bearer ", 7) != 0) {
         return NULL;
@@ -205,6 +206,14 @@ static const char *headers_bearer(const char *authorization)
         token++;
     }
     size_t length = strlen(token);
+    size_t end = length;
+    while (end > 0 && (token[end - 1] == ' ' || token[end - 1] == '\t')) {
+        end--;
+    }
+    if (end < length) {
+        token = exchange_text(exchange, token, end);
+        length = end;
+    }
     return length > 0 && length <= ACCESS_TOKEN_MAX && !strpbrk(token, " \t,") ? token : NULL;
 }
 
@@ -236,7 +245,7 @@ static int headers_principal(struct exchange *exchange, const char *token, int64
 /* False if the request was refused. */
 static bool headers_authenticate(struct headers *headers, struct exchange *exchange, int64_t now_ms)
 {
-    const char *token = headers_bearer(headers->authorization);
+    const char *token = headers_bearer(exchange, headers->authorization);
     if (!token) {
         exchange_refuse(exchange, 401, "unauthenticated",
                         "this needs a header Authorization: Bearer TOKEN", 0);

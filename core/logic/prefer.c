@@ -81,6 +81,16 @@ void prefer_parse(const struct header *headers, size_t count, struct preferences
     }
 }
 
+/* To the next member of a list; it may have empty ones (RFC 9110, 5.6.1). */
+static const char *skip_empty(const char *at)
+{
+    at = skip_blanks(at);
+    while (*at == ',') {
+        at = skip_blanks(at + 1);
+    }
+    return at;
+}
+
 bool etag_matches(const char *list, uint64_t revision, bool weak)
 {
     char wanted[32];
@@ -89,7 +99,7 @@ bool etag_matches(const char *list, uint64_t revision, bool weak)
     if (at[0] == '*' && *skip_blanks(at + 1) == '\0') {
         return true;
     }
-    while (*at != '\0') {
+    while (at = skip_empty(at), *at != '\0') {
         bool is_weak = at[0] == 'W' && at[1] == '/';
         at += is_weak ? 2 : 0;
         if (*at != '"') {
@@ -104,9 +114,7 @@ bool etag_matches(const char *list, uint64_t revision, bool weak)
             return true;
         }
         at = skip_blanks(end + 1);
-        if (*at == ',') {
-            at = skip_blanks(at + 1);
-        } else if (*at != '\0') {
+        if (*at != ',' && *at != '\0') {
             return false;
         }
     }

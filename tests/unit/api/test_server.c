@@ -135,6 +135,10 @@ static void test_authentication(void **state)
                   "GET /inline HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer good x\r\n\r\n");
     expect_status(state, 200,
                   "GET /inline HTTP/1.1\r\nHost: x\r\nauthorization: bearer good\r\n\r\n");
+    expect_status(state, 200,
+                  "GET /inline HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer good \t \r\n\r\n");
+    expect_status(state, 401,
+                  "GET /inline HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer \t \r\n\r\n");
 }
 
 /* A token that is not good is told before its owner has sent the body. */

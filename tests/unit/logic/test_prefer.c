@@ -54,6 +54,8 @@ static void entity_tags(void **state)
     assert_false(etag_matches("\"15\"", 5, true));
     assert_false(etag_matches("", 5, true));
     assert_false(etag_matches("\"4\" \"5\"", 5, true));
+    assert_true(etag_matches(", ,\"4\",,\t, \"5\" ,", 5, false));
+    assert_false(etag_matches(", ,", 5, true));
 }
 
 static void content_types(void **state)
