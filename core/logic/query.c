@@ -10,7 +10,7 @@
 #include "base/cleanup.h"
 #include "base/digest.h"
 
-static const char reserved[] = "limit page_token filter sort fields changed_since label";
+static const char reserved[] = "limit page_token filter sort fields changed_since";
 
 static bool is_scalar(const struct field *field)
 {
@@ -256,7 +256,7 @@ static void parse_parameter(const struct vocabulary *vocabulary, const char *id_
                             struct findings *findings)
 {
     const char *name = parameter->name, *value = parameter->value;
-    const struct field *field;
+    const struct field *field = NULL;
     if (strcmp(name, "limit") == 0) {
         parse_limit(value, query, findings);
     } else if (strcmp(name, "page_token") == 0) {
@@ -276,7 +276,14 @@ static void parse_parameter(const struct vocabulary *vocabulary, const char *id_
     } else {
         char pointer[128];
         snprintf(pointer, sizeof(pointer), "?%.120s", name);
-        unknown_name(vocabulary, pointer, name, reserved, findings);
+        if (field) {
+            findings_add(findings, pointer, "%s has members: use filter=(eq,%s/NAME,VALUE)", name,
+                         name);
+            return;
+        }
+        CLEANUP_FREE char *more =
+            text_format("%s%s", reserved, vocabulary_find(vocabulary, "labels") ? " label" : "");
+        unknown_name(vocabulary, pointer, name, more, findings);
     }
 }
 

@@ -162,6 +162,16 @@ static void parameters(void **state)
     assert_non_null(strstr(complaint("page_token", "xyz", buffer), "does not belong"));
     assert_string_equal(complaint("label", "app:upf", buffer), "");
     assert_non_null(strstr(complaint("label", ":upf", buffer), "?label must be"));
+    assert_string_equal(complaint("labels", "app", buffer),
+                        "?labels labels has members: use filter=(eq,labels/NAME,VALUE)");
+    struct header label = {"label", "app"};
+    struct findings of_tasks = {0};
+    struct list_query tasks;
+    list_query_parse(&vocabulary_tasks, "tasks", "created", &label, 1, &tasks, &of_tasks);
+    assert_int_equal(of_tasks.count, 1);
+    assert_null(strstr(of_tasks.items[0].detail, "nearest is label"));
+    findings_free(&of_tasks);
+    list_query_free(&tasks);
     struct header twice[] = {{"limit", "1"}, {"limit", "2"}};
     struct findings findings = {0};
     struct list_query result = parse(twice, 2, &findings);
