@@ -151,6 +151,14 @@ static json_t *integer_schema(const struct field *field, bool shown)
     return schema;
 }
 
+/* What labels_check() asks for. */
+static void set_label_rules(json_t *schema)
+{
+    json_object_set_new(schema, "propertyNames",
+                        json_pack("{s:s}", "pattern", "^[A-Za-z0-9_./-]{1,63}$"));
+    json_set_integer(json_object_get(schema, "additionalProperties"), "maxLength", 255);
+}
+
 json_t *openapi_field(const struct field *field, bool shown)
 {
     json_t *schema;
@@ -166,6 +174,9 @@ json_t *openapi_field(const struct field *field, bool shown)
             json_pack("{s:s, s:{s:s}}", "type", "object", "additionalProperties", "type", "string");
         if (!shown && field->maximum > 0) {
             json_set_integer(schema, "maxProperties", field->maximum);
+        }
+        if (!shown && field->name && strcmp(field->name, "labels") == 0) {
+            set_label_rules(schema);
         }
         break;
     case FIELD_LIST:
@@ -191,13 +202,27 @@ json_t *openapi_field(const struct field *field, bool shown)
 
 /* --- Kinds ----------------------------------------------------------------------------------- */
 
+/* A merge patch takes a member away with null, and labels as a whole. */
+static void set_merge_rules(json_t *schema, bool labels)
+{
+    json_object_set_new(json_object_get(schema, "additionalProperties"), "type",
+                        json_pack("[s,s]", "string", "null"));
+    if (labels) {
+        json_object_set_new(schema, "type", json_pack("[s,s]", "object", "null"));
+    }
+}
+
 static void add_properties(json_t *properties, const struct field *fields, unsigned count,
                            unsigned flags, bool shown)
 {
     for (unsigned i = 0; i < count; i++) {
         bool belongs = shown ? !(fields[i].flags & FIELD_HIDDEN) : (fields[i].flags & flags) != 0;
         if (belongs) {
-            json_object_set_new(properties, fields[i].name, openapi_field(&fields[i], shown));
+            json_t *schema = openapi_field(&fields[i], shown);
+            if (flags & FIELD_UPDATE && fields[i].type == FIELD_TEXTS) {
+                set_merge_rules(schema, strcmp(fields[i].name, "labels") == 0);
+            }
+            json_object_set_new(properties, fields[i].name, schema);
         }
     }
 }

@@ -64,14 +64,21 @@ static void check_added(json_t *patch, struct findings *findings)
     }
 }
 
+/* RFC 7396: null takes all of them away. */
 static void set_labels(struct resource *resource, const json_t *patch)
 {
-    json_t *merged = merge_texts(resource->labels, patch);
+    json_t *merged = json_is_null(patch) ? NULL : merge_texts(resource->labels, patch);
     json_decref(resource->labels);
     resource->labels = merged;
 }
 
-/* Labels are vimd's own: no task, no VIM. RESOURCE was read before; another writer may have been
+/* None at all and no members are the same. */
+static bool same_labels(const json_t *a, const json_t *b)
+{
+    return json_object_size(a) == 0 ? json_object_size(b) == 0 : json_equal(a, b);
+}
+
+/* Labels are vimd's own: no task, no VIM. What changes nothing leaves the entity tag as it is. RESOURCE was read before; another writer may have been
  * faster, which without If-Match is no reason to give up. */
 static void update_labels(struct call *call, struct resource *resource, const json_t *labels)
 {
@@ -79,14 +86,20 @@ static void update_labels(struct call *call, struct resource *resource, const js
     struct failure failure = {0};
     int code = VIM_E_CONFLICT;
     for (int i = 0; i < STORE_TRIES; i++) {
+        CLEANUP_JSON json_t *before = json_incref(resource->labels);
         set_labels(resource, labels);
+        bool same = same_labels(before, resource->labels);
+        if (same) {
+            json_decref(resource->labels);
+            resource->labels = json_incref(before);
+        }
         CLEANUP_FREE char *body = resource_render(resource);
         struct vim_write write = resource_write(resource, body);
-        code = store_commit(store, &write, 1, &failure);
+        code = same ? VIM_OK : store_commit(store, &write, 1, &failure);
         if (code == VIM_OK) {
             struct vocabulary vocabulary = vocabulary_of_kind(call->kind);
             size_t length = strlen(body);
-            body_send(call, &vocabulary, 200, resource->revision + 1, TAKE(body), length);
+            body_send(call, &vocabulary, 200, resource->revision + !same, TAKE(body), length);
             return;
         }
         if (code != VIM_E_CONFLICT) {

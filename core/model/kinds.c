@@ -151,16 +151,26 @@ static bool type_is_right(const struct field *field, const json_t *value)
     }
 }
 
+/* Length in code points, as JSON Schema counts. Texts of JSON are well-formed UTF-8. */
+static size_t characters(const char *text)
+{
+    size_t count = 0;
+    for (; *text != '\0'; text++) {
+        count += ((unsigned char)*text & 0xc0) != 0x80;
+    }
+    return count;
+}
+
 static void check_text(struct check *check, const struct field *field, const json_t *value)
 {
-    int64_t length = (int64_t)json_string_length(value);
+    int64_t length = (int64_t)characters(json_string_value(value));
     if (check->body) {
         return;
     }
     if (length < field->minimum) {
         ADD(check, field->minimum == 1 ? "must not be empty" : "is shorter than it has to be");
     } else if (field->maximum > 0 && length > field->maximum) {
-        ADD(check, "is %" PRId64 " bytes long; at most %" PRId64 " are allowed", length,
+        ADD(check, "is %" PRId64 " characters long; at most %" PRId64 " are allowed", length,
             field->maximum);
     }
     for (const char *c = json_string_value(value); *c != '\0'; c++) {
@@ -173,9 +183,9 @@ static void check_text(struct check *check, const struct field *field, const jso
 
 static void check_reference(struct check *check, const json_t *value)
 {
-    size_t length = json_string_length(value);
+    size_t length = characters(json_string_value(value));
     if (length == 0 || length > 255) {
-        ADD(check, "must be an id or a name of 1 to 255 bytes");
+        ADD(check, "must be an id or a name of 1 to 255 characters");
     }
 }
 
@@ -217,10 +227,10 @@ static void check_texts(struct check *check, const struct field *field, const js
         size_t before = place_enter(&check->place, key);
         if (!json_is_string(value)) {
             ADD(check, "must be a text");
-        } else if (!check->body && (*key == '\0' || strlen(key) > 255)) {
-            ADD(check, "the name of a member must have 1 to 255 bytes");
-        } else if (!check->body && json_string_length(value) > 4096) {
-            ADD(check, "is longer than 4096 bytes");
+        } else if (!check->body && (*key == '\0' || characters(key) > 255)) {
+            ADD(check, "the name of a member must have 1 to 255 characters");
+        } else if (!check->body && characters(json_string_value(value)) > 4096) {
+            ADD(check, "is longer than 4096 characters");
         }
         text_truncate(&check->place.pointer, before);
     }
@@ -451,8 +461,11 @@ void kind_check_action(const struct kind *kind, const char *action, const json_t
 void labels_check(const json_t *labels, bool nulls, struct findings *findings)
 {
     struct check check = {.findings = findings};
+    if (nulls && json_is_null(labels)) {
+        return;
+    }
     if (!json_is_object(labels)) {
-        findings_add(findings, "/labels", "must be an object of texts");
+        findings_add(findings, "/labels", "must be an object of texts%s", nulls ? " or null" : "");
         return;
     }
     if (json_object_size(labels) > 64) {
@@ -473,8 +486,8 @@ void labels_check(const json_t *labels, bool nulls, struct findings *findings)
             ADD(&check, "a label's name has 1 to 63 letters, digits and -_./");
         } else if (!(json_is_string(value) || (nulls && json_is_null(value)))) {
             ADD(&check, "must be a text%s", nulls ? " or null" : "");
-        } else if (json_string_length(value) > 255) {
-            ADD(&check, "is longer than 255 bytes");
+        } else if (json_is_string(value) && characters(json_string_value(value)) > 255) {
+            ADD(&check, "is longer than 255 characters");
         }
         text_truncate(&check.place.pointer, before);
     }

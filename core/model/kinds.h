@@ -13,7 +13,7 @@
 #include <jansson.h>
 
 enum field_type {
-    FIELD_TEXT, /* minimum..maximum: length in bytes */
+    FIELD_TEXT, /* minimum..maximum: length in characters (code points) */
     FIELD_INTEGER, /* minimum..maximum */
     FIELD_BOOLEAN,
     FIELD_TIME, /* RFC 3339, UTC */
@@ -97,7 +97,8 @@ void findings_add(struct findings *findings, const char *pointer, const char *fo
 void findings_free(struct findings *findings);
 
 /* Checks a `labels` object: at most 64, keys of 1..63 letters, digits and -_./ , values texts of at
- * most 255 bytes; with NULLS a value may be null (merge patch: takes the label away). */
+ * most 255 characters; with NULLS a value may be null (merge patch: takes the label away), or all of
+ * it (takes all away). */
 void labels_check(const json_t *labels, bool nulls, struct findings *findings);
 
 /* Checks OBJECT against FIELDS for a create (all that carry FIELD_CREATE, required ones present)

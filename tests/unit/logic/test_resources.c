@@ -77,7 +77,22 @@ static void life_of_a_network(void **state)
     assert_null(reply_text(&patched, "labels.app"));
     assert_string_equal(reply_text(&patched, "labels.tier"), "core");
     assert_string_not_equal(reply_header(&patched, "ETag"), etag);
+    /* What changes nothing: not under a new tag. */
+    static const char *const same[] = {"{}", "{'labels':{}}", "{'labels':{'tier':'core'}}",
+                                       "{'labels':{'none':null}}"};
+    for (size_t i = 0; i < sizeof(same) / sizeof(same[0]); i++) {
+        struct reply again = ask(&world, BLUE, "PATCH", path, NULL, same[i]);
+        assert_int_equal(again.status, 200);
+        assert_string_equal(reply_header(&again, "ETag"), reply_header(&patched, "ETag"));
+        assert_string_equal(again.body, patched.body);
+        reply_free(&again);
+    }
     reply_free(&patched);
+    patched = ask(&world, BLUE, "PATCH", path, NULL, "{'labels':null}");
+    assert_int_equal(patched.status, 200);
+    assert_null(json_object_get(patched.json, "labels"));
+    reply_free(&patched);
+    expect(&world, 200, BLUE, "PATCH", path, NULL, "{'labels':{'tier':'core'}}");
     expect(&world, 412, BLUE, "PATCH", path, if_match, "{'labels':{'a':'b'}}");
     expect(&world, 412, BLUE, "DELETE", path, if_match, NULL);
     expect(&world, 415, BLUE, "PATCH", path, "content-type: text/plain\n", "{}");

@@ -168,7 +168,36 @@ static void bounded(void **state)
     json_decref(object);
     char text[8192], json[600];
     snprintf(json, sizeof(json), "{'name':'%0300d'}", 0);
-    REFUSE(CREATE, "network", json, "/name is 300 bytes long; at most 255 are allowed\n");
+    REFUSE(CREATE, "network", json, "/name is 300 characters long; at most 255 are allowed\n");
+}
+
+/* As JSON Schema counts: a character may have up to four bytes. */
+static void lengths_count_characters(void **state)
+{
+    (void)state;
+    static const char *const letters[] = {"\xc3\xa9", "\xe2\x82\xac", "\xf0\x9f\x98\x80"};
+    for (size_t i = 0; i < sizeof(letters) / sizeof(letters[0]); i++) {
+        char name[256 * 4 + 1] = "";
+        for (int at = 0; at < 255; at++) {
+            strcat(name, letters[i]);
+        }
+        for (int more = 0; more < 2; more++) {
+            json_t *network = json_pack("{s:s}", "name", name);
+            json_t *subnet =
+                json_pack("{s:s, s:s, s:s}", "name", "s", "network", name, "cidr", "10.0.0.0/24");
+            json_t *named = json_pack("{s:s}", "a", name);
+            struct findings findings = {0};
+            kind_check_create(kind_by_name("network"), network, &findings);
+            kind_check_create(kind_by_name("subnet"), subnet, &findings);
+            labels_check(named, false, &findings);
+            assert_int_equal(findings.count, more ? 3 : 0);
+            findings_free(&findings);
+            json_decref(network);
+            json_decref(subnet);
+            json_decref(named);
+            strcat(name, letters[i]);
+        }
+    }
 }
 
 static void actions(void **state)
@@ -204,7 +233,11 @@ static void labels(void **state)
     json_t *bad = json_pack("{s:s, s:i}", "a b", "x", "n", 1);
     labels_check(good, false, &findings);
     labels_check(gone, true, &findings);
+    labels_check(json_null(), true, &findings);
     assert_int_equal(findings.count, 0);
+    labels_check(json_null(), false, &findings);
+    assert_int_equal(findings.count, 1);
+    findings_free(&findings);
     labels_check(gone, false, &findings);
     labels_check(bad, false, &findings);
     assert_int_equal(findings.count, 3);
@@ -287,10 +320,15 @@ static void tables(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(accepted),   cmocka_unit_test(everything_at_once),
-        cmocka_unit_test(refused),    cmocka_unit_test(bounded),
-        cmocka_unit_test(actions),    cmocka_unit_test(labels),
-        cmocka_unit_test(references), cmocka_unit_test(tables),
+        cmocka_unit_test(accepted),
+        cmocka_unit_test(everything_at_once),
+        cmocka_unit_test(refused),
+        cmocka_unit_test(bounded),
+        cmocka_unit_test(actions),
+        cmocka_unit_test(labels),
+        cmocka_unit_test(lengths_count_characters),
+        cmocka_unit_test(references),
+        cmocka_unit_test(tables),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
