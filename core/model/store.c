@@ -119,8 +119,9 @@ static int take_row(void *argument, const struct vim_item *item)
     row_free(row);
     row->id = text_duplicate(item->id ? item->id : "");
     row->parent = text_duplicate(item->parent ? item->parent : "");
-    row->body = text_duplicate(item->body ? item->body : "");
-    row->body_length = strlen(row->body);
+    const char *body = item->body ? item->body : "";
+    row->body_length = strlen(body);
+    row->body = memory_copy(body, row->body_length + 1);
     row->due = item->due;
     row->revision = item->revision;
     row->state = item->state;

@@ -16,7 +16,7 @@
 #define WAL_INDEX_BLOCK 32768
 
 #define SHARDS 16
-#define BUCKET_BYTES 1024 /* of answers, per bucket */
+#define BUCKET_BYTES 256 /* of answers, per bucket: most buckets have one at most */
 #define SHARE_MAX 4 /* no answer takes more than this part of its shard */
 #define SCAN_ROWS_MAX 256
 
