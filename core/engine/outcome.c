@@ -12,6 +12,7 @@
 #include "base/text.h"
 #include "engine/inventory.h"
 #include "engine/owner.h"
+#include "model/kinds.h"
 
 /* Of a step that was never called because the lane could not: soon enough, without a rush. */
 #define NOT_CALLED_DELAY_MS 2000
@@ -67,6 +68,17 @@ static void release_claim(struct task *task)
 
 /* --- Ends ---------------------------------------------------------------------------------------- */
 
+/* The row goes on showing what was asked for; what only the far side told is true no more. */
+static void forget_what_was_read(struct resource *resource)
+{
+    const struct kind *kind = kind_by_name(resource->kind);
+    for (unsigned i = 0; kind && resource->body && i < kind->field_count; i++) {
+        if (!(kind->fields[i].flags & FIELD_CREATE)) {
+            json_object_del(resource->body, kind->fields[i].name);
+        }
+    }
+}
+
 /* The resource of a create that came to nothing, kept so that its maker sees why. */
 static void leave_failed_create(struct change *change, enum task_state state)
 {
@@ -79,7 +91,11 @@ static void leave_failed_create(struct change *change, enum task_state state)
         reason = state == TASK_TIMED_OUT ? "not done in time" : "not created";
     }
     set_text(&resource->status_reason, reason);
-    if (state != TASK_ROLLBACK_FAILED && resource->backend_id) {
+    if (state == TASK_ROLLBACK_FAILED) {
+        return;
+    }
+    forget_what_was_read(resource);
+    if (resource->backend_id) {
         change->alias_dropped = TAKE(resource->backend_id);
     }
 }
@@ -405,6 +421,13 @@ static void apply_error(struct change *change, const struct step_result *result)
     }
 }
 
+/* What a far side that is well says to an undo, and will say again. Anything else may pass: a defect or
+ * a conflict there is no reason to leave behind what was made. */
+static bool undo_is_refused(int code)
+{
+    return code == VIM_E_INVALID || code == VIM_E_DENIED || code == VIM_E_UNSUPPORTED;
+}
+
 static void apply_to_undo(struct change *change, const struct step_result *result)
 {
     struct task *task = &change->task;
@@ -417,11 +440,10 @@ static void apply_to_undo(struct change *change, const struct step_result *resul
         if (VIM_IS_UNKNOWN(result->code)) {
             task->unknown++;
         }
-        bool given_up = VIM_IS_PERMANENT(result->code) && result->code != VIM_E_CANCELLED;
         bool late = task->deadline && change->now >= task->deadline;
         /* The deadline alone ends the tries: what was made must not stay because the far side was
          * away for a while. */
-        if (given_up || late) {
+        if (undo_is_refused(result->code) || late) {
             outcome_undo_failed(change, result->failure.text);
         } else {
             retry_later(change, result->code, result->failure.retry_after_ms);

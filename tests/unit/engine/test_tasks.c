@@ -181,6 +181,28 @@ static void permanent_error_undoes_a_create(void **state)
     resource_free(&resource);
 }
 
+static void undo_goes_on_behind_a_defect_of_the_far_side(void **state)
+{
+    (void)state;
+    fake_script(
+        &(struct fake_outcome){.code = VIM_AGAIN,
+                               .emit_id = "s1",
+                               .again_ms = 1,
+                               .emit_body = "{\"name\":\"thing\",\"backend_status\":\"X\"}"});
+    fake_script(&(struct fake_outcome){.code = VIM_E_FAILED, .text = "no host"});
+    fake_script(&(struct fake_outcome){.code = VIM_E_INTERNAL, .text = "500"});
+    fake_script(&(struct fake_outcome){.code = VIM_OK});
+    house_create(task_id, resource_id);
+    house_work_until(task_id, TASK_FAILED);
+    assert_int_equal(fake_calls(), 4);
+    assert_int_equal(fake_call(3).undo, 1);
+    check_resource(STATUS_ERROR, NULL, false);
+    struct resource resource;
+    assert_true(house_resource(resource_id, &resource));
+    assert_null(json_object_get(resource.body, "backend_status"));
+    resource_free(&resource);
+}
+
 static void undo_that_fails_is_told(void **state)
 {
     (void)state;
@@ -711,6 +733,7 @@ int main(void)
         TEST(attempts_run_out),
         TEST(progress_resets_attempts),
         TEST(permanent_error_undoes_a_create),
+        TEST(undo_goes_on_behind_a_defect_of_the_far_side),
         TEST(undo_that_fails_is_told),
         TEST(undo_outlasts_an_outage),
         TEST(crash_between_claim_and_commit),
