@@ -197,7 +197,7 @@ static void test_tls(void **state)
     snprintf(ca, sizeof ca, "%s/server.crt", getenv("TEST_POSTGRES_DIR"));
     fixture->hosts[0] = host_name;
     fixture->config.sslmode = "verify-full";
-    fixture->config.connect_timeout = 300;
+    fixture->config.connect_timeout = 3000;
     open_store(fixture);
     assert_int_equal(plugin->probe(&call, fixture->instance), VIM_E_UNAVAILABLE);
     assert_non_null(strstr(call.text, "certificate"));
@@ -212,7 +212,7 @@ static void test_tls(void **state)
     plugin->close(fixture->instance);
     /* The certificate is for another name. */
     fixture->hosts[0] = fixture->primary;
-    fixture->config.connect_timeout = 300;
+    fixture->config.connect_timeout = 3000;
     memset(&call, 0, sizeof call);
     open_store(fixture);
     assert_int_equal(plugin->probe(&call, fixture->instance), VIM_E_UNAVAILABLE);
