@@ -61,9 +61,9 @@ uint16_t api_port(const struct api *api);
 /* Requests in progress: from complete headers to a sent answer. */
 unsigned api_in_progress(const struct api *api);
 
-/* Stops listening, lets requests in progress end for up to TIMEOUT_MS, ends waits for tasks, answers the rest with 503,
- * closes all connections and frees. Answers that the logic gives later are dropped. NULL is
- * fine. */
+/* Stops listening, lets requests in progress end for up to TIMEOUT_MS, ends what then still waits
+ * for a task, answers the rest with 503 a second later, closes all connections and frees. Answers
+ * that the logic gives later are dropped. NULL is fine. */
 void api_stop(struct api *api, int64_t timeout_ms);
 
 #endif

@@ -101,8 +101,8 @@ static unsigned connections_expire(struct connections *connections, int64_t now,
     return total;
 }
 
-/* A client that has stopped sending is most likely gone: a request of it does not wait for a task. It
- * is told again and again, since the wait may begin later than the client has left. */
+/* A client that has stopped sending is most likely gone: a request of it does not wait for a task.
+ * It is told again and again, since the wait may begin later than the client has left. */
 static void connections_unattended(struct connections *connections)
 {
     struct link *link = NULL;

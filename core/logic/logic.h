@@ -108,7 +108,7 @@ bool logic_is_inline(struct logic *logic, const struct request *request);
 void logic_handle(struct logic *logic, const struct request *request, logic_respond_fn respond,
                   void *argument);
 
-/* Ends the waits for tasks of requests that are unattended, or ALL, and those to come as well: they
+/* Ends the waits for tasks of requests that are unattended, or ALL and those to come as well: they
  * are answered soon, with the task as it is. */
 void logic_end_waits(struct logic *logic, bool all);
 

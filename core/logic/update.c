@@ -78,8 +78,9 @@ static bool same_labels(const json_t *a, const json_t *b)
     return json_object_size(a) == 0 ? json_object_size(b) == 0 : json_equal(a, b);
 }
 
-/* Labels are vimd's own: no task, no VIM. What changes nothing leaves the entity tag as it is. RESOURCE was read before; another writer may have been
- * faster, which without If-Match is no reason to give up. */
+/* Labels are vimd's own: no task, no VIM. What changes nothing leaves the entity tag as it is.
+ * RESOURCE was read before; another writer may have been faster, which without If-Match is no
+ * reason to give up. */
 static void update_labels(struct call *call, struct resource *resource, const json_t *labels)
 {
     struct store *store = call->logic->environment.store;
