@@ -16,7 +16,7 @@ static const char usage[] =
     "       mock-nfvi STATE_FILE delete KIND ID    deletes a thing at once\n"
     "       mock-nfvi STATE_FILE counters          calls and faults so far\n"
     "       mock-nfvi STATE_FILE orphans           things made twice, ports without their\n"
-    "                                          server; exit code 1 if any\n"
+    "                                              server; exit code 1 if any\n"
     "STATE_FILE is INSTANCE.journal in the state directory of vimd.\n";
 
 static const struct backend_caller outside_user = {.outside = true};
