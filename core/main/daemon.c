@@ -22,6 +22,7 @@
 #include "plugin/lane.h"
 
 #define ALIASES_CACHED 65536
+#define LOCK_WAIT_MS 2000
 
 void daemon_tell(const struct config_errors *errors)
 {
@@ -99,6 +100,18 @@ int daemon_make_folders(const struct settings *settings, struct failure *failure
     return code ? code : daemon_make_folder(spool, failure);
 }
 
+/* A process that was killed a moment ago holds its lock until the kernel is through with it. */
+static bool daemon_take_lock(int fd)
+{
+    for (int64_t until = clock_mono_ms() + LOCK_WAIT_MS; flock(fd, LOCK_EX | LOCK_NB) != 0;) {
+        if (clock_mono_ms() >= until) {
+            return false;
+        }
+        clock_sleep_ms(20);
+    }
+    return true;
+}
+
 /* One daemon per state folder: two would fight over what is kept in it. */
 static int daemon_lock(struct daemon *daemon, struct failure *failure)
 {
@@ -108,7 +121,7 @@ static int daemon_lock(struct daemon *daemon, struct failure *failure)
     if (daemon->lock_fd < 0) {
         return failure_set(failure, VIM_E_UNAVAILABLE, "cannot open %s: %s", path, strerror(errno));
     }
-    if (flock(daemon->lock_fd, LOCK_EX | LOCK_NB)) {
+    if (!daemon_take_lock(daemon->lock_fd)) {
         char owner[32] = "";
         ssize_t length = pread(daemon->lock_fd, owner, sizeof owner - 1, 0);
         owner[length > 0 ? length : 0] = '\0';

@@ -21,8 +21,9 @@ static const struct vim_option daemon_options[] = {
     {.name = "plugin_dir",
      .type = VIM_PATH,
      .offset = AT(plugin_dir),
-     .help = "Folder with the plugins; left out: ../plugins beside the folder of the program, and "
-             "where they were installed."},
+     .help =
+         "Folder with the plugins; left out: ../plugins and the lib folder beside the folder of the "
+         "program, and where they were installed."},
     {.name = "drain_timeout",
      .type = VIM_DURATION,
      .default_value = "20s",

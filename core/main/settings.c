@@ -3,11 +3,28 @@
 #include <limits.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 #include "base/cleanup.h"
 #include "base/log.h"
 #include "base/memory.h"
 #include "base/text.h"
+
+/* Adds PATH (taken over) unless there is no such folder, or it is one that is in the list already. */
+static void add_dir(struct plugin_dirs *dirs, char *path)
+{
+    struct stat added, other;
+    bool wanted = stat(path, &added) == 0 && S_ISDIR(added.st_mode);
+    for (size_t i = 0; wanted && i < dirs->count; i++) {
+        wanted = stat(dirs->items[i], &other) != 0 || other.st_dev != added.st_dev ||
+                 other.st_ino != added.st_ino;
+    }
+    if (wanted) {
+        dirs->items[dirs->count++] = path;
+    } else {
+        free(path);
+    }
+}
 
 struct plugin_dirs plugin_dirs_find(const char *configured)
 {
@@ -22,9 +39,13 @@ struct plugin_dirs plugin_dirs_find(const char *configured)
         program[length] = '\0';
         char *slash = strrchr(program, '/');
         *slash = '\0';
-        dirs.items[dirs.count++] = text_format("%s/../plugins", program);
+        add_dir(&dirs, text_format("%s/../plugins", program));
+        add_dir(&dirs, text_format("%s/../" VIMD_LIBDIR "/vimd/plugins", program));
     }
-    dirs.items[dirs.count++] = text_duplicate(VIMD_PLUGIN_DIR);
+    add_dir(&dirs, text_duplicate(VIMD_PLUGIN_DIR));
+    if (dirs.count == 0) {
+        dirs.items[dirs.count++] = text_duplicate(VIMD_PLUGIN_DIR); /* to be named as missing */
+    }
     return dirs;
 }
 
