@@ -203,24 +203,27 @@ static int wait_for_others(void *context, int tries)
     return 1;
 }
 
-int database_prepare(const char *path, int64_t deadline, struct store_error *ret_error)
+static int prepare_once(const char *path, int64_t deadline, struct store_error *ret_error)
 {
     sqlite3 *database = NULL;
     int64_t version = 0;
-    int code = create_file(path, ret_error), rc;
+    int code = VIM_OK, rc;
 
-    if (code < 0)
-        return code;
     rc = sqlite3_open_v2(path, &database, SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX, NULL);
     if (rc != SQLITE_OK) {
         code = store_error_from_sqlite(ret_error, database, rc, "path: cannot open the file");
         goto out;
     }
     sqlite3_busy_handler(database, wait_for_others, &deadline);
-    /* Look before the first write: turning on WAL would change a file that is not ours. */
-    code = identify(database, path, &version, ret_error);
+    /* Look before the first write: turning on WAL would change a file that is not ours. All at one
+     * moment, or another process that makes the tables meanwhile looks like a stranger. */
+    rc = sqlite3_exec(database, "BEGIN", NULL, NULL, NULL);
+    code = rc == SQLITE_OK
+               ? identify(database, path, &version, ret_error)
+               : store_error_from_sqlite(ret_error, database, rc, "path: cannot read the file");
     if (code < 0)
         goto out;
+    sqlite3_exec(database, "COMMIT", NULL, NULL, NULL);
     rc = sqlite3_exec(database, "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL", NULL, NULL,
                       NULL);
     if (rc != SQLITE_OK)
@@ -229,6 +232,18 @@ int database_prepare(const char *path, int64_t deadline, struct store_error *ret
         code = migrate(database, path, ret_error);
 out:
     sqlite3_close(database);
+    return code;
+}
+
+int database_prepare(const char *path, int64_t deadline, struct store_error *ret_error)
+{
+    int code = create_file(path, ret_error);
+
+    if (code < 0)
+        return code;
+    /* When another process turns on WAL at the same time SQLite does not ask the busy handler. */
+    while ((code = prepare_once(path, deadline, ret_error)) == VIM_E_BUSY && store_now() < deadline)
+        usleep(BUSY_PAUSE_MS * 1000);
     return code;
 }
 
@@ -249,8 +264,11 @@ int database_open(const struct sqlite_store *store, bool write, sqlite3 **ret_da
              "PRAGMA query_only=%d;",
              power ? "FULL" : "NORMAL", (long long)(share < 65536 ? 64 : share / 1024),
              WAL_KEPT_BYTES, write ? 0 : 1);
+    /* For this moment only: each user of a connection waits in a manner of its own. */
+    sqlite3_busy_timeout(database, OPEN_WAIT_MS);
     if (rc == SQLITE_OK)
         rc = sqlite3_exec(database, sql, NULL, NULL, NULL);
+    sqlite3_busy_timeout(database, 0);
     if (rc != SQLITE_OK) {
         store_error_from_sqlite(ret_error, database, rc, "path: cannot open the database");
         sqlite3_close(database);

@@ -5,9 +5,6 @@
 
 #include "sqlite_store.h"
 
-/* How long open() waits for another process that is making or migrating the same file. */
-#define OPEN_WAIT_MS 5000
-
 static const struct vim_option options[] = {
     {
         .name = "path",

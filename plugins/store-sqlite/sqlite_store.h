@@ -21,6 +21,9 @@
 
 #include "store_limits.h"
 
+/* How long open() waits for another process that is making or migrating the same file. */
+#define OPEN_WAIT_MS 5000
+
 struct store_config {
     const char *path;
     const char *durability;

@@ -455,6 +455,40 @@ static void other_process(struct fixture *fixture, int from, int to)
     _exit(0);
 }
 
+/* Who makes the file, turns on WAL and makes the tables is settled among those who open it. */
+static void test_processes_open_a_new_file_together(void **state)
+{
+    struct fixture *fixture = *state;
+    enum { OPENINGS = 20, PROCESSES = 4 };
+
+    for (int round = 0; round < OPENINGS; round++) {
+        pid_t children[PROCESSES];
+
+        for (int i = 0; i < PROCESSES; i++) {
+            children[i] = fork();
+            assert_true(children[i] >= 0);
+            if (children[i] == 0) {
+                struct vim_call call;
+                void *instance = NULL;
+
+                if (open_with(fixture, &call, &instance) != VIM_OK) {
+                    print_error("%s\n", call.text);
+                    _exit(1);
+                }
+                plugin->close(instance);
+                _exit(0);
+            }
+        }
+        for (int i = 0; i < PROCESSES; i++) {
+            int status = -1;
+
+            assert_int_equal(waitpid(children[i], &status, 0), children[i]);
+            assert_int_equal(status, 0);
+        }
+        unlink(fixture->path);
+    }
+}
+
 static void test_commits_of_another_process_are_seen(void **state)
 {
     struct fixture *fixture = *state;
@@ -661,6 +695,7 @@ int main(void)
         TEST(test_groups),
         TEST(test_log_is_bounded),
         TEST(test_scan_combinations),
+        TEST(test_processes_open_a_new_file_together),
         TEST(test_commits_of_another_process_are_seen),
         TEST(test_reads_never_go_back_behind_a_commit),
         TEST(test_rows_beyond_the_cache),
