@@ -634,7 +634,7 @@ static void test_scans_are_told_apart(void **state)
 {
     struct fixture *fixture = *state;
     struct vim_call call = {0};
-    char ids[20][8];
+    char ids[20][16];
 
     open_store(fixture);
     for (int i = 0; i < 20; i++) {
