@@ -117,8 +117,10 @@ json_t *os_json_parse(const char *text, size_t length)
     }
     json = json_loadb(text, length, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, &error);
     if (json == NULL) {
-        OS_TEXT copy = strndup(text, length);
+        OS_TEXT copy = malloc(length + 1);
         if (copy != NULL) {
+            memcpy(copy, text, length);
+            copy[length] = '\0';
             tame(copy);
             json = json_loads(copy, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, &error);
         }

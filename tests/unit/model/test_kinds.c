@@ -177,7 +177,7 @@ static void lengths_count_characters(void **state)
     (void)state;
     static const char *const letters[] = {"\xc3\xa9", "\xe2\x82\xac", "\xf0\x9f\x98\x80"};
     for (size_t i = 0; i < sizeof(letters) / sizeof(letters[0]); i++) {
-        char name[256 * 4 + 1] = "";
+        char name[257 * 4 + 1] = "";
         for (int at = 0; at < 255; at++) {
             strcat(name, letters[i]);
         }
