@@ -10,9 +10,9 @@ PREFIX ?= /usr/local
 FUZZERS ?=
 BENCHES ?=
 
-build: ## (default) development build, in build/dev
+build: ## (default) development build of all but the tests, in build/dev
 	@scripts/install-packages --for build
-	@cmake --preset dev >/dev/null
+	@cmake --preset dev -DBUILD_TESTING=OFF >/dev/null
 	@cmake --build --preset dev -j $(JOBS)
 
 release: ## optimised and hardened build, in build/release
@@ -31,7 +31,8 @@ test: ## everything that needs no cloud: units, headers and ABI, plugin conforma
 
 test-openstack: ## the driver and the daemon against a real OpenStack, brought up on loopback
 	@scripts/install-packages --for test
-	@$(MAKE) --no-print-directory build
+	@cmake --preset dev >/dev/null
+	@cmake --build --preset dev -j $(JOBS)
 	@scripts/test-openstack build/dev
 
 test-sanitizers: ## units, conformance and scenes under ASan+UBSan, TSan and valgrind
