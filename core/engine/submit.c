@@ -155,9 +155,9 @@ int tasks_submit(struct tasks *tasks, const struct task_wish *wish, char ret_tas
     if (expired) {
         code = commit_wish(tasks, wish, &task, &settings, expired, failure);
     }
-    if (code == VIM_E_CONFLICT) {
-        /* Say which task it is, if it is one. */
-        (void)check_resource(tasks, wish, &before, failure);
+    if (code == VIM_E_CONFLICT && wish->resource->revision &&
+        check_resource(tasks, wish, &before, failure) == VIM_E_NOT_FOUND) {
+        code = VIM_E_NOT_FOUND; /* it went just now; else FAILURE says which task is in the way */
     }
     if (code == VIM_OK) {
         atomic_fetch_add(&tasks->active, 1);

@@ -64,7 +64,8 @@ struct task_wish {
 
 /* Stores task, resource and idempotency row in one commit, and wakes a worker. Sets
  * resource.task to the new task's id. VIM_E_CONFLICT if the resource changed or has a task that
- * has not ended (failure text says which), or the idempotency row exists already (look it up). */
+ * has not ended (failure text says which), or the idempotency row exists already (look it up);
+ * VIM_E_NOT_FOUND if the resource was there when the wish was made and has gone. */
 int tasks_submit(struct tasks *tasks, const struct task_wish *wish, char ret_task_id[37],
                  struct failure *failure);
 

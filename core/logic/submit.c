@@ -196,9 +196,14 @@ void submit_task(struct call *call, struct task_wish *wish, const struct idempot
     int code = tasks_submit(call->logic->environment.tasks, wish, task_id, &failure);
     if (code == VIM_OK) {
         answer_with_task(call, task_id, false);
-    } else if (code != VIM_E_CONFLICT) {
+    } else if (code != VIM_E_CONFLICT && code != VIM_E_NOT_FOUND) {
         logic_failure(call, &failure, ORIGIN_OWN);
-    } else if (!answer_winner(call, idempotency)) {
+    } else if (answer_winner(call, idempotency)) {
+        return;
+    } else if (code == VIM_E_NOT_FOUND) {
+        /* The inventory, or another task, took it away since it was looked at. */
+        logic_not_found(call);
+    } else {
         send_conflict(call, wish, &failure);
     }
 }

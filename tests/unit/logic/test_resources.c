@@ -32,6 +32,26 @@ static int teardown(void **state)
     return 0;
 }
 
+/* Taken away right before the next commit of a task, as the inventory may. */
+static const char *vanishing_network;
+
+int __real_store_commit(struct store *store, const struct vim_write *writes, uint32_t count,
+                        struct failure *failure);
+int __wrap_store_commit(struct store *store, const struct vim_write *writes, uint32_t count,
+                        struct failure *failure);
+
+int __wrap_store_commit(struct store *store, const struct vim_write *writes, uint32_t count,
+                        struct failure *failure)
+{
+    if (vanishing_network && strcmp(writes[0].collection, COLLECTION_TASK) == 0) {
+        struct vim_write removal = {
+            .collection = "network", .id = vanishing_network, .expect = VIM_EXPECT_ANY};
+        vanishing_network = NULL;
+        assert_int_equal(__real_store_commit(store, &removal, 1, NULL), VIM_OK);
+    }
+    return __real_store_commit(store, writes, count, failure);
+}
+
 static char *path_of(const char *plural, const char *id)
 {
     return text_format("/v1/%s/%s", plural, id);
@@ -293,6 +313,21 @@ static void servers(void **state)
     expect(&world, 404, BLUE, "POST", "/v1/networks/x/actions", NULL, "{}");
 }
 
+/* What goes between the look at it and the commit is not there; no conflict to be tried again. */
+static void gone_meanwhile(void **state)
+{
+    (void)state;
+    char id[40];
+    make(&world, BLUE, "networks", "{'vim':'edge1','name':'brief'}", id);
+    CLEANUP_FREE char *path = path_of("networks", id);
+    vanishing_network = id;
+    struct reply reply = ask(&world, BLUE, "DELETE", path, NULL, NULL);
+    assert_null(vanishing_network);
+    assert_int_equal(reply.status, 404);
+    assert_string_equal(reply_text(&reply, "code"), "not-found");
+    reply_free(&reply);
+}
+
 /* What the driver cannot do is told before anything is stored. */
 static void unsupported(void **state)
 {
@@ -468,6 +503,7 @@ int main(void)
         cmocka_unit_test(refused_bodies),
         cmocka_unit_test(references),
         cmocka_unit_test(servers),
+        cmocka_unit_test(gone_meanwhile),
         cmocka_unit_test(unsupported),
         cmocka_unit_test(for_another_project),
         cmocka_unit_test(upload),
