@@ -1,5 +1,5 @@
 /*
- * Locks: one read-write lock per set of the cache, a leaf; never held while the link is asked.
+ * Locks: one read-write lock per set of the cache, a leaf.
  */
 #include "api/access.h"
 
@@ -30,15 +30,13 @@ struct access_set {
 };
 
 struct access {
-    struct link *link;
     struct buckets *guesses;
     struct access_set sets[SETS];
 };
 
-struct access *access_new(struct link *link)
+struct access *access_new(void)
 {
     struct access *access = MEMORY_NEW(struct access);
-    access->link = link;
     access->guesses = buckets_new();
     for (size_t i = 0; i < SETS; i++) {
         pthread_rwlock_init(&access->sets[i].lock, NULL);
@@ -96,28 +94,30 @@ static void access_remember(struct access_set *set, const uint8_t *digest, int64
 }
 
 int access_principal(struct access *access, const char *token, const uint8_t address[16],
-                     int64_t now_ms, struct principal *ret_principal, uint32_t *ret_wait_ms,
-                     struct failure *failure)
+                     int64_t now_ms, struct access_key *ret_key, struct principal *ret_principal,
+                     uint32_t *ret_wait_ms)
 {
-    uint8_t digest[DIGEST_SIZE];
-    digest_sha256(token, strlen(token), digest);
-    struct access_set *set = &access->sets[digest[0] % SETS];
-    if (access_find(set, digest, now_ms, ret_principal)) {
+    digest_sha256(token, strlen(token), ret_key->digest);
+    memcpy(ret_key->address, address, sizeof ret_key->address);
+    struct access_set *set = &access->sets[ret_key->digest[0] % SETS];
+    if (access_find(set, ret_key->digest, now_ms, ret_principal)) {
         return VIM_OK;
     }
     uint32_t wait =
         buckets_take(access->guesses, address, 16, GUESSES_RATE, GUESSES_BURST, 0, now_ms);
     if (wait) {
         *ret_wait_ms = wait;
-        return failure_set(failure, VIM_E_BUSY, "too many bad tokens from this address");
+        return VIM_E_BUSY;
     }
-    struct principal principal = {0};
-    int code = link_authenticate(access->link, token, &principal, failure);
+    return VIM_AGAIN;
+}
+
+void access_learn(struct access *access, const struct access_key *key, int code,
+                  const struct principal *principal, int64_t now_ms)
+{
     if (code == VIM_OK) {
-        access_remember(set, digest, now_ms, &principal);
-        *ret_principal = principal;
+        access_remember(&access->sets[key->digest[0] % SETS], key->digest, now_ms, principal);
     } else if (code == VIM_E_CREDENTIAL) {
-        buckets_take(access->guesses, address, 16, GUESSES_RATE, GUESSES_BURST, 1, now_ms);
+        buckets_take(access->guesses, key->address, 16, GUESSES_RATE, GUESSES_BURST, 1, now_ms);
     }
-    return code;
 }

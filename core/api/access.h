@@ -8,6 +8,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include "base/digest.h"
 #include "link/link.h"
 
 /* How long a revoked token may go on working here. */
@@ -16,14 +17,22 @@
 
 struct access;
 
-struct access *access_new(struct link *link);
+struct access *access_new(void);
 void access_free(struct access *access); /* NULL is fine */
 
-/* The principal of TOKEN. VIM_E_CREDENTIAL: no such token, or expired; VIM_E_BUSY: the address has
- * made too many bad guesses, and *RET_WAIT_MS says for how long tokens that are not known well
- * are refused; or the store's error. */
+/* What a look-up that is under way is about. */
+struct access_key {
+    uint8_t digest[DIGEST_SIZE]; /* of the token */
+    uint8_t address[16]; /* of the client */
+};
+
+/* The principal of TOKEN, if it is known here. VIM_AGAIN: it has to be looked up, and what comes of it
+ * to be told to access_learn(); VIM_E_BUSY: the address has made too many bad guesses, and *RET_WAIT_MS
+ * says for how long tokens that are not known well are refused. */
 int access_principal(struct access *access, const char *token, const uint8_t address[16],
-                     int64_t now_ms, struct principal *ret_principal, uint32_t *ret_wait_ms,
-                     struct failure *failure);
+                     int64_t now_ms, struct access_key *ret_key, struct principal *ret_principal,
+                     uint32_t *ret_wait_ms);
+void access_learn(struct access *access, const struct access_key *key, int code,
+                  const struct principal *principal, int64_t now_ms);
 
 #endif

@@ -29,7 +29,7 @@ int api_check(const struct api_config *config, struct failure *failure)
                            config->tls_key ? "tls_key" : "tls_certificate",
                            config->tls_key ? "tls_certificate" : "tls_key");
     }
-    if (!loopback && !config->tls_certificate && !config->insecure) {
+    if (!loopback && !config->tls_certificate && !config->insecure && config->side != API_PROBES) {
         return failure_set(failure, VIM_E_INVALID,
                            "listen: %s can be reached from outside, and without TLS tokens would "
                            "cross the network in the clear; set tls_certificate and tls_key, or "
@@ -66,6 +66,11 @@ static void api_free(struct api *api)
     access_free(api->access);
     buckets_free(api->rates);
     tls_close(api->tls);
+    if (api->secret) {
+        explicit_bzero(api->secret, strlen(api->secret));
+    }
+    free(api->secret);
+    free(api->listen);
     free(api->spool_dir);
     api->magic = 0;
     free(api);
@@ -100,7 +105,11 @@ int api_start(const struct api_config *config, const char *spool_dir, struct lin
     uint8_t seed[6];
     digest_random(seed, sizeof seed);
     digest_hex(seed, sizeof seed, api->id_prefix);
-    api->access = access_new(link);
+    api->side = config->side;
+    api->listen = text_duplicate(config->listen);
+    api->secret = text_duplicate(config->secret);
+    api->show_metrics = config->show_metrics;
+    api->access = access_new();
     api->rates = buckets_new();
     api_configure(api, config);
     int code = api_open(api, config, failure);
@@ -111,7 +120,7 @@ int api_start(const struct api_config *config, const char *spool_dir, struct lin
     observe_open(api);
     bool loopback = true;
     listen_parse(config->listen, &loopback, NULL);
-    if (!loopback && !api->tls) {
+    if (!loopback && !api->tls && api->side != API_PROBES) {
         log_event(VIM_WARNING, "tokens cross the network in the clear: no TLS", "listen=%s",
                   config->listen);
     }

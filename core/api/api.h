@@ -15,11 +15,19 @@
 #include "config/fill.h"
 #include "link/link.h"
 
+/* Whom a listener is for. */
+enum api_side {
+    API_CLIENTS, /* who ask with bearer tokens */
+    API_PEERS, /* processes of this service, which prove that they know its secret and say for whom they
+                  ask: the far end of link/remote.h */
+    API_PROBES /* who look after the process: /healthz, /readyz and perhaps /metrics, for everybody */
+};
+
 /* The section `api` of the configuration, as api_table fills it. Texts belong to the filled
  * struct, which has to outlive the API. */
 struct api_config {
     const char *listen;
-    int32_t insecure;
+    int32_t insecure, reuse_port;
     const char *tls_certificate, *tls_key;
     int64_t threads, blocking_threads, blocking_queue;
     int64_t connections, connections_per_address;
@@ -32,6 +40,10 @@ struct api_config {
     int64_t in_flight;
     int64_t rate, rate_burst;
     const char *access_log;
+    /* Not of the section: of the other sides. */
+    enum api_side side;
+    const char *secret; /* API_PEERS */
+    int32_t show_metrics; /* API_PROBES */
 };
 
 extern const struct config_table api_table;
@@ -39,6 +51,11 @@ extern const struct config_table api_table;
 /* Checks what the table cannot: the address, TLS files that belong together, a listener that
  * would send tokens over a network in the clear. Returns VIM_E_INVALID and why. */
 int api_check(const struct api_config *config, struct failure *failure);
+
+/* How a peer proves itself: "Authorization: " PEER_SCHEME SECRET. */
+#define PEER_SCHEME "Vimd-Link "
+/* Header of an answer to a peer: nothing was begun, the same request may be made elsewhere. */
+#define PEER_REFUSED "Vimd-Refused"
 
 struct api;
 

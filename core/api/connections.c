@@ -80,18 +80,24 @@ static unsigned connections_expire(struct connections *connections, int64_t now,
     unsigned count;
     do {
         struct exchange *batch[BATCH];
+        bool asks[BATCH]; /* the phase does not change while an exchange is in the list */
         count = 0;
         pthread_mutex_lock(&connections->mutex);
         for (struct exchange *one = connections->waiting; one && count < BATCH;
              one = one->waiting_next) {
-            if (one->deadline <= now && !atomic_load(&one->claimed)) {
+            asks[count] = one->phase == PHASE_ASKING;
+            if (one->deadline <= now && !atomic_load(asks[count] ? &one->asked : &one->claimed)) {
                 exchange_hold(one);
                 batch[count++] = one;
             }
         }
         pthread_mutex_unlock(&connections->mutex);
         for (unsigned i = 0; i < count; i++) {
-            exchange_give_up(batch[i], status, code, detail);
+            if (asks[i]) {
+                exchange_forget(batch[i]);
+            } else {
+                exchange_give_up(batch[i], status, code, detail);
+            }
             if (exchange_drop(batch[i])) {
                 exchange_free(batch[i]);
             }

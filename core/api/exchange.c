@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
+#include "base/log.h"
 #include "base/memory.h"
 
 #define BLOCK_SIZE 8192
@@ -68,6 +69,8 @@ static void exchange_clear(struct exchange *exchange)
     atomic_init(&exchange->state, EXCHANGE_READING);
     atomic_init(&exchange->claimed, false);
     atomic_init(&exchange->unattended, false);
+    atomic_init(&exchange->asking, ASK_NONE);
+    atomic_init(&exchange->asked, false);
     exchange->content_length = -1;
     spool_init(&exchange->body);
 }
@@ -131,6 +134,7 @@ static void exchange_answer(struct exchange *exchange, struct response *response
     }
     answer->body = response->body;
     answer->body_length = response->body ? response->body_length : 0;
+    answer->refused = response->refused;
     response->body = NULL;
 }
 
@@ -166,6 +170,7 @@ void exchange_refuse(struct exchange *exchange, int status, const char *code, co
 {
     if (!atomic_exchange(&exchange->claimed, true)) {
         exchange_problem(exchange, status, code, detail, retry_after_ms);
+        exchange->answer.refused = true;
         atomic_store(&exchange->state, EXCHANGE_ANSWERED);
     }
 }
@@ -192,6 +197,39 @@ void exchange_respond(void *argument, struct response *response)
     if (exchange_drop(exchange)) {
         exchange_free(exchange);
     }
+}
+
+static void exchange_ask_end(struct exchange *exchange, int code, const struct principal *principal)
+{
+    if (atomic_exchange(&exchange->asked, true)) {
+        return;
+    }
+    exchange->ask_code = code;
+    if (code == VIM_OK) {
+        exchange->principal = *principal;
+    }
+    if (atomic_exchange(&exchange->asking, ASK_DONE) == ASK_WAITING) {
+        http_resume(exchange);
+    }
+}
+
+void exchange_learn(void *argument, int code, const struct principal *principal,
+                    const struct failure *failure)
+{
+    struct exchange *exchange = argument;
+    if (code && code != VIM_E_CREDENTIAL) {
+        log_event(VIM_ERROR, "a token could not be looked up", "request=%s error=%s",
+                  exchange->request_id, failure->text);
+    }
+    exchange_ask_end(exchange, code, principal);
+    if (exchange_drop(exchange)) {
+        exchange_free(exchange);
+    }
+}
+
+void exchange_forget(struct exchange *exchange)
+{
+    exchange_ask_end(exchange, VIM_E_TIMEOUT, NULL);
 }
 
 void exchange_give_up(struct exchange *exchange, int status, const char *code, const char *detail)

@@ -16,6 +16,7 @@
 
 #include <stdatomic.h>
 #include <stdbool.h>
+#include "api/access.h"
 #include "api/spool.h"
 #include "api/target.h"
 #include "link/link.h"
@@ -30,7 +31,18 @@ struct connection;
 enum exchange_state { EXCHANGE_READING, EXCHANGE_CALLED, EXCHANGE_WAITING, EXCHANGE_ANSWERED };
 
 /* What the network thread does next; of no interest to others. */
-enum exchange_phase { PHASE_HEADERS, PHASE_BODY, PHASE_DISCARD, PHASE_CALLED, PHASE_REPLIED };
+enum exchange_phase {
+    PHASE_HEADERS,
+    PHASE_ASKING,
+    PHASE_BODY,
+    PHASE_DISCARD,
+    PHASE_CALLED,
+    PHASE_REPLIED
+};
+
+/* The look-up of a token's owner: ASK_CALLED -> (ASK_WAITING, when the connection sleeps) -> ASK_DONE. Of
+ * the look-up and the deadline the first to set `asked` says how it ends. */
+enum exchange_ask { ASK_NONE, ASK_CALLED, ASK_WAITING, ASK_DONE };
 
 /* Memory for texts, freed as a whole; the first bytes without an allocation. */
 struct arena {
@@ -47,6 +59,7 @@ struct answer {
     size_t header_count;
     char *body; /* malloc'ed, owned */
     size_t body_length;
+    bool refused; /* see struct response */
 };
 
 struct exchange {
@@ -59,12 +72,19 @@ struct exchange {
     struct exchange *waiting_previous, *waiting_next; /* see connections.h */
     int64_t deadline; /* monotonic ms, of the answer */
     atomic_bool unattended; /* see struct request */
+    atomic_int asking; /* enum exchange_ask */
+    atomic_bool asked;
+    int ask_code; /* what came of it; the principal is in `principal` */
+    char *token; /* that is being looked up; in the arena */
+    struct access_key ask_key;
+    int64_t left_ms; /* that a peer gives the request; 0: not told */
 
     enum exchange_phase phase;
     bool counted; /* in api->in_flight */
     bool spooled; /* the body goes to a file */
     bool must_close; /* the connection cannot be used after the answer */
     bool has_body;
+    bool expects_continue;
     int64_t content_length; /* -1: not told */
     int64_t discard_left;
     int64_t started_us;
@@ -102,8 +122,16 @@ char *exchange_text(struct exchange *exchange, const char *text, size_t length);
 void exchange_refuse(struct exchange *exchange, int status, const char *code, const char *detail,
                      uint32_t retry_after_ms);
 
+/* What came of the look-up of the token; see link_principal_fn. Drops the look-up's reference. */
+void exchange_learn(void *argument, int code, const struct principal *principal,
+                    const struct failure *failure);
+
 /* The logic's answer; see logic_respond_fn. Drops the logic's reference. */
 void exchange_respond(void *argument, struct response *response);
+
+/* Ends the look-up of the token without a result, unless it has ended. Any thread that holds a
+ * reference. */
+void exchange_forget(struct exchange *exchange);
 
 /* Answers in the logic's place, unless somebody has answered. Any thread that holds a
  * reference. */

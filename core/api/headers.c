@@ -11,14 +11,21 @@
 #include "base/digest.h"
 #include "base/log.h"
 #include "base/text.h"
+#include "logic/principal.h"
 
 #define HEADERS_MAX 100
 #define HEADERS_IGNORED_MAX (64 << 10)
 
+/* For the look-up of a token's owner. */
+#define ASK_TIMEOUT_MS 5000
+
+/* The most that a peer may give a request: longer than anybody waits. */
+#define PEER_LEFT_MAX_MS 3600000
+
 /* Two of these would leave open which one counts. */
 static const char *const headers_single[] = {
-    "authorization",   "content-length", "content-type",  "host",
-    "idempotency-key", "if-match",       "if-none-match", "x-request-id",
+    "authorization", "content-length", "content-type", "host",           "idempotency-key",
+    "if-match",      "if-none-match",  "x-request-id", "vimd-principal", "vimd-left",
 };
 
 static void headers_fail(struct headers *headers, int status, const char *fault)
@@ -49,6 +56,10 @@ static const char **headers_place(struct headers *headers, const char *name)
         return strcmp(name, "content-length") == 0 ? &headers->content_length : NULL;
     case 'h':
         return strcmp(name, "host") == 0 ? &headers->host : NULL;
+    case 'v':
+        return strcmp(name, "vimd-principal") == 0 ? &headers->principal
+               : strcmp(name, "vimd-left") == 0    ? &headers->left_ms
+                                                   : NULL;
     case 't':
         return strcmp(name, "transfer-encoding") == 0 ? &headers->transfer_encoding : NULL;
     case 'x':
@@ -227,22 +238,70 @@ static int headers_principal(struct exchange *exchange, const char *token, int64
         exchange->principal = connection->principal;
         return VIM_OK;
     }
-    struct failure failure = {0};
     int code = access_principal(exchange->api->access, token, connection->address, now_ms,
-                                &exchange->principal, ret_wait_ms, &failure);
-    if (code == VIM_OK) {
-        /* Half of the cache's time, so that both together stay below twice of it. */
-        connection->principal_until = now_ms + ACCESS_TTL_MS / 2;
-        connection->principal = exchange->principal;
-        memcpy(connection->token, token, strlen(token) + 1);
-    } else if (code != VIM_E_CREDENTIAL && code != VIM_E_BUSY) {
-        log_event(VIM_ERROR, "a token could not be looked up", "request=%s error=%s",
-                  exchange->request_id, failure.text);
-    }
+                                &exchange->ask_key, &exchange->principal, ret_wait_ms);
+    exchange->token =
+        code == VIM_OK || code == VIM_AGAIN ? exchange_text(exchange, token, strlen(token)) : NULL;
     return code;
 }
 
-/* False if the request was refused. */
+/* From here to its completion a request is in progress. Returns how many were before. */
+static unsigned headers_count(struct exchange *exchange)
+{
+    if (exchange->counted) {
+        return atomic_load(&exchange->api->in_flight) - 1;
+    }
+    exchange->counted = true;
+    return atomic_fetch_add(&exchange->api->in_flight, 1);
+}
+
+/* Has the link look for the token's owner. */
+static void headers_ask(struct exchange *exchange, int64_t now_ms)
+{
+    headers_count(exchange);
+    exchange->deadline = now_ms + ASK_TIMEOUT_MS;
+    atomic_store(&exchange->asking, ASK_CALLED);
+    exchange_hold(exchange); /* for exchange_learn() */
+    link_authenticate(exchange->api->link, exchange->token, exchange_learn, exchange);
+}
+
+/* The principal is known: what the connection remembers of it, and how often it may ask. */
+static void headers_known(struct exchange *exchange, int64_t now_ms)
+{
+    struct connection *connection = exchange->connection;
+    if (exchange->token) {
+        /* Half of the cache's time, so that both together stay below twice of it. */
+        connection->principal_until = now_ms + ACCESS_TTL_MS / 2;
+        connection->principal = exchange->principal;
+        memcpy(connection->token, exchange->token, strlen(exchange->token) + 1);
+    }
+    exchange->request.principal = &exchange->principal;
+    struct api_live *live = &exchange->api->live;
+    int64_t rate = atomic_load_explicit(&live->rate, memory_order_relaxed);
+    if (rate > 0) {
+        const char *id = exchange->principal.token_id;
+        uint32_t wait = buckets_take(exchange->api->rates, id, strlen(id), (double)rate,
+                                     (double)atomic_load(&live->rate_burst), 1, now_ms);
+        if (wait) {
+            exchange_refuse(exchange, 429, "rate-limited", "this token asks too often", wait);
+        }
+    }
+}
+
+static void headers_unknown(struct exchange *exchange, int code, uint32_t wait_ms)
+{
+    if (code == VIM_E_CREDENTIAL) {
+        exchange_refuse(exchange, 401, "unauthenticated",
+                        "the token is unknown, expired or revoked", 0);
+    } else if (code == VIM_E_BUSY && wait_ms) {
+        exchange_refuse(exchange, 429, "rate-limited", "too many bad tokens came from this address",
+                        wait_ms);
+    } else {
+        exchange_refuse(exchange, 503, "unavailable", "the token cannot be looked up now", 1000);
+    }
+}
+
+/* Leaves the exchange with a principal, answered with a refusal, or (true) asking. */
 static bool headers_authenticate(struct headers *headers, struct exchange *exchange, int64_t now_ms)
 {
     const char *token = headers_bearer(exchange, headers->authorization);
@@ -253,39 +312,61 @@ static bool headers_authenticate(struct headers *headers, struct exchange *excha
     }
     uint32_t wait = 0;
     int code = headers_principal(exchange, token, now_ms, &wait);
-    if (code == VIM_E_CREDENTIAL) {
-        exchange_refuse(exchange, 401, "unauthenticated",
-                        "the token is unknown, expired or revoked", 0);
-    } else if (code == VIM_E_BUSY && wait) {
-        exchange_refuse(exchange, 429, "rate-limited", "too many bad tokens came from this address",
-                        wait);
-    } else if (code) {
-        exchange_refuse(exchange, 503, "unavailable", "the token cannot be looked up now", 1000);
+    if (code == VIM_AGAIN) {
+        headers_ask(exchange, now_ms);
+        return true;
     }
     if (code) {
-        return false;
+        headers_unknown(exchange, code, wait);
+    } else {
+        headers_known(exchange, now_ms);
     }
-    exchange->request.principal = &exchange->principal;
-    struct api_live *live = &exchange->api->live;
-    int64_t rate = atomic_load_explicit(&live->rate, memory_order_relaxed);
-    if (rate > 0) {
-        const char *id = exchange->principal.token_id;
-        wait = buckets_take(exchange->api->rates, id, strlen(id), (double)rate,
-                            (double)atomic_load(&live->rate_burst), 1, now_ms);
-        if (wait) {
-            exchange_refuse(exchange, 429, "rate-limited", "this token asks too often", wait);
-            return false;
-        }
+    return false;
+}
+
+/* A process of this service tells for whom it asks. */
+static void headers_peer(struct headers *headers, struct exchange *exchange)
+{
+    const char *given = headers->authorization;
+    long long left = 0;
+    if (!given || strncmp(given, PEER_SCHEME, strlen(PEER_SCHEME)) != 0 ||
+        !digest_text_equal(given + strlen(PEER_SCHEME), exchange->api->secret)) {
+        log_event(VIM_WARNING, "a peer does not know the secret of the link", "request=%s",
+                  exchange->request_id);
+        exchange_refuse(exchange, 401, "unauthenticated", "the secret of the link is another one",
+                        0);
+        return;
     }
-    return true;
+    if ((headers->left_ms &&
+         (text_to_integer(headers->left_ms, &left) || left < 1 || left > PEER_LEFT_MAX_MS)) ||
+        (headers->principal && principal_parse(headers->principal, &exchange->principal))) {
+        exchange_refuse(exchange, 400, "malformed", "a header of the link is not understood", 0);
+        return;
+    }
+    exchange->left_ms = left;
+    exchange->request.peer = !headers->principal;
+    exchange->request.principal = headers->principal ? &exchange->principal : NULL;
+}
+
+/* Who looks after the process: one of whom no token is asked, since no more is shown. */
+static void headers_probe(struct exchange *exchange)
+{
+    const char *path = exchange->target.path;
+    bool metrics = strcmp(path, "/metrics") == 0 && exchange->api->show_metrics;
+    if (!metrics && strcmp(path, "/healthz") != 0 && strcmp(path, "/readyz") != 0) {
+        exchange_refuse(exchange, 404, "not-found", "this listener is for health checks", 0);
+    } else if (metrics) {
+        exchange->principal = (struct principal){
+            .token_id = "-", .name = "health check", .project = "-", .role = ROLE_READER};
+        exchange->request.principal = &exchange->principal;
+    }
 }
 
 static void headers_admit(struct exchange *exchange)
 {
     struct api *api = exchange->api;
-    exchange->counted = true;
-    unsigned before = atomic_fetch_add(&api->in_flight, 1);
-    if (exchange->route.is_public) {
+    unsigned before = headers_count(exchange);
+    if (exchange->route.is_public || exchange->request.peer) {
         return;
     }
     if ((int64_t)before >= atomic_load_explicit(&api->live.in_flight, memory_order_relaxed)) {
@@ -293,36 +374,10 @@ static void headers_admit(struct exchange *exchange)
     }
 }
 
-void headers_examine(struct headers *headers, struct exchange *exchange, const char *method,
-                     int64_t now_ms)
+/* What is left to be decided once the principal is known. */
+static void headers_finish(struct exchange *exchange)
 {
-    headers_request_id(exchange, headers->request_id);
-    headers_body(headers, exchange);
-    headers_method(method, exchange->method);
-    exchange->route.route = "";
-    if (exchange->target_too_long) {
-        exchange_refuse(exchange, 414, "uri-too-long", "the target is longer than 8 KiB", 0);
-        return;
-    }
-    if (headers->status) {
-        exchange_refuse(exchange, headers->status,
-                        headers->status == 431 ? "too-large" : "malformed", headers->fault, 0);
-        return;
-    }
-    const char *why = "no target";
-    int target = exchange->raw_target ? target_parse(exchange->raw_target, &exchange->target, &why)
-                                      : VIM_E_INVALID;
-    if (target) {
-        exchange->target.path = NULL;
-        exchange_refuse(exchange, target == VIM_E_NOT_FOUND ? 404 : 400,
-                        target == VIM_E_NOT_FOUND ? "not-found" : "malformed", why, 0);
-        return;
-    }
-    link_route(exchange->api->link, exchange->method, exchange->target.path, &exchange->route);
-    if (!exchange->route.route) {
-        exchange->route.route = "";
-    }
-    if (!exchange->route.is_public && !headers_authenticate(headers, exchange, now_ms)) {
+    if (atomic_load_explicit(&exchange->state, memory_order_relaxed) == EXCHANGE_ANSWERED) {
         return;
     }
     /* A small body where none belongs is ignored, so that the logic can tell what is wrong. */
@@ -332,4 +387,70 @@ void headers_examine(struct headers *headers, struct exchange *exchange, const c
         return;
     }
     headers_admit(exchange);
+}
+
+void headers_asked(struct exchange *exchange, int64_t now_ms)
+{
+    access_learn(exchange->api->access, &exchange->ask_key, exchange->ask_code,
+                 &exchange->principal, now_ms);
+    if (exchange->ask_code) {
+        headers_unknown(exchange, exchange->ask_code, 0);
+    } else {
+        headers_known(exchange, now_ms);
+    }
+    headers_finish(exchange);
+}
+
+/* Path and pairs, and the route they lead to. False if the request was refused. */
+static bool headers_target(struct exchange *exchange)
+{
+    const char *why = "no target";
+    int target = VIM_E_INVALID;
+    if (exchange->raw_target) {
+        exchange->request.target =
+            exchange_text(exchange, exchange->raw_target, strlen(exchange->raw_target));
+        target = target_parse(exchange->raw_target, &exchange->target, &why);
+    }
+    if (target) {
+        exchange->target.path = NULL;
+        exchange_refuse(exchange, target == VIM_E_NOT_FOUND ? 404 : 400,
+                        target == VIM_E_NOT_FOUND ? "not-found" : "malformed", why, 0);
+        return false;
+    }
+    link_route(exchange->api->link, exchange->method, exchange->target.path, &exchange->route);
+    if (!exchange->route.route) {
+        exchange->route.route = "";
+    }
+    return true;
+}
+
+bool headers_examine(struct headers *headers, struct exchange *exchange, const char *method,
+                     int64_t now_ms)
+{
+    exchange->expects_continue = headers->expects_continue;
+    headers_request_id(exchange, headers->request_id);
+    headers_body(headers, exchange);
+    headers_method(method, exchange->method);
+    exchange->route.route = "";
+    if (exchange->target_too_long) {
+        exchange_refuse(exchange, 414, "uri-too-long", "the target is longer than 8 KiB", 0);
+        return false;
+    }
+    if (headers->status) {
+        exchange_refuse(exchange, headers->status,
+                        headers->status == 431 ? "too-large" : "malformed", headers->fault, 0);
+        return false;
+    }
+    if (!headers_target(exchange)) {
+        return false;
+    }
+    if (exchange->api->side == API_PEERS) {
+        headers_peer(headers, exchange);
+    } else if (exchange->api->side == API_PROBES) {
+        headers_probe(exchange);
+    } else if (!exchange->route.is_public && headers_authenticate(headers, exchange, now_ms)) {
+        return true;
+    }
+    headers_finish(exchange);
+    return false;
 }

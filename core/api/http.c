@@ -106,15 +106,14 @@ static enum MHD_Result http_call(struct exchange *exchange, struct MHD_Connectio
 
 /* --- Bodies ------------------------------------------------------------------------------------- */
 
-static enum MHD_Result http_refused(struct exchange *exchange, struct MHD_Connection *handle,
-                                    bool expects_continue)
+static enum MHD_Result http_refused(struct exchange *exchange, struct MHD_Connection *handle)
 {
     int64_t limit = exchange->request.principal ? DISCARD_MAX : DISCARD_STRANGERS_MAX;
     if (!exchange->has_body && !exchange->must_close) {
         exchange->phase = PHASE_DISCARD;
         return MHD_YES;
     }
-    if (exchange->must_close || expects_continue || exchange->content_length > limit) {
+    if (exchange->must_close || exchange->expects_continue || exchange->content_length > limit) {
         exchange->must_close = true;
         return http_reply(exchange, handle);
     }
@@ -186,19 +185,12 @@ static enum MHD_Result http_each_header(void *argument, enum MHD_ValueKind kind,
     return MHD_YES;
 }
 
-static enum MHD_Result http_headers(struct exchange *exchange, struct MHD_Connection *handle,
-                                    const char *method)
+/* What was examined is ready for its body, or was refused. */
+static enum MHD_Result http_examined(struct exchange *exchange, struct MHD_Connection *handle)
 {
     struct api *api = exchange->api;
-    struct http_walk walk = {.exchange = exchange};
-    MHD_get_connection_values_n(handle, MHD_HEADER_KIND, http_each_header, &walk);
-    exchange->started_us = clock_mono_us();
-    int64_t now = exchange->started_us / 1000;
-    http_set_reading_deadline(exchange->connection, now,
-                              now + http_live(&api->live.body_timeout_ms));
-    headers_examine(&walk.headers, exchange, method, now);
     if (atomic_load_explicit(&exchange->state, memory_order_relaxed) == EXCHANGE_ANSWERED) {
-        return http_refused(exchange, handle, walk.headers.expects_continue);
+        return http_refused(exchange, handle);
     }
     if (exchange->has_body && exchange->route.body_max <= 0) {
         exchange->phase = PHASE_DISCARD;
@@ -212,9 +204,54 @@ static enum MHD_Result http_headers(struct exchange *exchange, struct MHD_Connec
         log_event(VIM_ERROR, "an upload cannot be spooled", "dir=%s error=%s", api->spool_dir,
                   strerror(errno));
         exchange_refuse(exchange, 507, "no-space", "the upload cannot be stored", 0);
-        return http_refused(exchange, handle, walk.headers.expects_continue);
+        return http_refused(exchange, handle);
     }
     return MHD_YES;
+}
+
+/* Sleeps until the owner of the token is known. */
+static enum MHD_Result http_ask(struct exchange *exchange, struct MHD_Connection *handle)
+{
+    exchange->phase = PHASE_ASKING;
+    http_set_deadline(exchange->connection, DEADLINE_NONE);
+    exchange->handle = handle;
+    connections_wait(exchange->api->connections, exchange);
+    MHD_suspend_connection(handle);
+    int expected = ASK_CALLED;
+    if (!atomic_compare_exchange_strong(&exchange->asking, &expected, ASK_WAITING)) {
+        MHD_resume_connection(handle); /* it is known by now, and nobody else does */
+    }
+    return MHD_YES;
+}
+
+/* After the sleep MHD calls for the headers again, so that an answer may be given before the body. */
+static enum MHD_Result http_asked(struct exchange *exchange, struct MHD_Connection *handle)
+{
+    connections_wait_end(exchange->api->connections, exchange);
+    int64_t now = clock_mono_ms();
+    http_set_reading_deadline(exchange->connection, now,
+                              now + http_live(&exchange->api->live.body_timeout_ms));
+    headers_asked(exchange, now);
+    return http_examined(exchange, handle);
+}
+
+static enum MHD_Result http_headers(struct exchange *exchange, struct MHD_Connection *handle,
+                                    const char *method)
+{
+    struct api *api = exchange->api;
+    struct http_walk walk = {.exchange = exchange};
+    MHD_get_connection_values_n(handle, MHD_HEADER_KIND, http_each_header, &walk);
+    exchange->started_us = clock_mono_us();
+    int64_t now = exchange->started_us / 1000;
+    http_set_reading_deadline(exchange->connection, now,
+                              now + http_live(&api->live.body_timeout_ms));
+    if (headers_examine(&walk.headers, exchange, method, now)) {
+        if (atomic_load(&exchange->asking) != ASK_DONE) {
+            return http_ask(exchange, handle);
+        }
+        headers_asked(exchange, now);
+    }
+    return http_examined(exchange, handle);
 }
 
 static enum MHD_Result http_handle(void *argument, struct MHD_Connection *handle, const char *url,
@@ -229,6 +266,11 @@ static enum MHD_Result http_handle(void *argument, struct MHD_Connection *handle
     switch (exchange->phase) {
     case PHASE_HEADERS:
         return http_headers(exchange, handle, method);
+    case PHASE_ASKING:
+        if (atomic_load(&exchange->asking) != ASK_DONE) {
+            return MHD_YES;
+        }
+        return http_asked(exchange, handle);
     case PHASE_BODY:
     case PHASE_DISCARD:
         return http_body(exchange, handle, data, size);
@@ -331,10 +373,10 @@ static void http_completed(void *argument, struct MHD_Connection *handle, void *
     }
     struct connection *connection = exchange->connection;
     connection->current = NULL;
-    if (exchange->phase == PHASE_CALLED) {
+    if (exchange->phase == PHASE_CALLED || exchange->phase == PHASE_ASKING) {
         connections_wait_end(api->connections, exchange);
     }
-    if (exchange->phase != PHASE_HEADERS) {
+    if (exchange->phase != PHASE_HEADERS && exchange->phase != PHASE_ASKING) {
         observe_end(exchange,
                     code == MHD_REQUEST_TERMINATED_COMPLETED_OK ? exchange->answer.status : 0);
     }
@@ -379,7 +421,8 @@ static unsigned http_threads(const struct api_config *config)
 
 int http_open(struct api *api, const struct api_config *config, struct failure *failure)
 {
-    int code = listen_open(config->listen, &api->listen_fd, &api->port, failure);
+    int code =
+        listen_open(config->listen, config->reuse_port, &api->listen_fd, &api->port, failure);
     if (code) {
         return code;
     }
@@ -412,6 +455,7 @@ int http_open(struct api *api, const struct api_config *config, struct failure *
         MHD_OPTION_NOTIFY_COMPLETED, http_completed, api, MHD_OPTION_NOTIFY_CONNECTION,
         http_connected, api, MHD_OPTION_ARRAY, pool, MHD_OPTION_ARRAY, tls, MHD_OPTION_END);
     if (!api->daemon) {
+        listen_remove(api->listen);
         close(api->listen_fd);
         api->listen_fd = -1;
         tls_use(NULL);
@@ -423,6 +467,7 @@ int http_open(struct api *api, const struct api_config *config, struct failure *
 
 void http_quiesce(struct api *api)
 {
+    listen_remove(api->listen);
     /* Open until MHD's threads have ended: they take it out of their epoll sets when they get to
      * it. */
     if (MHD_quiesce_daemon(api->daemon) != MHD_INVALID_SOCKET) {

@@ -30,7 +30,11 @@ struct api {
     struct buckets *rates;
     struct connections *connections;
     struct tls *tls; /* NULL: plain HTTP */
+    enum api_side side;
+    char *secret; /* of peers */
+    bool show_metrics;
     int listen_fd;
+    char *listen; /* as configured */
     uint16_t port;
     char *spool_dir;
     size_t header_max;
@@ -50,6 +54,7 @@ struct headers {
     unsigned count;
     size_t size;
     const char *authorization, *content_length, *transfer_encoding, *request_id, *host;
+    const char *principal, *left_ms; /* from peers */
     bool expects_continue;
     int status; /* of the first fault; 0: none */
     const char *fault;
@@ -60,9 +65,11 @@ void headers_take(struct headers *headers, struct exchange *exchange, const char
                   size_t name_size, const char *value, size_t value_size);
 
 /* After the last header: request id, target, principal, route, limits. Leaves the exchange either
- * answered with a refusal, or ready for its body. */
-void headers_examine(struct headers *headers, struct exchange *exchange, const char *method,
+ * answered with a refusal, ready for its body, or (true) with the owner of its token being looked up:
+ * exchange->asking tells when that is through, and then headers_asked() does the rest. */
+bool headers_examine(struct headers *headers, struct exchange *exchange, const char *method,
                      int64_t now_ms);
+void headers_asked(struct exchange *exchange, int64_t now_ms);
 
 /* --- http.c: the one file with libmicrohttpd ------------------------------------------------------ */
 

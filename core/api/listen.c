@@ -6,6 +6,9 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
 #include "base/cleanup.h"
 #include "base/text.h"
 
@@ -16,21 +19,42 @@ struct listen_address {
         struct sockaddr any;
         struct sockaddr_in v4;
         struct sockaddr_in6 v6;
+        struct sockaddr_un local;
     } socket;
     socklen_t size;
 };
+
+static int listen_local(const char *path, struct listen_address *ret_address,
+                        struct failure *failure)
+{
+    struct sockaddr_un *local = &ret_address->socket.local;
+    if (path[0] != '/' || strlen(path) >= sizeof local->sun_path) {
+        return failure_set(failure, VIM_E_INVALID,
+                           "listen: '%s' is not an absolute path of at most %zu bytes", path,
+                           sizeof local->sun_path - 1);
+    }
+    local->sun_family = AF_UNIX;
+    strncpy(local->sun_path, path, sizeof local->sun_path - 1);
+    ret_address->size = sizeof *local;
+    return VIM_OK;
+}
 
 static int listen_address(const char *text, struct listen_address *ret_address,
                           struct failure *failure)
 {
     *ret_address = (struct listen_address){0};
+    if (text_starts_with(text, LISTEN_UNIX)) {
+        return listen_local(text + strlen(LISTEN_UNIX), ret_address, failure);
+    }
     CLEANUP_FREE char *copy = text_duplicate(text);
     char *host = copy;
     char *colon = strrchr(copy, ':');
     long long port = -1;
     if (!colon || text_to_integer(colon + 1, &port) || port < 0 || port > 65535) {
         return failure_set(failure, VIM_E_INVALID,
-                           "listen: '%s' is not ADDRESS:PORT, as in 127.0.0.1:8780", text);
+                           "listen: '%s' is not ADDRESS:PORT, as in 127.0.0.1:8780, or " LISTEN_UNIX
+                           "/PATH",
+                           text);
     }
     *colon = '\0';
     if (host[0] == '[' && colon[-1] == ']') {
@@ -64,31 +88,61 @@ int listen_parse(const char *text, bool *ret_loopback, struct failure *failure)
     if (code) {
         return code;
     }
-    *ret_loopback = address.socket.any.sa_family == AF_INET
-                        ? (ntohl(address.socket.v4.sin_addr.s_addr) >> 24) == 127
-                        : IN6_IS_ADDR_LOOPBACK(&address.socket.v6.sin6_addr);
+    sa_family_t family = address.socket.any.sa_family;
+    *ret_loopback = family == AF_UNIX ||
+                    (family == AF_INET ? (ntohl(address.socket.v4.sin_addr.s_addr) >> 24) == 127
+                                       : IN6_IS_ADDR_LOOPBACK(&address.socket.v6.sin6_addr));
     return VIM_OK;
 }
 
-int listen_open(const char *text, int *ret_fd, uint16_t *ret_port, struct failure *failure)
+/* A socket's file outlives the process that made it. One that nobody listens at is in the way; true
+ * if it is not any more. */
+static bool listen_clear(const struct listen_address *address)
+{
+    struct stat info;
+    const char *path = address->socket.local.sun_path;
+    if (lstat(path, &info) != 0) {
+        return errno == ENOENT;
+    }
+    CLEANUP_FD int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    if (!S_ISSOCK(info.st_mode) || fd < 0 ||
+        connect(fd, &address->socket.any, address->size) == 0 || errno != ECONNREFUSED) {
+        errno = EADDRINUSE;
+        return false;
+    }
+    return unlink(path) == 0;
+}
+
+int listen_open(const char *text, bool shared, int *ret_fd, uint16_t *ret_port,
+                struct failure *failure)
 {
     struct listen_address address;
     int code = listen_address(text, &address, failure);
     if (code) {
         return code;
     }
-    CLEANUP_FD int fd = socket(address.socket.any.sa_family,
-                               SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, IPPROTO_TCP);
+    sa_family_t family = address.socket.any.sa_family;
+    CLEANUP_FD int fd = socket(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     int on = 1;
-    if (fd < 0 || setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on) ||
+    if (fd < 0 || (family == AF_UNIX && !listen_clear(&address)) ||
+        setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on) ||
+        (shared && setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &on, sizeof on)) ||
         bind(fd, &address.socket.any, address.size) || listen(fd, BACKLOG) ||
         getsockname(fd, &address.socket.any, &address.size)) {
         return failure_set(failure, VIM_E_UNAVAILABLE, "cannot listen on %s: %s", text,
                            strerror(errno));
     }
-    *ret_port = ntohs(address.socket.any.sa_family == AF_INET ? address.socket.v4.sin_port
-                                                              : address.socket.v6.sin6_port);
+    *ret_port = family == AF_UNIX   ? 0
+                : family == AF_INET ? ntohs(address.socket.v4.sin_port)
+                                    : ntohs(address.socket.v6.sin6_port);
     *ret_fd = fd;
     fd = -1;
     return VIM_OK;
+}
+
+void listen_remove(const char *text)
+{
+    if (text_starts_with(text, LISTEN_UNIX)) {
+        unlink(text + strlen(LISTEN_UNIX));
+    }
 }

@@ -8,10 +8,17 @@
 #include <stdint.h>
 #include "model/store.h"
 
-/* Takes "127.0.0.1:8780" or "[::1]:8780" apart. VIM_E_INVALID. */
+#define LISTEN_UNIX "unix:"
+
+/* Takes "127.0.0.1:8780", "[::1]:8780" or "unix:/PATH" apart. VIM_E_INVALID. */
 int listen_parse(const char *text, bool *ret_loopback, struct failure *failure);
 
-/* A bound and listening non-blocking socket. VIM_E_INVALID, VIM_E_UNAVAILABLE. */
-int listen_open(const char *text, int *ret_fd, uint16_t *ret_port, struct failure *failure);
+/* A bound and listening non-blocking socket; SHARED: others may listen there too. A Unix socket's file
+ * that nobody listens at is replaced. VIM_E_INVALID, VIM_E_UNAVAILABLE. */
+int listen_open(const char *text, bool shared, int *ret_fd, uint16_t *ret_port,
+                struct failure *failure);
+
+/* Removes a Unix socket's file, while its listener is still open. */
+void listen_remove(const char *text);
 
 #endif

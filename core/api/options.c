@@ -19,6 +19,13 @@ static const struct vim_option api_options[] = {
      .offset = AT(insecure),
      .help = "Allow an address other than loopback without TLS. Tokens then cross the network in "
              "the clear; only for a proxy that does TLS on the same trusted network."},
+    {.name = "reuse_port",
+     .type = VIM_BOOLEAN,
+     .default_value = "false",
+     .offset = AT(reuse_port),
+     .help =
+         "Share the address and port with other vimd processes of this host and user; the kernel "
+         "spreads connections over them (SO_REUSEPORT)."},
     {.name = "tls_certificate",
      .type = VIM_PATH,
      .offset = AT(tls_certificate),

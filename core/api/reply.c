@@ -16,6 +16,9 @@ void reply_call(struct exchange *exchange)
     }
     int64_t now = clock_mono_ms();
     int64_t timeout = atomic_load_explicit(&api->live.request_timeout_ms, memory_order_relaxed);
+    if (api->side == API_PEERS && exchange->left_ms) {
+        timeout = exchange->left_ms + GRACE_MS;
+    }
     exchange->deadline = now + timeout;
     struct request *request = &exchange->request;
     request->method = exchange->method;
@@ -38,7 +41,22 @@ void reply_call(struct exchange *exchange)
     link_call(api->link, request, exchange_respond, exchange);
 }
 
-void reply_headers(struct exchange *exchange, reply_header_fn each, void *argument)
+/* To a peer goes what the logic says, and what the link is to know. */
+static void reply_to_peer(struct exchange *exchange, reply_header_fn each, void *argument)
+{
+    const struct answer *answer = &exchange->answer;
+    for (size_t i = 0; i < answer->header_count; i++) {
+        each(argument, answer->headers[i].name, answer->headers[i].value);
+    }
+    if (answer->body && answer->content_type) {
+        each(argument, "Content-Type", answer->content_type);
+    }
+    if (answer->refused) {
+        each(argument, PEER_REFUSED, "1");
+    }
+}
+
+static void reply_to_client(struct exchange *exchange, reply_header_fn each, void *argument)
 {
     const struct answer *answer = &exchange->answer;
     bool cache_control = false;
@@ -54,6 +72,15 @@ void reply_headers(struct exchange *exchange, reply_header_fn each, void *argume
         each(argument, "Cache-Control", "no-store");
     }
     each(argument, "X-Request-Id", exchange->request_id);
+}
+
+void reply_headers(struct exchange *exchange, reply_header_fn each, void *argument)
+{
+    if (exchange->api->side == API_PEERS) {
+        reply_to_peer(exchange, each, argument);
+    } else {
+        reply_to_client(exchange, each, argument);
+    }
     if (exchange->must_close ||
         atomic_load_explicit(&exchange->api->draining, memory_order_relaxed)) {
         each(argument, "Connection", "close");

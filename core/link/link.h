@@ -1,7 +1,7 @@
 /*
  * link/link.h - the seam between the API block and the logic block.
  *
- * In one process it is a function call.
+ * In one process it is a function call; to others it is HTTP (remote.h).
  */
 #ifndef VIMD_LINK_LINK_H
 #define VIMD_LINK_LINK_H
@@ -23,7 +23,12 @@ bool link_is_inline(struct link *link, const struct request *request);
 void link_call(struct link *link, const struct request *request, logic_respond_fn respond,
                void *argument);
 void link_end_waits(struct link *link, bool all);
-int link_authenticate(struct link *link, const char *token, struct principal *ret_principal,
-                      struct failure *failure);
+
+/* Looks up who a bearer token belongs to, and tells COMPLETE once, perhaps before this returns:
+ * VIM_OK and the principal, VIM_E_CREDENTIAL, or what kept it from looking. */
+typedef void (*link_principal_fn)(void *argument, int code, const struct principal *principal,
+                                  const struct failure *failure);
+void link_authenticate(struct link *link, const char *token, link_principal_fn complete,
+                       void *argument);
 
 #endif

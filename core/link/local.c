@@ -6,6 +6,7 @@
 
 #include <assert.h>
 #include <stdlib.h>
+#include <string.h>
 #include "base/memory.h"
 #include "base/thread.h"
 
@@ -83,6 +84,7 @@ void link_call(struct link *link, const struct request *request, logic_respond_f
         struct response response = {0};
         logic_problem(503, "overloaded", "more requests are waiting than this service takes",
                       request->path, true, 1000, &response);
+        response.refused = true;
         respond(argument, &response);
         free(response.body);
     }
@@ -93,8 +95,38 @@ void link_end_waits(struct link *link, bool all)
     logic_end_waits(link->logic, all);
 }
 
-int link_authenticate(struct link *link, const char *token, struct principal *ret_principal,
-                      struct failure *failure)
+struct link_look_up {
+    struct logic *logic;
+    link_principal_fn complete;
+    void *argument;
+    char token[];
+};
+
+static void link_look_up(void *argument)
 {
-    return logic_authenticate(link->logic, token, ret_principal, failure);
+    struct link_look_up *look_up = argument;
+    struct principal principal = {0};
+    struct failure failure = {0};
+    int code = logic_authenticate(look_up->logic, look_up->token, &principal, &failure);
+    look_up->complete(look_up->argument, code, &principal, &failure);
+    explicit_bzero(look_up->token, strlen(look_up->token));
+    free(look_up);
+}
+
+void link_authenticate(struct link *link, const char *token, link_principal_fn complete,
+                       void *argument)
+{
+    size_t length = strlen(token);
+    struct link_look_up *look_up = memory_new(sizeof *look_up + length + 1);
+    *look_up = (struct link_look_up){link->logic, complete, argument};
+    memcpy(look_up->token, token, length + 1);
+    if (logic_is_cheap(link->logic)) {
+        link_look_up(look_up);
+    } else if (pool_post(link->pool, link_look_up, look_up)) {
+        explicit_bzero(look_up->token, length);
+        free(look_up);
+        struct failure failure = {0};
+        int code = failure_set(&failure, VIM_E_UNAVAILABLE, "too many requests are waiting");
+        complete(argument, code, NULL, &failure);
+    }
 }

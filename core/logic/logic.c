@@ -14,6 +14,7 @@
 #include "base/text.h"
 #include "logic/call.h"
 #include "logic/openapi.h"
+#include "logic/peers.h"
 #include "logic/route.h"
 
 /* Decoded path and query together; the API block bounds the line as it came. */
@@ -24,7 +25,7 @@
 
 int logic_new(const struct logic_environment *environment, struct logic **ret_logic)
 {
-    assert(environment->store && environment->vims && environment->tasks);
+    assert(!environment->store == !environment->tasks && !environment->vims == !environment->tasks);
     struct logic *logic = MEMORY_NEW(struct logic);
     logic->magic = LOGIC_MAGIC;
     logic->environment = *environment;
@@ -80,11 +81,13 @@ void logic_route(struct logic *logic, const char *method, const char *path,
 {
     char id[CALL_ID_SIZE];
     const struct route_entry *entry = routes_match(logic->routes, method, path, id, NULL);
+    entry = entry ? entry : peers_match(method, path);
     *ret_info = (struct logic_route_info){.route = "(none)"};
     const struct route_entry *shown =
         entry ? entry : routes_match(logic->routes, "GET", path, id, NULL);
     /* What may be read without a token may also be asked for its methods without one. */
     ret_info->is_public = shown && (shown->route->flags & ROUTE_PUBLIC) != 0;
+    ret_info->is_own = !shown || (shown->route->flags & ROUTE_OWN) || !entry;
     if (entry) {
         ret_info->spool = (entry->route->flags & ROUTE_SPOOL) != 0;
         ret_info->body_max = body_max(logic, entry->route);
@@ -121,12 +124,24 @@ static bool has_query(const struct request *request, const char *name)
     return false;
 }
 
+bool logic_is_cheap(struct logic *logic)
+{
+    return store_is_cheap(logic->environment.store);
+}
+
 bool logic_is_inline(struct logic *logic, const struct request *request)
 {
     char id[CALL_ID_SIZE];
+    if (request->peer) {
+        const struct route_entry *asked = peers_match(request->method, request->path);
+        return !asked || (asked->route->flags & ROUTE_CHEAP);
+    }
     const struct route_entry *entry =
         routes_match(logic->routes, request->method, request->path, id, NULL);
     if (entry == NULL) {
+        return true;
+    }
+    if ((entry->route->flags & ROUTE_OWN) && (entry->route->flags & ROUTE_CHEAP)) {
         return true;
     }
     if (!(entry->route->flags & ROUTE_CHEAP) || !store_is_cheap(logic->environment.store) ||
@@ -224,7 +239,7 @@ static bool check_body(struct call *call)
 static bool check_role(struct call *call)
 {
     const struct route *route = call->entry->route;
-    if (route->flags & ROUTE_PUBLIC) {
+    if ((route->flags & ROUTE_PUBLIC) || call->request->peer) {
         return true;
     }
     if (call->principal == NULL) {
@@ -252,7 +267,13 @@ void logic_handle(struct logic *logic, const struct request *request, logic_resp
     if (!check_size(&call)) {
         return;
     }
-    call.entry = routes_match(logic->routes, request->method, request->path, call.id, NULL);
+    call.entry = request->peer
+                     ? peers_match(request->method, request->path)
+                     : routes_match(logic->routes, request->method, request->path, call.id, NULL);
+    if (call.entry == NULL && request->peer) {
+        logic_not_found(&call);
+        return;
+    }
     if (call.entry == NULL) {
         CLEANUP_TEXT struct text allow = {0};
         (void)routes_match(logic->routes, request->method, request->path, call.id, &allow);
@@ -274,6 +295,9 @@ static bool is_unattended(const void *argument)
 void logic_end_waits(struct logic *logic, bool all)
 {
     assert(logic->magic == LOGIC_MAGIC);
+    if (!logic->environment.tasks) {
+        return;
+    }
     /* Every watch is one of this block's, with its call as the argument. */
     tasks_watch_end(logic->environment.tasks, all ? NULL : is_unattended);
 }

@@ -35,6 +35,7 @@ struct header {
 struct request {
     const char *method; /* GET, HEAD, POST, PUT, PATCH, DELETE */
     const char *path; /* decoded, begins with / */
+    const char *target; /* path and query as they came; for links to other processes */
     const struct header *query; /* decoded pairs, in order */
     size_t query_count;
     const struct header *headers; /* those that logic_wants_header() accepts; names in lower case */
@@ -45,6 +46,7 @@ struct request {
     int64_t body_size;
     const char *request_id;
     const struct principal *principal; /* NULL: not authenticated (public routes only) */
+    bool peer; /* a process of this service asks for itself: internal routes, and only those */
     int64_t deadline; /* monotonic ms, by which the answer has to be given */
     const atomic_bool *unattended; /* nobody waits for the answer any more; NULL: not told */
 };
@@ -59,13 +61,15 @@ struct response {
     size_t header_count;
     char *body;
     size_t body_length;
+    bool refused; /* nothing was begun: the same request may be made elsewhere */
 };
 
 typedef void (*logic_respond_fn)(void *argument, struct response *response);
 
 struct logic;
 
-/* What the process as a whole can tell; given by main. Functions may be NULL. */
+/* What the process as a whole can tell; given by main. Functions may be NULL. In a process that
+ * has no engine, all up to `aliases` are NULL, and only routes that are `is_own` may be asked for. */
 struct logic_environment {
     struct store *store;
     struct vims *vims;
@@ -79,6 +83,10 @@ struct logic_environment {
     int (*ready)(void *argument, char **ret_detail);
     /* Prometheus text, malloc'ed. */
     char *(*metrics)(void *argument);
+    /* For peers: is the process about to end, and an array of the addresses of all logic processes that
+     * live, new reference, or NULL if that is not known. */
+    bool (*draining)(void *argument);
+    json_t *(*replicas)(void *argument);
     int64_t body_max; /* bytes of a JSON body */
     int64_t upload_max; /* bytes of an upload */
     const char *server_url; /* for openapi */
@@ -91,6 +99,7 @@ void logic_free(struct logic *logic);
  * route needs a principal. An unknown path allows no body. */
 struct logic_route_info {
     bool is_public; /* /healthz, /readyz, /openapi.json */
+    bool is_own; /* about the process that is asked: not for another one to answer */
     bool spool;
     int64_t body_max;
     const char *route; /* the template, for metrics: "/v1/servers/{id}" */
@@ -102,6 +111,9 @@ bool logic_wants_header(const char *lower_case_name);
 /* True if logic_handle() will answer before it returns, without waiting for anything slower than a
  * cheap store: it may then be called on a network thread. */
 bool logic_is_inline(struct logic *logic, const struct request *request);
+
+/* True if looks into the store are quick enough for a network thread. */
+bool logic_is_cheap(struct logic *logic);
 
 /* Answers REQUEST: calls RESPOND exactly once, now or later, on any thread. REQUEST must live until
  * then. */

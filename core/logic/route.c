@@ -7,14 +7,14 @@
 #include "base/text.h"
 
 static const struct route routes[] = {
-    {"GET", "/healthz", meta_health, 0, ROUTE_PUBLIC | ROUTE_CHEAP, NULL, NULL, "200:Health",
-     "getHealth", "Does the process answer?"},
-    {"GET", "/readyz", meta_ready, 0, ROUTE_PUBLIC, NULL, NULL, "200:Ready 503:Ready", "getReady",
-     "Is it ready to serve?"},
-    {"GET", "/openapi.json", meta_openapi, 0, ROUTE_PUBLIC | ROUTE_CHEAP, NULL, NULL,
+    {"GET", "/healthz", meta_health, 0, ROUTE_PUBLIC | ROUTE_CHEAP | ROUTE_OWN, NULL, NULL,
+     "200:Health", "getHealth", "Does the process answer?"},
+    {"GET", "/readyz", meta_ready, 0, ROUTE_PUBLIC | ROUTE_OWN, NULL, NULL, "200:Ready 503:Ready",
+     "getReady", "Is it ready to serve?"},
+    {"GET", "/openapi.json", meta_openapi, 0, ROUTE_PUBLIC | ROUTE_CHEAP | ROUTE_OWN, NULL, NULL,
      "200:OpenApi 304", "getOpenapi", "This document."},
-    {"GET", "/metrics", meta_metrics, ROLE_READER, 0, NULL, NULL, "200:MetricsText", "getMetrics",
-     "Numbers about the process, as Prometheus reads them."},
+    {"GET", "/metrics", meta_metrics, ROLE_READER, ROUTE_OWN, NULL, NULL, "200:MetricsText",
+     "getMetrics", "Numbers about the process, as Prometheus reads them."},
     {"GET", "/v1/version", meta_version, ROLE_READER, ROUTE_CHEAP, NULL, NULL, "200:Version",
      "getVersion", "Which vimd this is."},
     {"GET", "/v1/whoami", meta_whoami, ROLE_READER, ROUTE_CHEAP, NULL, NULL, "200:Principal",

@@ -18,7 +18,8 @@ enum route_flag {
     ROUTE_LIST = 1u << 5, /* a list: its query is checked by the list */
     ROUTE_ACTIONS = 1u << 6, /* only of kinds that have actions */
     ROUTE_DATA = 1u << 7, /* only of kinds that have data: images */
-    ROUTE_TASK = 1u << 8 /* makes a task: Prefer, Idempotency-Key */
+    ROUTE_TASK = 1u << 8, /* makes a task: Prefer, Idempotency-Key */
+    ROUTE_OWN = 1u << 9 /* about the process that is asked */
 };
 
 struct route {

@@ -120,6 +120,7 @@ static void see(const struct request *request, logic_respond_fn respond, void *a
     for (size_t i = 0; i < request->header_count; i++) {
         text_printf(&text, "header:%s=%s\n", request->headers[i].name, request->headers[i].value);
     }
+    text_printf(&text, "peer=%d\n", request->peer);
     if (request->principal) {
         text_printf(&text, "project=%s\n", request->principal->project);
     }
@@ -193,20 +194,46 @@ bool link_is_inline(struct link *link, const struct request *request)
     return strcmp(request->path, "/thread") != 0 && strcmp(request->path, "/never") != 0;
 }
 
-int link_authenticate(struct link *link, const char *token, struct principal *ret_principal,
-                      struct failure *failure)
+struct asked {
+    link_principal_fn complete;
+    void *argument;
+    bool good;
+};
+
+static void tell(const struct asked *asked)
+{
+    const struct failure failure = {.code = VIM_E_CREDENTIAL, .text = "no such token"};
+    const struct principal principal = {
+        .token_id = "t1", .name = "tester", .project = "demo", .role = ROLE_MEMBER};
+    asked->complete(asked->argument, asked->good ? VIM_OK : VIM_E_CREDENTIAL, &principal, &failure);
+}
+
+static void *tell_late(void *argument)
+{
+    struct asked *asked = argument;
+    clock_sleep_ms(20);
+    tell(asked);
+    free(asked);
+    atomic_fetch_sub(&threads, 1);
+    return NULL;
+}
+
+/* Of "late-good" and "late-bad" it tells later. */
+void link_authenticate(struct link *link, const char *token, link_principal_fn complete,
+                       void *argument)
 {
     (void)link;
     atomic_fetch_add(&authentications, 1);
-    if (strcmp(token, "good") != 0) {
-        if (failure) {
-            *failure = (struct failure){.code = VIM_E_CREDENTIAL, .text = "no such token"};
-        }
-        return VIM_E_CREDENTIAL;
+    struct asked asked = {complete, argument, strstr(token, "good") != NULL};
+    if (strncmp(token, "late", 4) == 0) {
+        pthread_t thread;
+        atomic_fetch_add(&threads, 1);
+        assert_int_equal(
+            pthread_create(&thread, NULL, tell_late, memory_copy(&asked, sizeof asked)), 0);
+        pthread_detach(thread);
+    } else {
+        tell(&asked);
     }
-    *ret_principal = (struct principal){
-        .token_id = "t1", .name = "tester", .project = "demo", .role = ROLE_MEMBER};
-    return VIM_OK;
 }
 
 bool logic_wants_header(const char *name)
