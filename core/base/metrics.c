@@ -165,6 +165,45 @@ uint64_t metric_count(const struct metric *metric)
     return count;
 }
 
+void metrics_sum(const char *name, const char *with, struct metrics_sum *ret_sum)
+{
+    struct family *family = NULL;
+    *ret_sum = (struct metrics_sum){0};
+    LOCK_GUARD(&registry_mutex);
+    HASH_FIND_STR(families, name, family);
+    for (struct metric *metric = family ? family->series : NULL; metric; metric = metric->hh.next) {
+        if (with && !strstr(metric->labels, with)) {
+            continue;
+        }
+        ret_sum->value += metric_value(metric);
+        if (family->type != METRIC_HISTOGRAM) {
+            continue;
+        }
+        ret_sum->count += metric_count(metric);
+        bool usual = family->bound_count == METRICS_SECONDS_COUNT &&
+                     memcmp(family->bounds, METRICS_SECONDS, sizeof(METRICS_SECONDS)) == 0;
+        for (size_t i = 0; usual && i <= METRICS_SECONDS_COUNT; i++) {
+            ret_sum->buckets[i] += atomic_load_explicit(&metric->buckets[i], memory_order_relaxed);
+        }
+    }
+}
+
+double metrics_quantile(const uint64_t buckets[METRICS_SECONDS_COUNT + 1], double q)
+{
+    double count = 0, below = 0;
+    for (size_t i = 0; i <= METRICS_SECONDS_COUNT; i++) {
+        count += (double)buckets[i];
+    }
+    for (size_t i = 0; i < METRICS_SECONDS_COUNT && count > 0; i++) {
+        double in_it = (double)buckets[i], low = i ? METRICS_SECONDS[i - 1] : 0;
+        if (in_it > 0 && below + in_it >= q * count) {
+            return low + (METRICS_SECONDS[i] - low) * (q * count - below) / in_it;
+        }
+        below += in_it;
+    }
+    return count > 0 ? METRICS_SECONDS[METRICS_SECONDS_COUNT - 1] : NAN;
+}
+
 /* --- Collectors -------------------------------------------------------------------------------- */
 
 void metrics_add_collector(void (*collect)(void *argument), void *argument)
@@ -192,7 +231,7 @@ void metrics_remove_collector(void (*collect)(void *argument), void *argument)
     }
 }
 
-static void collect_all(void)
+void metrics_collect(void)
 {
     pthread_mutex_lock(&registry_mutex);
     size_t count = collector_count;
@@ -279,7 +318,7 @@ static void add_family(struct text *text, struct family *family)
 
 void metrics_render(struct text *text)
 {
-    collect_all();
+    metrics_collect();
     LOCK_GUARD(&registry_mutex);
     HASH_SORT(families, by_name);
     for (struct family *family = families; family; family = family->hh.next) {

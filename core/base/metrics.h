@@ -36,10 +36,30 @@ void metric_observe(struct metric *metric, double value); /* histogram */
 double metric_value(const struct metric *metric); /* counter, gauge; histogram: its sum */
 uint64_t metric_count(const struct metric *metric); /* histogram: number of observations */
 
-/* A function to be called at the beginning of every metrics_render(), to set gauges. Stays until
- * it is removed with the same two arguments. */
+/* All series of one name together. */
+struct metrics_sum {
+    double value; /* of counters and gauges; of histograms all that was observed */
+    uint64_t count; /* histogram: number of observations */
+    /* Of histograms with the bounds METRICS_SECONDS, else zero: observations up to each bound, and
+     * those above all. */
+    uint64_t buckets[METRICS_SECONDS_COUNT + 1];
+};
+
+/* Adds up the series of NAME whose labels contain WITH (NULL: all of them). A name that nobody has
+ * used gives zeros. */
+void metrics_sum(const char *name, const char *with, struct metrics_sum *ret_sum);
+
+/* The value below which the share Q (0..1) of the observations in BUCKETS (as in struct metrics_sum) is,
+ * taken as spread evenly within their bucket; NaN if there are none. */
+double metrics_quantile(const uint64_t buckets[METRICS_SECONDS_COUNT + 1], double q);
+
+/* A function to be called at the beginning of every metrics_render() and metrics_collect(), to set
+ * gauges. Stays until it is removed with the same two arguments. */
 void metrics_add_collector(void (*collect)(void *argument), void *argument);
 void metrics_remove_collector(void (*collect)(void *argument), void *argument);
+
+/* Calls the collectors, so that gauges are as they should be now. */
+void metrics_collect(void);
 
 /* Adds all series to TEXT, in text exposition format 0.0.4, sorted by name. */
 void metrics_render(struct text *text);

@@ -1,3 +1,4 @@
+/* Lock order: the mutex here is a leaf. */
 #include "engine/owner.h"
 
 #include <errno.h>
@@ -8,11 +9,23 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
+#include <uthash.h>
+#include "base/cleanup.h"
+#include "base/memory.h"
 #include "base/text.h"
 
 static char self[160];
 static char home[100]; /* "BOOT:NAMESPACE:" */
 static pthread_once_t once = PTHREAD_ONCE_INIT;
+
+/* Processes that were declared dead. */
+struct dead {
+    UT_hash_handle hh;
+    char owner[];
+};
+
+static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
+static struct dead *declared;
 
 /* When a process was started, in clock ticks since boot; 0 if there is no such process. Field 22 of
  * its stat, counted from behind the last ')': the command's name may hold anything. */
@@ -56,11 +69,42 @@ const char *owner_self(void)
     return self;
 }
 
+static struct dead *find_declared(const char *owner)
+{
+    struct dead *dead = NULL;
+    HASH_FIND_STR(declared, owner, dead);
+    return dead;
+}
+
+void owner_declare(const char *owner, bool dead)
+{
+    LOCK_GUARD(&mutex);
+    struct dead *found = find_declared(owner);
+    if (found && !dead) {
+        HASH_DEL(declared, found);
+        free(found);
+    } else if (!found && dead) {
+        size_t size = strlen(owner) + 1;
+        found = memory_new(sizeof(*found) + size);
+        memcpy(found->owner, owner, size);
+        HASH_ADD_STR(declared, owner, found);
+    }
+}
+
+static bool is_declared(const char *owner)
+{
+    LOCK_GUARD(&mutex);
+    return find_declared(owner) != NULL;
+}
+
 bool owner_is_dead(const char *owner)
 {
     (void)owner_self();
-    if (!owner || !text_starts_with(owner, home)) {
+    if (!owner) {
         return false;
+    }
+    if (!text_starts_with(owner, home)) {
+        return is_declared(owner);
     }
     char *end;
     long pid = strtol(owner + strlen(home), &end, 10);

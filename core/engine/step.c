@@ -48,7 +48,7 @@ struct step {
     struct task task; /* as claimed */
     uint64_t lease;
     uint64_t claim; /* its number, see claims.h */
-    int64_t timeout_ms;
+    int64_t timeout_ms, claimed_us;
     struct operation operation;
     int data_fd;
     struct step_result result;
@@ -78,6 +78,11 @@ static int decide_outcome(struct change *change, void *argument, struct failure 
         return failure_set(failure, VIM_E_CANCELLED, "the claim is lost");
     }
     return outcome_apply(change, &step->result, failure);
+}
+
+static struct metric *steps_in_flight(void)
+{
+    return metrics_gauge("vimd_task_steps_in_flight", "Steps of tasks in progress", NULL);
 }
 
 static void count_step(const struct step *step)
@@ -114,6 +119,11 @@ static void end_step(struct step *step)
         claims_give(id, step->claim);
     }
     vim_target_give_step(step->target);
+    metric_add(steps_in_flight(), -1);
+    metric_observe(metrics_histogram("vimd_task_step_seconds",
+                                     "From the claim of a task to the outcome of its step", NULL,
+                                     NULL, 0),
+                   (double)(clock_mono_us() - step->claimed_us) / 1e6);
     free_step(step);
     step_unpark(tasks, vim);
     atomic_fetch_sub(&tasks->in_progress, 1);
@@ -330,6 +340,8 @@ static int claim_and_post(struct tasks *tasks, struct task *task, struct vim_tar
     step->operation = *operation;
     *operation = (struct operation){0};
     step->data_fd = -1;
+    step->claimed_us = clock_mono_us();
+    metric_add(steps_in_flight(), 1);
     atomic_fetch_add(&tasks->in_progress, 1);
     post_step(step);
     return VIM_OK;

@@ -9,6 +9,7 @@
 #include "base/memory.h"
 #include "base/text.h"
 #include "engine/hints.h"
+#include "plugin/instance.h"
 
 #define TASKS_MAGIC 0x5441534bu
 
@@ -130,4 +131,16 @@ uint32_t tasks_in_progress(const struct tasks *tasks)
 void tasks_interrupt(struct tasks *tasks)
 {
     hints_interrupt(tasks->queue);
+}
+
+int tasks_queue_look(struct tasks *tasks, struct tasks_queue *ret_queue, struct failure *failure)
+{
+    struct hints_depth depth = {0};
+    ret_queue->plugin = instance_plugin(tasks->queue)->descriptor.name;
+    int code = hints_depth(tasks->queue, &depth, failure);
+    ret_queue->waiting = depth.waiting;
+    ret_queue->delayed = depth.delayed;
+    ret_queue->delivered = depth.delivered;
+    ret_queue->oldest_ms = depth.oldest_ms;
+    return code;
 }

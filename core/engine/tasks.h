@@ -105,6 +105,14 @@ void tasks_interrupt(struct tasks *tasks);
 /* Steps in progress in this process. */
 uint32_t tasks_in_progress(const struct tasks *tasks);
 
+/* How the queue of hints is, by its own account: entries ready, not yet due, and out for delivery; how long
+ * the oldest ready one has waited. */
+struct tasks_queue {
+    const char *plugin;
+    int64_t waiting, delayed, delivered, oldest_ms;
+};
+int tasks_queue_look(struct tasks *tasks, struct tasks_queue *ret_queue, struct failure *failure);
+
 /* For the inventory: a resource on which the task TASK_ID works has settled or is gone. If nobody
  * awaits it here, the task may be another process's, and is looked at. */
 void tasks_nudge(struct tasks *tasks, const char *task_id);

@@ -21,8 +21,11 @@ struct route_entry;
 
 #define LOGIC_MAGIC 0x76696d6cu
 
+struct metric;
+
 struct logic {
     uint32_t magic;
+    struct metric *in_flight, *seconds, *wait_seconds;
     struct logic_environment environment;
     struct route_table *routes;
     char *openapi; /* text of /openapi.json */
@@ -43,6 +46,8 @@ struct call {
     const struct principal *principal; /* NULL on public routes */
     char id[CALL_ID_SIZE]; /* the path's {id}, or "" */
     bool kept; /* on the heap; freed by the answer */
+    bool waited; /* for a task */
+    int64_t started_us;
     /* Of an answer that waits for a task. */
     bool replayed;
     char applied[32]; /* Preference-Applied */

@@ -11,6 +11,7 @@
 #include "base/clock.h"
 #include "base/digest.h"
 #include "base/memory.h"
+#include "base/metrics.h"
 #include "base/text.h"
 #include "logic/call.h"
 #include "logic/openapi.h"
@@ -31,6 +32,12 @@ int logic_new(const struct logic_environment *environment, struct logic **ret_lo
     logic->environment = *environment;
     logic->environment.server_url =
         environment->server_url ? text_duplicate(environment->server_url) : NULL;
+    logic->in_flight = metrics_gauge("vimd_logic_in_flight", "Requests in the logic block", NULL);
+    static const char name[] = "vimd_logic_request_seconds";
+    static const char help[] = "From a request's arrival in the logic block to its answer; wait: "
+                               "those that waited for a task";
+    logic->seconds = metrics_histogram(name, help, "wait=\"false\"", NULL, 0);
+    logic->wait_seconds = metrics_histogram(name, help, "wait=\"true\"", NULL, 0);
     logic->routes = routes_new();
     logic->openapi = openapi_text(logic->environment.server_url, false);
     logic->openapi_length = strlen(logic->openapi);
@@ -259,7 +266,9 @@ void logic_handle(struct logic *logic, const struct request *request, logic_resp
                   void *argument)
 {
     assert(logic->magic == LOGIC_MAGIC);
+    metric_add(logic->in_flight, 1);
     struct call call = {.logic = logic,
+                        .started_us = clock_mono_us(),
                         .request = request,
                         .respond = respond,
                         .argument = argument,

@@ -12,6 +12,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include "engine/inventory.h"
+#include "engine/presence.h"
 #include "engine/tasks.h"
 #include "engine/vims.h"
 #include "model/store.h"
@@ -76,6 +77,7 @@ struct logic_environment {
     struct tasks *tasks;
     struct inventory *inventory;
     struct aliases *aliases;
+    struct presence *presence; /* NULL: /v1/blocks knows of no process */
     void *argument;
     /* JSON array of the loaded plugins, new reference. */
     json_t *(*plugins)(void *argument);

@@ -373,6 +373,50 @@ static const struct {
      "'properties':{'name':{'type':'string'},'version':{'type':'string'},"
      "'type':{'type':'string'},'summary':{'type':'string'}},'required':['name','type']}}},"
      "'required':['plugins'],'additionalProperties':false}"},
+    {"Latency",
+     "{'type':'object','description':'Of calls that ended in the last seconds; null if there "
+     "were none.','properties':{'mean_ms':{'type':['number','null']},"
+     "'p95_ms':{'type':['number','null']}},'required':['mean_ms','p95_ms'],"
+     "'additionalProperties':false}"},
+    {"Replica",
+     "{'type':'object','description':'A process that has the block, as its last heartbeat told.',"
+     "'properties':{'id':{'type':'string'},'host':{'type':'string'},'pid':{'type':'integer'},"
+     "'address':{'type':'string','description':'Where it takes requests of other blocks.'},"
+     "'version':{'type':'string'},'state':{'type':'string','enum':['up','draining']},"
+     "'roles':{'type':'array','items':{'type':'string'}},"
+     "'started':{'type':'string','format':'date-time'},"
+     "'cpu':{'type':'number','description':'Processors in use, by all blocks of the process.'},"
+     "'cpu_limit':{'type':'number','description':'Processors that it may use.'},"
+     "'load':{'type':'number','description':'cpu / cpu_limit.'},"
+     "'memory':{'type':'integer','description':'Bytes resident.'},"
+     "'rate':{'type':'number','description':'Calls per second.'},"
+     "'latency':{'$ref':'#/components/schemas/Latency'},'in_flight':{'type':'integer'}},"
+     "'required':['id','host','pid','version','state','roles','started','cpu','cpu_limit','load',"
+     "'memory','rate','latency','in_flight'],'additionalProperties':false}"},
+    {"Block",
+     "{'type':'object','properties':{"
+     "'block':{'type':'string','enum':['api','logic','worker','store','queue']},"
+     "'rate':{'type':'number','description':'Calls per second: requests, steps, calls of the "
+     "store or the queue.'},'latency':{'$ref':'#/components/schemas/Latency'},"
+     "'in_flight':{'type':'integer'},"
+     "'operations':{'type':'object','additionalProperties':{'type':'object','properties':{"
+     "'rate':{'type':'number'},'latency':{'$ref':'#/components/schemas/Latency'}},"
+     "'required':['rate','latency'],'additionalProperties':false}},"
+     "'ready':{'type':'integer','description':'Replicas that are up.'},"
+     "'replicas':{'type':'array','items':{'$ref':'#/components/schemas/Replica'}},"
+     "'plugin':{'type':'string','description':'Of the store and the queue.'},"
+     "'reachable':{'type':'boolean'},"
+     "'probe_ms':{'type':'number','description':'How long it took to answer now.'},"
+     "'detail':{'type':'string','description':'Why it is not reachable.'},"
+     "'depth':{'type':'object','description':'Entries of the queue.','properties':{"
+     "'waiting':{'type':'integer'},'delayed':{'type':'integer'},'delivered':{'type':'integer'},"
+     "'oldest_ms':{'type':'integer'}},"
+     "'required':['waiting','delayed','delivered','oldest_ms'],'additionalProperties':false}},"
+     "'required':['block','rate','latency','in_flight','operations'],"
+     "'additionalProperties':false}"},
+    {"BlockList", "{'type':'object','properties':{'blocks':{'type':'array','items':{"
+                  "'$ref':'#/components/schemas/Block'}}},'required':['blocks'],"
+                  "'additionalProperties':false}"},
     {"VimCheck",
      "{'type':'object','properties':{'vim':{'type':'string'},'ok':{'type':'boolean'},"
      "'checked':{'type':'string','format':'date-time'},'took_ms':{'type':'integer'},"

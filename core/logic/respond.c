@@ -11,6 +11,7 @@
 #include "base/clock.h"
 #include "base/json.h"
 #include "base/memory.h"
+#include "base/metrics.h"
 #include "base/text.h"
 
 struct call *logic_keep(const struct call *call)
@@ -113,6 +114,10 @@ void answer_etag(struct answer *answer, uint64_t revision)
 
 void logic_send(struct call *call, struct answer *answer)
 {
+    const struct logic *logic = call->logic;
+    metric_observe(call->waited ? logic->wait_seconds : logic->seconds,
+                   (double)(clock_mono_us() - call->started_us) / 1e6);
+    metric_add(logic->in_flight, -1);
     call->respond(call->argument, &answer->response);
     free(answer->response.body);
     for (size_t i = 0; i < answer->large_count; i++) {

@@ -21,6 +21,8 @@ static const struct route routes[] = {
      "getWhoami", "Who asks, as the token says."},
     {"GET", "/v1/plugins", meta_plugins, ROLE_READER, 0, NULL, NULL, "200:PluginList",
      "listPlugins", "The plugins that are loaded, with their options."},
+    {"GET", "/v1/blocks", meta_blocks, ROLE_OPERATOR, 0, NULL, NULL, "200:BlockList", "listBlocks",
+     "The blocks of the service as they run now, with their replicas, rates and latencies."},
 
     {"GET", "/v1/vims", vims_list, ROLE_READER, ROUTE_LIST, NULL, NULL, "200:VimList", "listVims",
      "The configured VIMs, with their health."},

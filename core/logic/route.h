@@ -83,6 +83,7 @@ void meta_openapi(struct call *call);
 void meta_version(struct call *call);
 void meta_whoami(struct call *call);
 void meta_plugins(struct call *call);
+void meta_blocks(struct call *call);
 
 void vims_list(struct call *call);
 void vims_get_one(struct call *call);

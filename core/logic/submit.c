@@ -132,6 +132,7 @@ void answer_with_task(struct call *call, const char *task_id, bool replayed)
         int64_t left = logic_left_ms(call) - ANSWER_MARGIN_MS;
         wait = left < wait ? (left > 0 ? left : 0) : wait;
         struct call *kept = logic_keep(call);
+        kept->waited = true;
         kept->replayed = replayed;
         snprintf(kept->applied, sizeof(kept->applied), "wait=%" PRId64, (wait + 999) / 1000);
         tasks_watch(tasks, task_id, wait, complete, kept);

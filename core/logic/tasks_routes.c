@@ -161,7 +161,9 @@ void tasks_routes_get(struct call *call)
     bool final = task_state_is_final(task.state);
     if (wait_ms > 0 && !final) {
         task_free(&task);
-        tasks_watch(call->logic->environment.tasks, call->id, wait_ms, watched, logic_keep(call));
+        struct call *kept = logic_keep(call);
+        kept->waited = true;
+        tasks_watch(call->logic->environment.tasks, call->id, wait_ms, watched, kept);
         return;
     }
     send_task(call, &task);

@@ -217,11 +217,25 @@ static int daemon_open_plugins(struct daemon *daemon, struct config_errors *erro
     return errors->count ? VIM_E_INVALID : VIM_OK;
 }
 
+/* Before the first claim: others have to know whose it is. */
+static int daemon_open_presence(struct daemon *daemon, struct failure *failure)
+{
+    const struct daemon_config *config = settings_section(daemon->settings, SECTION_DAEMON);
+    struct presence_settings settings = {
+        .roles = "api logic worker", .store = daemon->store, .interval_ms = config->heartbeat_ms};
+    daemon->presence = presence_new(&settings);
+    return presence_start(daemon->presence, failure);
+}
+
 static int daemon_open_engine(struct daemon *daemon, struct failure *failure)
 {
     const struct store_config *store = settings_section(daemon->settings, SECTION_STORE);
     daemon->store = store_new(daemon->store_instance, store->timeout_ms);
     int code = store_probe(daemon->store, failure);
+    if (code) {
+        return code;
+    }
+    code = daemon_open_presence(daemon, failure);
     if (code) {
         return code;
     }
@@ -245,6 +259,7 @@ static int daemon_open_front(struct daemon *daemon, struct failure *failure)
         .tasks = daemon->tasks,
         .inventory = daemon->inventory,
         .aliases = daemon->aliases,
+        .presence = daemon->presence,
         .argument = daemon,
         .plugins = daemon_plugins,
         .ready = daemon_ready,
@@ -320,9 +335,20 @@ static int64_t daemon_drain_ms(const struct daemon *daemon)
         ->drain_ms;
 }
 
+/* The last that is written: what this process has claimed and not given back is free from here on. */
+static void daemon_say_goodbye(struct daemon *daemon)
+{
+    if (daemon->presence) {
+        presence_stop(daemon->presence);
+    }
+}
+
 void daemon_stop(struct daemon *daemon)
 {
     atomic_store(&daemon->stopping, true);
+    if (daemon->presence) {
+        presence_drain(daemon->presence);
+    }
     int64_t end = clock_mono_ms() + daemon_drain_ms(daemon);
     api_stop(daemon->api, daemon_drain_ms(daemon));
     if (daemon->worker) {
@@ -334,14 +360,17 @@ void daemon_stop(struct daemon *daemon)
         (daemon->inventory && inventory_stop(daemon->inventory) != VIM_OK)) {
         /* The completion of a call may come at any time, and use all that would be freed now. What
          * is stored can take an end at any instant, so this is one. */
+        daemon_say_goodbye(daemon);
         log_event(VIM_WARNING, "stopped with calls of drivers in progress");
         _exit(EXIT_SUCCESS);
     }
     if (daemon->tasks) {
         tasks_stop(daemon->tasks);
     }
+    daemon_say_goodbye(daemon);
     link_free(daemon->link);
     logic_free(daemon->logic);
+    presence_free(daemon->presence);
     vims_free(daemon->vims);
     inventory_free(daemon->inventory);
     tasks_free(daemon->tasks);

@@ -20,6 +20,7 @@ struct daemon {
     struct tasks *tasks;
     struct aliases *aliases;
     struct inventory *inventory;
+    struct presence *presence;
     struct logic *logic;
     struct link *link;
     struct api *api;

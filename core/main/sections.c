@@ -31,6 +31,15 @@ static const struct vim_option daemon_options[] = {
      .flags = VIM_LIVE,
      .offset = AT(drain_ms),
      .help = "At a stop, how long requests and steps in progress may take to end."},
+    {.name = "heartbeat",
+     .type = VIM_DURATION,
+     .default_value = "2s",
+     .minimum = 100,
+     .maximum = 60000,
+     .offset = AT(heartbeat_ms),
+     .help =
+         "Between signs of life in the store; after five that did not come the others take this "
+         "process for dead. The same in all processes that share a store."},
 };
 #undef AT
 

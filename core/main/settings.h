@@ -13,7 +13,7 @@
 /* Sections, as their tables (sections.c) fill them. */
 struct daemon_config {
     const char *state_dir, *plugin_dir;
-    int64_t drain_ms;
+    int64_t drain_ms, heartbeat_ms;
 };
 
 struct log_config {

@@ -25,7 +25,7 @@ struct store {
     int64_t timeout_ms;
     struct metric *seconds[OPERATION_COUNT];
     struct metric *errors[OPERATION_COUNT];
-    struct metric *conflicts;
+    struct metric *conflicts, *in_flight;
     long kill_at; /* 0: never */
     bool kill_after;
     atomic_long commits;
@@ -70,6 +70,8 @@ struct store *store_new(struct instance *instance, int64_t timeout_ms)
     }
     store->conflicts = metrics_counter("vimd_store_conflicts_total",
                                        "Commits that found a row not as expected", NULL);
+    store->in_flight =
+        metrics_gauge("vimd_store_in_flight", "Calls of the store in progress", NULL);
     const char *kill_at = getenv("VIMD_TEST_KILL_AT_COMMIT");
     const char *kill_when = getenv("VIMD_TEST_KILL_WHEN");
     store->kill_at = kill_at ? strtol(kill_at, NULL, 10) : 0;
@@ -91,11 +93,24 @@ bool store_is_cheap(const struct store *store)
     return instance_plugin(store->instance)->descriptor.flags & VIM_CHEAP;
 }
 
+const char *store_plugin(const struct store *store)
+{
+    return instance_plugin(store->instance)->descriptor.name;
+}
+
+/* A call begins. Returns when: in microseconds, for end_call(). */
+static int64_t begin_call(struct store *store)
+{
+    metric_add(store->in_flight, 1);
+    return clock_mono_us();
+}
+
 /* Ends a call: counts it, tells its failure, frees it. */
 static int end_call(struct store *store, struct vim_call *call, enum operation operation,
                     int64_t started_us, int code, struct failure *failure)
 {
     metric_observe(store->seconds[operation], (double)(clock_mono_us() - started_us) / 1e6);
+    metric_add(store->in_flight, -1);
     if (code < 0) {
         const char *text = call_fail_text(call);
         if (code == VIM_E_CONFLICT) {
@@ -131,7 +146,7 @@ static int take_row(void *argument, const struct vim_item *item)
 int store_get(struct store *store, const char *collection, const char *id, struct row *ret_row,
               struct failure *failure)
 {
-    int64_t started_us = clock_mono_us();
+    int64_t started_us = begin_call(store);
     struct row row = {0};
     struct vim_call call;
     call_init(&call, clock_mono_ms() + store->timeout_ms);
@@ -157,7 +172,7 @@ int store_get(struct store *store, const char *collection, const char *id, struc
 int store_scan(struct store *store, const struct vim_scan *scan, store_row_fn each, void *argument,
                struct failure *failure)
 {
-    int64_t started_us = clock_mono_us();
+    int64_t started_us = begin_call(store);
     struct vim_call call;
     struct vim_scan sized = *scan;
     sized.size = sizeof(sized);
@@ -182,7 +197,7 @@ static void kill_for_test(struct store *store, bool after, long number)
 int store_commit(struct store *store, const struct vim_write *writes, uint32_t count,
                  struct failure *failure)
 {
-    int64_t started_us = clock_mono_us();
+    int64_t started_us = begin_call(store);
     struct vim_call call;
     long number = 0;
     if (store->kill_at > 0) {

@@ -66,6 +66,9 @@ int store_scan(struct store *store, const struct vim_scan *scan, store_row_fn ea
 int store_commit(struct store *store, const struct vim_write *writes, uint32_t count,
                  struct failure *failure);
 
+/* The name of the plugin. */
+const char *store_plugin(const struct store *store);
+
 /* Asks the plugin whether it is well. */
 int store_probe(struct store *store, struct failure *failure);
 
@@ -75,5 +78,6 @@ int store_probe(struct store *store, struct failure *failure);
 #define COLLECTION_ALIAS "alias"
 #define COLLECTION_TOKEN "token"
 #define COLLECTION_POLL "poll"
+#define COLLECTION_PROCESS "process"
 
 #endif

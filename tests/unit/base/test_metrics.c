@@ -115,6 +115,46 @@ static void collectors_run_at_rendering(void **state)
     text_free(&text);
 }
 
+static void series_are_summed_by_name_and_label(void **state)
+{
+    (void)state;
+    struct metrics_sum sum;
+    metrics_sum("vimd_test_nobody_total", NULL, &sum);
+    assert_true(sum.value == 0 && sum.count == 0);
+    metric_add(metrics_counter("vimd_test_sum_total", "", "a=\"1\",b=\"x\""), 2);
+    metric_add(metrics_counter("vimd_test_sum_total", "", "a=\"2\",b=\"x\""), 3);
+    metrics_sum("vimd_test_sum_total", NULL, &sum);
+    assert_true(sum.value == 5);
+    metrics_sum("vimd_test_sum_total", "a=\"2\"", &sum);
+    assert_true(sum.value == 3);
+    struct metric *one = metrics_histogram("vimd_test_sum_seconds", "", "a=\"1\"", NULL, 0);
+    struct metric *two = metrics_histogram("vimd_test_sum_seconds", "", "a=\"2\"", NULL, 0);
+    metric_observe(one, 0.0004);
+    metric_observe(two, 0.0004);
+    metric_observe(two, 0.75);
+    metric_observe(two, 1000);
+    metrics_sum("vimd_test_sum_seconds", NULL, &sum);
+    assert_int_equal(sum.count, 4);
+    assert_true(sum.value == 0.0004 + 0.0004 + 0.75 + 1000);
+    assert_int_equal(sum.buckets[0], 2);
+    assert_int_equal(sum.buckets[10], 1);
+    assert_int_equal(sum.buckets[METRICS_SECONDS_COUNT], 1);
+}
+
+static void quantiles_come_from_buckets(void **state)
+{
+    (void)state;
+    uint64_t buckets[METRICS_SECONDS_COUNT + 1] = {0};
+    assert_true(isnan(metrics_quantile(buckets, 0.95)));
+    buckets[1] = 100; /* 0.5 ms .. 1 ms */
+    assert_true(fabs(metrics_quantile(buckets, 0.5) - 0.00075) < 1e-9);
+    assert_true(fabs(metrics_quantile(buckets, 0.95) - 0.000975) < 1e-9);
+    buckets[4] = 100; /* 5 ms .. 10 ms */
+    assert_true(fabs(metrics_quantile(buckets, 0.75) - 0.0075) < 1e-9);
+    buckets[METRICS_SECONDS_COUNT] = 1000;
+    assert_true(metrics_quantile(buckets, 0.95) == 60);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -122,6 +162,8 @@ int main(void)
         cmocka_unit_test(tells_valid_labels),
         cmocka_unit_test(adding_in_parallel_loses_nothing),
         cmocka_unit_test(collectors_run_at_rendering),
+        cmocka_unit_test(series_are_summed_by_name_and_label),
+        cmocka_unit_test(quantiles_come_from_buckets),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

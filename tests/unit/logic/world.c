@@ -101,11 +101,16 @@ void world_open(struct world *world, bool two, const char *options)
         add_vim(world, "edge2", options);
     }
     open_engine(world);
+    struct presence_settings presence = {
+        .roles = "api logic worker", .store = world->store, .interval_ms = 60000};
+    world->presence = presence_new(&presence);
+    assert_int_equal(presence_start(world->presence, NULL), VIM_OK);
     struct logic_environment environment = {.store = world->store,
                                             .vims = world->vims,
                                             .tasks = world->tasks,
                                             .inventory = world->inventory,
                                             .aliases = world->aliases,
+                                            .presence = world->presence,
                                             .body_max = 1 << 20,
                                             .upload_max = 1 << 24};
     assert_int_equal(logic_new(&environment, &world->logic), VIM_OK);
@@ -116,7 +121,9 @@ void world_close(struct world *world)
     worker_stop(world->worker, 5000);
     inventory_stop(world->inventory);
     tasks_stop(world->tasks);
+    presence_stop(world->presence);
     logic_free(world->logic);
+    presence_free(world->presence);
     vims_free(world->vims);
     inventory_free(world->inventory);
     tasks_free(world->tasks);

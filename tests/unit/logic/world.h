@@ -24,6 +24,7 @@ struct world {
     struct tasks *tasks;
     struct aliases *aliases;
     struct inventory *inventory;
+    struct presence *presence;
     struct worker *worker;
     struct logic *logic;
 };

@@ -1,0 +1,342 @@
+/* Lock order: presence->mutex is a leaf, not held over the store, `send` or a callback; `looking` is
+ * taken before it, and held over a look at the rows, so that looks do not overtake each other. */
+#include "engine/presence_internal.h"
+
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+#include "base/cleanup.h"
+#include "base/clock.h"
+#include "base/error.h"
+#include "base/json.h"
+#include "base/log.h"
+#include "base/memory.h"
+#include "base/text.h"
+#include "base/thread.h"
+
+#define PRESENCE_MAGIC 0x50524553u
+/* A row this long past its time, by the clock here, is doubted: clocks differ by less. */
+#define CLOCK_SLACK_MS 5000
+
+struct presence {
+    uint32_t magic;
+    char id[ID_SIZE];
+    struct store *store;
+    presence_send_fn send;
+    void *argument;
+    int64_t interval_ms;
+    struct beats *beats; /* the thread's; of start() and stop() while there is none */
+    bool failing; /* likewise */
+
+    pthread_mutex_t looking;
+    pthread_mutex_t mutex;
+    pthread_cond_t cond;
+    struct peers *peers;
+    bool draining, beat_now, running, stop;
+    pthread_t thread;
+};
+
+struct presence *presence_new(const struct presence_settings *settings)
+{
+    assert(settings->store || settings->send);
+    struct presence *presence = MEMORY_NEW(struct presence);
+    presence->magic = PRESENCE_MAGIC;
+    id_new(presence->id);
+    presence->store = settings->store;
+    presence->send = settings->send;
+    presence->argument = settings->argument;
+    presence->interval_ms = settings->interval_ms;
+    presence->beats = beats_new(presence->id, settings);
+    presence->peers = peers_new();
+    pthread_mutex_init(&presence->looking, NULL);
+    pthread_mutex_init(&presence->mutex, NULL);
+    clock_cond_init(&presence->cond);
+    return presence;
+}
+
+void presence_free(struct presence *presence)
+{
+    if (presence) {
+        assert(presence->magic == PRESENCE_MAGIC && !presence->running);
+        presence->magic = 0;
+        beats_free(presence->beats);
+        peers_free(presence->peers);
+        pthread_cond_destroy(&presence->cond);
+        pthread_mutex_destroy(&presence->mutex);
+        pthread_mutex_destroy(&presence->looking);
+        free(presence);
+    }
+}
+
+const char *presence_id(const struct presence *presence)
+{
+    return presence->id;
+}
+
+/* --- Rows ---------------------------------------------------------------------------------------- */
+
+static int store_beat(struct presence *presence, const struct beat *beat, const char *body,
+                      struct failure *failure)
+{
+    struct vim_write write = {.collection = COLLECTION_PROCESS,
+                              .id = beat->id,
+                              .body = beat->state == PRESENCE_GONE ? NULL : body,
+                              .expect = VIM_EXPECT_ANY,
+                              .due = clock_now_ms() + beat->expires_ms,
+                              .state = beat->state};
+    return store_commit(presence->store, &write, 1, failure);
+}
+
+struct rows {
+    struct peer_row {
+        char *body;
+        uint64_t revision;
+        int64_t due;
+    } * items;
+    size_t count;
+};
+
+static int take_row(void *argument, const struct vim_item *item)
+{
+    struct rows *rows = argument;
+    rows->items = memory_resize(rows->items, rows->count + 1, sizeof(*rows->items));
+    rows->items[rows->count++] =
+        (struct peer_row){text_duplicate(item->body ? item->body : ""), item->revision, item->due};
+    return 0;
+}
+
+/* What was read becomes what is known. Under the lock. */
+static void see_rows(struct presence *presence, const struct rows *rows, int64_t began)
+{
+    int64_t now = clock_now_ms();
+    peers_begin(presence->peers, began, presence->interval_ms);
+    for (size_t i = 0; i < rows->count; i++) {
+        const struct peer_row *row = &rows->items[i];
+        struct failure failure = {0};
+        if (peers_see(presence->peers, row->body, strlen(row->body), row->revision,
+                      row->due + CLOCK_SLACK_MS < now, &failure) != VIM_OK) {
+            log_event(VIM_DEBUG, "row of a process not readable", "text=%s", failure.text);
+        }
+    }
+    peers_end(presence->peers);
+}
+
+static void sweep_rows(struct presence *presence)
+{
+    for (;;) {
+        char id[ID_SIZE];
+        uint64_t revision;
+        pthread_mutex_lock(&presence->mutex);
+        bool found = peers_take_old(presence->peers, id, &revision);
+        pthread_mutex_unlock(&presence->mutex);
+        if (!found) {
+            return;
+        }
+        struct vim_write write = {.collection = COLLECTION_PROCESS, .id = id, .expect = revision};
+        (void)store_commit(presence->store, &write, 1, NULL); /* else with a later look */
+    }
+}
+
+static int look(struct presence *presence, struct failure *failure)
+{
+    struct rows rows = {0};
+    struct vim_scan scan = {.collection = COLLECTION_PROCESS};
+    LOCK_GUARD(&presence->looking);
+    int64_t began = clock_mono_ms();
+    int code = store_scan(presence->store, &scan, take_row, &rows, failure);
+    if (code == VIM_OK) {
+        pthread_mutex_lock(&presence->mutex);
+        see_rows(presence, &rows, began);
+        pthread_mutex_unlock(&presence->mutex);
+        sweep_rows(presence);
+    }
+    for (size_t i = 0; i < rows.count; i++) {
+        free(rows.items[i].body);
+    }
+    free(rows.items);
+    return code;
+}
+
+int presence_refresh(struct presence *presence, struct failure *failure)
+{
+    return presence->store ? look(presence, failure) : VIM_OK;
+}
+
+/* --- Without a store ------------------------------------------------------------------------------- */
+
+/* An answer of presence_take(): those who are in it live, nobody else does. */
+static int learn_answer(struct presence *presence, const char *answer, struct failure *failure)
+{
+    CLEANUP_JSON json_t *body = NULL;
+    struct json_limits limits = {.size = 8u << 20, .depth = 12};
+    size_t i;
+    json_t *beat;
+    if (!answer || json_parse(answer, strlen(answer), &limits, &body, NULL) != VIM_OK ||
+        !json_is_array(json_object_get(body, "processes"))) {
+        return failure_set(failure, VIM_E_INVALID, "the answer to a heartbeat is not readable");
+    }
+    struct rows rows = {0};
+    json_array_foreach(json_object_get(body, "processes"), i, beat)
+    {
+        rows.items = memory_resize(rows.items, rows.count + 1, sizeof(*rows.items));
+        /* Whoever gave the answer has judged them: each counts as changed. */
+        rows.items[rows.count++] =
+            (struct peer_row){json_print(beat), (uint64_t)clock_mono_us(), INT64_MAX / 2};
+    }
+    pthread_mutex_lock(&presence->mutex);
+    see_rows(presence, &rows, clock_mono_ms());
+    pthread_mutex_unlock(&presence->mutex);
+    for (i = 0; i < rows.count; i++) {
+        free(rows.items[i].body);
+    }
+    free(rows.items);
+    return VIM_OK;
+}
+
+/* --- Beats --------------------------------------------------------------------------------------- */
+
+static int send_beat(struct presence *presence, const char *body, struct failure *failure)
+{
+    struct beat beat = {0};
+    if (!presence->store) {
+        CLEANUP_FREE char *answer = NULL;
+        int code = presence->send(presence->argument, body, strlen(body), &answer, failure);
+        return code == VIM_OK ? learn_answer(presence, answer, failure) : code;
+    }
+    int code = beat_parse(body, strlen(body), &beat, failure);
+    if (code != VIM_OK) {
+        return code;
+    }
+    code = store_beat(presence, &beat, body, failure);
+    bool gone = beat.state == PRESENCE_GONE;
+    beat_free(&beat);
+    return code == VIM_OK && !gone ? look(presence, failure) : code;
+}
+
+static void beat(struct presence *presence, enum presence_state state)
+{
+    struct failure failure = {0};
+    CLEANUP_FREE char *body = beats_next(presence->beats, state);
+    int code = send_beat(presence, body, &failure);
+    if (code != VIM_OK && !presence->failing) {
+        log_event(VIM_WARNING, "heartbeat failed", "error=%s text=%s", error_name(code),
+                  failure.text);
+    } else if (code == VIM_OK && presence->failing) {
+        log_event(VIM_INFO, "heartbeats get through again");
+    }
+    presence->failing = code != VIM_OK;
+}
+
+static void *presence_main(void *argument)
+{
+    struct presence *presence = argument;
+    int64_t last = clock_mono_ms();
+    pthread_mutex_lock(&presence->mutex);
+    while (!presence->stop) {
+        int64_t due = last + presence->interval_ms;
+        if (!presence->beat_now && clock_mono_ms() < due) {
+            (void)clock_cond_wait_until(&presence->cond, &presence->mutex, due);
+            continue;
+        }
+        presence->beat_now = false;
+        enum presence_state state = presence->draining ? PRESENCE_DRAINING : PRESENCE_UP;
+        pthread_mutex_unlock(&presence->mutex);
+        last = clock_mono_ms();
+        beat(presence, state);
+        pthread_mutex_lock(&presence->mutex);
+    }
+    pthread_mutex_unlock(&presence->mutex);
+    return NULL;
+}
+
+int presence_start(struct presence *presence, struct failure *failure)
+{
+    beat(presence, PRESENCE_UP);
+    int code = thread_start("presence", presence_main, presence, &presence->thread);
+    if (code != VIM_OK) {
+        return failure_set(failure, code, "no thread for heartbeats");
+    }
+    presence->running = true;
+    return VIM_OK;
+}
+
+void presence_drain(struct presence *presence)
+{
+    LOCK_GUARD(&presence->mutex);
+    presence->draining = presence->beat_now = true;
+    pthread_cond_signal(&presence->cond);
+}
+
+void presence_stop(struct presence *presence)
+{
+    if (!presence->running) {
+        return;
+    }
+    pthread_mutex_lock(&presence->mutex);
+    presence->stop = true;
+    pthread_cond_signal(&presence->cond);
+    pthread_mutex_unlock(&presence->mutex);
+    (void)pthread_join(presence->thread, NULL);
+    presence->running = false;
+    beat(presence, PRESENCE_GONE);
+}
+
+/* --- For others ---------------------------------------------------------------------------------- */
+
+static void add_body(void *argument, const struct presence_peer *peer)
+{
+    struct text *text = argument;
+    text_printf(text, "%s%s", text->data[text->length - 1] == '[' ? "" : ",", peer->body);
+}
+
+int presence_take(struct presence *presence, const char *body, size_t length, char **ret_answer,
+                  struct failure *failure)
+{
+    struct beat beat = {0};
+    assert(presence->store);
+    int code = beat_parse(body, length, &beat, failure);
+    if (code != VIM_OK) {
+        return code;
+    }
+    CLEANUP_FREE char *copy = text_duplicate_bytes(body, length);
+    code = store_beat(presence, &beat, copy, failure);
+    beat_free(&beat);
+    if (code == VIM_OK) {
+        struct text text = {0};
+        text_add(&text, "{\"processes\":[");
+        (void)presence_each(presence, NULL, add_body, &text);
+        text_add(&text, "]}");
+        *ret_answer = text_take(&text);
+    }
+    return code;
+}
+
+size_t presence_each(struct presence *presence, const char *role,
+                     void (*each)(void *argument, const struct presence_peer *peer), void *argument)
+{
+    size_t count, told = 0;
+    assert(presence->magic == PRESENCE_MAGIC);
+    pthread_mutex_lock(&presence->mutex);
+    struct peer_copy *copies = peers_copy(presence->peers, &count);
+    pthread_mutex_unlock(&presence->mutex);
+    for (size_t i = 0; i < count; i++) {
+        const struct beat *beat = &copies[i].beat;
+        if (!role || text_has_word(beat->roles, role)) {
+            struct presence_peer peer = {.id = beat->id,
+                                         .roles = beat->roles,
+                                         .host = beat->host,
+                                         .address = beat->address,
+                                         .version = beat->version,
+                                         .draining = beat->state == PRESENCE_DRAINING,
+                                         .load = beat->load,
+                                         .in_flight = beat->in_flight,
+                                         .body = copies[i].body};
+            each(argument, &peer);
+            told++;
+        }
+        beat_free(&copies[i].beat);
+        free(copies[i].body);
+    }
+    free(copies);
+    return told;
+}
