@@ -4,14 +4,10 @@
 #include <errno.h>
 #include <poll.h>
 #include <stdlib.h>
-#include <string.h>
 #include <time.h>
 #include <vim/sdk.h>
 
 #include "pool.h"
-
-/* How often a wait looks whether the caller was cancelled. */
-#define CANCEL_CHECK_MS 100
 
 /* Pause after the first failure to connect; doubled with each. */
 #define BACKOFF_FIRST_MS 20
@@ -87,9 +83,11 @@ static int connect_one(struct vim_call *call, struct pool *pool, bool patient,
     pool->connecting++;
     pthread_mutex_unlock(&pool->lock);
     code = pool->settings.open(call, pool, pool_now() + most, &connection, ret_error);
+    if (code < 0)
+        store_error_unquote(ret_error);
     if (code < 0 && !failed_before)
         vim_log(pool->settings.host, pool->settings.self, VIM_WARNING, "cannot connect",
-                "error=\"%.*s\"", (int)strcspn(ret_error->text, "\""), ret_error->text);
+                "error=\"%s\"", ret_error->text);
     else if (code == VIM_OK && failed_before)
         pool->settings.host->log(pool->settings.self, VIM_INFO, "connected again", NULL);
     pthread_mutex_lock(&pool->lock);

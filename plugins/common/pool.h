@@ -17,6 +17,9 @@
 
 #include "store_limits.h"
 
+/* How often a wait looks whether the caller was cancelled. */
+#define CANCEL_CHECK_MS 100
+
 struct pool;
 
 /* What every connection begins with. */

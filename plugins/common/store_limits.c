@@ -25,6 +25,13 @@ int store_error_set(struct store_error *error, int code, const char *format, ...
     return code;
 }
 
+void store_error_unquote(struct store_error *error)
+{
+    for (char *c = error->text; *c; c++)
+        if (*c == '"')
+            *c = '\'';
+}
+
 bool limits_collection(const char *text)
 {
     size_t length = 0;

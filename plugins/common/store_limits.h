@@ -21,6 +21,9 @@ struct store_error {
 int store_error_set(struct store_error *error, int code, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 
+/* Puts ' in place of " in ERROR's text, for a value in quotes of a log line. */
+void store_error_unquote(struct store_error *error);
+
 /* 1..32 characters of a-z 0-9 - _ */
 bool limits_collection(const char *text);
 

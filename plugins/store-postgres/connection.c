@@ -253,8 +253,13 @@ static int prepare(struct vim_call *call, struct connection *connection, int64_t
             return code;
         atomic_store(&place->schema_ready, true);
     }
+    if (!place->replica) {
+        code = replicas_note_history(call, connection, deadline, ret_error);
+        if (code < 0)
+            return code;
+    }
     if ((!place->replica && writer_prepare(connection) < 0) || reader_prepare(connection) < 0 ||
-        !PQpipelineSync(connection->pg))
+        replicas_prepare(connection) < 0 || !PQpipelineSync(connection->pg))
         return broke(connection, ret_error);
     return connection_finish(call, connection, deadline, ret_error);
 }

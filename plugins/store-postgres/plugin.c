@@ -35,8 +35,8 @@ static const struct vim_option options[] = {
                         "How long a call waits for the server to come back before it fails as "
                         "unavailable."),
     VIM_OPTION_DURATION(struct store_config, replica_wait, 0, "20ms", 0, 10000,
-                        "How long a scan waits for a replica to have what the primary has, before "
-                        "the primary answers it."),
+                        "How long a read waits for a replica to have what was committed before it, "
+                        "before the primary answers it."),
     VIM_OPTION_CHOICE(struct store_config, sslmode, 0, NULL,
                       "disable prefer require verify-ca verify-full",
                       "TLS, as libpq names it; left out: verify-full, or prefer if all hosts are "
@@ -105,6 +105,7 @@ static void store_free(struct postgres_store *store)
     place_clear(&store->primary);
     for (unsigned i = 0; i < REPLICAS_MAX; i++)
         place_clear(&store->replicas[i]);
+    replicas_clear(store);
     scan_sql_clear(store);
     pthread_mutex_destroy(&store->sql_lock);
     free(store);
@@ -123,7 +124,8 @@ static int store_open(struct vim_call *call, const struct vim_host *host, struct
     store->self = self;
     store->config = config;
     pthread_mutex_init(&store->sql_lock, NULL);
-    rc = place_init(&store->primary, store, false);
+    rc = replicas_init(store);
+    rc |= place_init(&store->primary, store, false);
     for (unsigned i = 0; i < REPLICAS_MAX; i++)
         rc |= place_init(&store->replicas[i], store, true);
     if (rc)
@@ -143,34 +145,14 @@ static void store_close(void *instance)
     store_free(instance);
 }
 
-/* How many replicas can be reached and are ones. */
-static unsigned count_replicas(struct vim_call *call, struct postgres_store *store)
-{
-    unsigned reachable = 0;
-
-    for (unsigned i = 0; i < store->replica_count; i++) {
-        struct connection *connection = NULL;
-        PGresult *result = NULL;
-        struct store_error error;
-
-        if (connection_borrow(call, &store->replicas[i], false, &connection, &error) < 0)
-            continue;
-        if (connection_run(call, connection, INT64_MAX, NULL, "SELECT 1 WHERE pg_is_in_recovery()",
-                           0, NULL, &result, &error) == VIM_OK)
-            reachable += (unsigned)PQntuples(result);
-        PQclear(result);
-        connection_return(connection);
-    }
-    return reachable;
-}
-
 static int store_probe(struct vim_call *call, void *instance)
 {
     struct postgres_store *store = instance;
     struct connection *connection = NULL;
     PGresult *result = NULL;
     struct store_error error;
-    char body[320];
+    char body[360];
+    unsigned reachable = 0, in_step = 0;
     struct vim_item item = {.size = sizeof item, .kind = "vim", .id = "store", .body = body};
     int version, code = connection_borrow(call, &store->primary, true, &connection, &error);
 
@@ -179,13 +161,16 @@ static int store_probe(struct vim_call *call, void *instance)
     version = PQserverVersion(connection->pg);
     code = connection_run(call, connection, INT64_MAX, NULL,
                           "SELECT current_setting('synchronous_commit')", 0, NULL, &result, &error);
-    if (code == VIM_OK)
+    if (code == VIM_OK) {
+        replicas_count(call, store, &reachable, &in_step);
         snprintf(body, sizeof body,
                  "{\"postgresql\":\"%d.%d\",\"schema\":%d,\"synchronous_commit\":\"%.20s\","
-                 "\"tls\":%s,\"replicas\":%u,\"replicas_reachable\":%u}",
+                 "\"tls\":%s,\"replicas\":%u,\"replicas_reachable\":%u,"
+                 "\"replicas_in_step\":%u}",
                  version / 10000, version % 10000, schema_version(), PQgetvalue(result, 0, 0),
-                 PQsslInUse(connection->pg) ? "true" : "false", store->replica_count,
-                 count_replicas(call, store));
+                 PQsslInUse(connection->pg) ? "true" : "false", store->replica_count, reachable,
+                 in_step);
+    }
     PQclear(result);
     connection_return(connection);
     if (code < 0)
@@ -208,7 +193,7 @@ static const struct vim_plugin plugin = {
     .type = VIM_STORE,
     .name = "store-postgres",
     .version = VIMD_VERSION,
-    .summary = "Keeps all rows in PostgreSQL, for several machines; scans may go to replicas.",
+    .summary = "Keeps all rows in PostgreSQL, for several machines; replicas share the reads.",
     .options = options,
     .option_count = VIM_COUNT(options),
     .option_stride = sizeof options[0],

@@ -6,7 +6,8 @@
  *   connection.c  one connection: connecting, sending, waiting, errors in the store's terms
  *   schema.c      the tables, made and migrated by one of several processes that start at once
  *   writer.c      commit: one pipeline, one transaction, one round trip
- *   reader.c      get and scan; when a replica may answer
+ *   reader.c      get and scan
+ *   replicas.c    when a replica may answer them
  *   scan_sql.c    the SELECT of a scan
  *
  * All connections are in libpq's pipeline mode and non-blocking: every wait is our own, bounded by
@@ -54,12 +55,16 @@ struct conninfo {
     unsigned count;
 };
 
+/* Length of the name of a history; see replicas.c. */
+#define HISTORY_SIZE 48
+
 /* One connection; of one thread at a time. */
 struct connection {
     struct pooled pooled;
     struct place *place;
     PGconn *pg;
     uint64_t scans[SCAN_SHAPES / 64]; /* whose statements are prepared */
+    char history[HISTORY_SIZE]; /* that a primary with replicas writes; "": not known */
 };
 
 /* The primary, wherever it is among its hosts, or one replica. */
@@ -70,6 +75,23 @@ struct place {
     struct conninfo conninfo;
     char name[128]; /* hosts, for messages */
     atomic_bool schema_ready; /* tables looked at since the plugin was opened */
+    _Atomic int64_t pass_until; /* replica: is passed over until then, on pool_now() */
+    _Atomic unsigned misses; /* replica: times in a row that it could not answer */
+};
+
+/* How far a primary's log had come: a place in one history. */
+struct position {
+    char log[24];
+    char history[HISTORY_SIZE];
+};
+
+/* The question where the primary's log is, asked by one of the reads that wait for the answer. */
+struct question {
+    pthread_mutex_t lock; /* guards what follows */
+    pthread_cond_t answered;
+    uint64_t asked, done; /* times so far; one more asked than done while it is in progress */
+    struct store_error error; /* of the last that is done; code 0 if it was answered */
+    struct position position;
 };
 
 /* One instance. Made by open(), gone after close(), which is only called when no other call is in
@@ -82,6 +104,9 @@ struct postgres_store {
     struct place replicas[REPLICAS_MAX];
     unsigned replica_count;
     _Atomic unsigned next_replica;
+    _Atomic unsigned reading; /* gets and scans in progress */
+    atomic_bool warned; /* that no replica can be used */
+    struct question question;
     char *sql[SCAN_SHAPES]; /* of the scans; guarded by sql_lock until set, then constant */
     pthread_mutex_t sql_lock;
 };
@@ -175,11 +200,50 @@ int writer_commit(struct vim_call *call, void *instance, const struct vim_write 
 
 /* --- reader.c */
 
+/* One get or scan, and how far it has come. */
+struct read {
+    const char *collection;
+    const char *id; /* of a get */
+    const struct vim_scan *scan; /* or NULL: a get */
+    bool emitted; /* rows were: it cannot begin again */
+    bool enough; /* emit() wants no more */
+};
+
 int reader_prepare(struct connection *connection);
+
+/* Sends READ's statement and the end of the pipeline. */
+int reader_send(struct connection *connection, const struct read *read,
+                struct store_error *ret_error);
+
+/* Receives and emits its rows, waiting up to PATIENCE milliseconds for each part of the result. */
+int reader_receive(struct vim_call *call, struct connection *connection, struct read *read,
+                   int64_t patience, struct store_error *ret_error);
 
 /* The get and scan of store.h. */
 int reader_get(struct vim_call *call, void *instance, const char *collection, const char *id);
 int reader_scan(struct vim_call *call, void *instance, const struct vim_scan *scan);
+
+/* --- replicas.c */
+
+int replicas_init(struct postgres_store *store);
+void replicas_clear(struct postgres_store *store);
+
+/* Prepares a replica's statements, or a primary's; sends them, as reader_prepare() does. */
+int replicas_prepare(struct connection *connection);
+
+/* Makes known which history a new connection to the primary writes, if there are replicas to ask
+ * about it. That it cannot is logged: then no replica is read. */
+int replicas_note_history(struct vim_call *call, struct connection *connection, int64_t deadline,
+                          struct store_error *ret_error);
+
+/* Lets a replica answer READ, if one has all that was committed before. False if none could: nothing
+ * was emitted then. Else *RET_CODE is the outcome. */
+bool replicas_read(struct vim_call *call, struct postgres_store *store, struct read *read,
+                   int *ret_code, struct store_error *ret_error);
+
+/* How many replicas can be reached, and how many of them have all that is committed. */
+void replicas_count(struct vim_call *call, struct postgres_store *store, unsigned *ret_reachable,
+                    unsigned *ret_in_step);
 
 /* --- scan_sql.c */
 

@@ -38,7 +38,13 @@ static const char *const version_1[] = {
     NULL,
 };
 
-static const char *const *const migrations[] = {version_1};
+/* Histories of primaries that had replicas; see replicas.c. */
+static const char *const version_2[] = {
+    "CREATE TABLE @.histories(name text COLLATE \"C\" PRIMARY KEY)",
+    NULL,
+};
+
+static const char *const *const migrations[] = {version_1, version_2};
 
 #define SCHEMA_VERSION ((int)(sizeof migrations / sizeof migrations[0]))
 

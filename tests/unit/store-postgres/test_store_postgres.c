@@ -1,5 +1,5 @@
 /*
- * What is particular to store-postgres: a server that restarts, hangs, refuses; several instances; replicas.
+ * What is particular to store-postgres: a server that restarts, hangs, refuses; several instances.
  * The contract of store.h itself is held against it by vim-plugin-check (tests/conform).
  */
 #include <libpq-fe.h>
@@ -17,123 +17,7 @@
 #include <cmocka.h>
 
 #include "control.h"
-#include "test_host.h"
-
-/* As the plugin's option table fills it. */
-struct config {
-    struct vim_texts hosts;
-    const char *database, *user, *password, *schema;
-    int64_t connections;
-    const char *durability;
-    int64_t connect_timeout, replica_wait;
-    const char *sslmode, *ca_file, *certificate, *key;
-};
-
-struct fixture {
-    char schema[32];
-    char primary[64], replica[64];
-    const char *hosts[2];
-    struct vim_self self;
-    struct config config;
-    void *instance;
-};
-
-static const struct vim_plugin *plugin;
-static const struct vim_store_ops *ops;
-static atomic_uint answered_by_replica, answered_by_primary;
-static struct vim_host host;
-
-static void count(struct vim_self *self, const char *name, const char *labels, double add)
-{
-    (void)self, (void)add;
-    if (strcmp(name, "replica_scans_total") == 0)
-        atomic_fetch_add(
-            strstr(labels, "\"replica\"") ? &answered_by_replica : &answered_by_primary, 1);
-}
-
-static int setup(void **state)
-{
-    static unsigned number;
-    struct fixture *fixture = calloc(1, sizeof *fixture);
-
-    snprintf(fixture->schema, sizeof fixture->schema, "test_%u", number++);
-    snprintf(fixture->primary, sizeof fixture->primary, "127.0.0.1:%s",
-             getenv("TEST_POSTGRES_PORT"));
-    snprintf(fixture->replica, sizeof fixture->replica, "127.0.0.1:%s replica",
-             getenv("TEST_REPLICA_PORT"));
-    fixture->hosts[0] = fixture->primary;
-    fixture->hosts[1] = fixture->replica;
-    fixture->self = (struct vim_self){.instance = "main"};
-    fixture->config = (struct config){
-        .hosts = {.count = 1, .items = fixture->hosts},
-        .database = "postgres",
-        .user = "vimd",
-        .password = getenv("TEST_POSTGRES_PASSWORD"),
-        .schema = fixture->schema,
-        .connections = 8,
-        .durability = "power",
-        .connect_timeout = 20000,
-        .replica_wait = 2000,
-        .ca_file = "/etc/ssl/certs/ca-certificates.crt",
-    };
-    *state = fixture;
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    free(*state);
-    return 0;
-}
-
-static int open_with(struct fixture *fixture, struct vim_call *call, void **ret_instance)
-{
-    memset(call, 0, sizeof *call);
-    return plugin->open(call, &host, &fixture->self, &fixture->config, ret_instance);
-}
-
-static void open_store(struct fixture *fixture)
-{
-    struct vim_call call;
-
-    assert_int_equal(open_with(fixture, &call, &fixture->instance), VIM_OK);
-}
-
-static int put(void *instance, const char *id, uint64_t expect)
-{
-    struct vim_call call = {0};
-    struct vim_write write = {.collection = "c", .id = id, .body = "{}", .expect = expect};
-
-    return ops->commit(&call, instance, &write, 1, sizeof write);
-}
-
-static int get(void *instance, const char *id)
-{
-    struct vim_call call = {0};
-
-    return ops->get(&call, instance, "c", id);
-}
-
-static PGconn *raw_connection(const struct fixture *fixture)
-{
-    const char *keys[] = {"host", "port", "user", "password", "dbname", NULL};
-    const char *values[] = {"127.0.0.1", getenv("TEST_POSTGRES_PORT"),
-                            "vimd",      fixture->config.password,
-                            "postgres",  NULL};
-
-    return PQconnectdbParams(keys, values, 0);
-}
-
-static void run_sql(const struct fixture *fixture, const char *sql)
-{
-    PGconn *connection = raw_connection(fixture);
-    PGresult *result = PQexec(connection, sql);
-
-    if (PQresultStatus(result) != PGRES_COMMAND_OK && PQresultStatus(result) != PGRES_TUPLES_OK)
-        fail_msg("%s: %s", sql, PQresultErrorMessage(result));
-    PQclear(result);
-    PQfinish(connection);
-}
+#include "fixture.h"
 
 static void test_refused_options(void **state)
 {
@@ -211,7 +95,7 @@ static void test_tls(void **state)
     test_call_clear(&call);
     plugin->close(fixture->instance);
     /* The certificate is for another name. */
-    fixture->hosts[0] = fixture->primary;
+    fixture->hosts[0] = fixture->addresses[0];
     fixture->config.connect_timeout = 3000;
     memset(&call, 0, sizeof call);
     open_store(fixture);
@@ -250,6 +134,27 @@ static void test_many_make_the_schema_at_once(void **state)
     }
 }
 
+/* The tables as version 1 had them, with a row in them; processes of this version start all at once. */
+static void test_many_migrate_at_once(void **state)
+{
+    struct fixture *fixture = *state;
+
+    run_schema_sql(fixture,
+                   "CREATE SCHEMA @; CREATE TABLE @.schema_version(version integer PRIMARY KEY);"
+                   "INSERT INTO @.schema_version VALUES(1);"
+                   "CREATE TABLE @.rows(collection text COLLATE \"C\" NOT NULL,"
+                   " id text COLLATE \"C\" NOT NULL, parent text COLLATE \"C\" NOT NULL,"
+                   " state integer NOT NULL, due bigint NOT NULL, revision bigint NOT NULL,"
+                   " body bytea NOT NULL, PRIMARY KEY(collection, id));"
+                   "INSERT INTO @.rows VALUES('c','old','',0,0,7,'{}')");
+    test_many_make_the_schema_at_once(state);
+    open_store(fixture);
+    assert_int_equal(put(fixture->instance, "old", 7), VIM_OK);
+    plugin->close(fixture->instance);
+    run_schema_sql(fixture, "DO $$BEGIN ASSERT (SELECT array_agg(version ORDER BY version) ="
+                            " ARRAY[1,2] FROM @.schema_version); END$$");
+}
+
 static void test_newer_and_foreign_schemas(void **state)
 {
     struct fixture *fixture = *state;
@@ -260,13 +165,13 @@ static void test_newer_and_foreign_schemas(void **state)
     assert_int_equal(put(fixture->instance, "a", 0), VIM_OK);
     plugin->close(fixture->instance);
     snprintf(sql, sizeof sql, "INSERT INTO %s.schema_version VALUES(99)", fixture->schema);
-    run_sql(fixture, sql);
+    run_sql(sql);
     open_store(fixture);
     assert_int_equal(plugin->probe(&call, fixture->instance), VIM_E_INVALID);
     assert_non_null(strstr(call.text, "newer"));
     plugin->close(fixture->instance);
     snprintf(sql, sizeof sql, "DROP TABLE %s.schema_version", fixture->schema);
-    run_sql(fixture, sql);
+    run_sql(sql);
     open_store(fixture);
     assert_int_equal(plugin->probe(&call, fixture->instance), VIM_E_INVALID);
     assert_non_null(strstr(call.text, "another application"));
@@ -287,7 +192,7 @@ static void test_role_without_rights_to_make(void **state)
              "GRANT SELECT ON %1$s.schema_version TO plain;"
              "GRANT SELECT, INSERT, UPDATE, DELETE ON %1$s.rows TO plain",
              fixture->schema);
-    run_sql(fixture, sql);
+    run_sql(sql);
     fixture->config.user = fixture->config.password = "plain";
     open_store(fixture);
     assert_int_equal(put(fixture->instance, "a", 1), VIM_OK);
@@ -386,6 +291,88 @@ static void test_two_instances(void **state)
     plugin->close(instances[1]);
 }
 
+/* As engines are that know no other isolation: a transaction that meets another fails, and is tried again. */
+static void test_serialization_failures(void **state)
+{
+    struct fixture *fixture = *state;
+    void *instances[2];
+    struct vim_call call;
+
+    run_sql("ALTER ROLE vimd SET default_transaction_isolation='serializable'");
+    open_store(fixture);
+    instances[0] = fixture->instance;
+    assert_int_equal(open_with(fixture, &call, &instances[1]), VIM_OK);
+    assert_int_equal(put(instances[0], "counter", 0), VIM_OK);
+    atomic_store(&commit_retries, 0);
+    run_writers(instances, add_to_counter);
+    test_call_init(&call);
+    assert_int_equal(ops->get(&call, instances[1], "c", "counter"), VIM_OK);
+    assert_int_equal(call.rows[0].revision, 1 + WRITERS * ROUNDS);
+    test_call_clear(&call);
+    run_writers(instances, write_crosswise);
+    assert_true(atomic_load(&commit_retries) > 0);
+    plugin->close(instances[0]);
+    plugin->close(instances[1]);
+    run_sql("ALTER ROLE vimd RESET default_transaction_isolation");
+}
+
+static void *commit_both(void *context)
+{
+    struct fixture *fixture = context;
+    struct vim_call call = {0};
+    struct vim_write writes[] = {
+        {.collection = "c", .id = "a", .body = "{}", .expect = VIM_EXPECT_ANY},
+        {.collection = "c", .id = "b", .body = "{}", .expect = VIM_EXPECT_ANY},
+    };
+
+    return (void *)(intptr_t)ops->commit(&call, fixture->instance, writes, 2, sizeof writes[0]);
+}
+
+/* Somebody else takes two rows in the other order: PostgreSQL ends one of the two who wait, mostly the commit,
+ * which waits for less long until it looks. */
+static void run_into_deadlock(struct fixture *fixture)
+{
+    static const char *const steps[] = {
+        "SET deadlock_timeout='20s'",
+        "BEGIN",
+        "UPDATE @.rows SET due=1 WHERE id='b'",
+        "DO $$BEGIN WHILE NOT EXISTS(SELECT 1 FROM pg_locks WHERE NOT granted) LOOP "
+        "PERFORM pg_sleep(0.01); END LOOP; END$$",
+        "UPDATE @.rows SET due=1 WHERE id='a'",
+        "COMMIT"};
+    PGconn *other = raw_connection();
+    pthread_t thread;
+    void *code;
+
+    for (int i = 0; i < 6; i++) {
+        char sql[1024];
+
+        if (i == 3)
+            pthread_create(&thread, NULL, commit_both, fixture);
+        schema_text(fixture, steps[i], sql);
+        PQclear(PQexec(other, sql));
+    }
+    pthread_join(thread, &code);
+    assert_int_equal((intptr_t)code, VIM_OK);
+    PQfinish(other);
+}
+
+static void test_deadlock(void **state)
+{
+    struct fixture *fixture = *state;
+
+    run_sql("ALTER ROLE vimd SET deadlock_timeout='1s'");
+    open_store(fixture);
+    assert_int_equal(put(fixture->instance, "a", 0), VIM_OK);
+    assert_int_equal(put(fixture->instance, "b", 0), VIM_OK);
+    atomic_store(&commit_retries, 0);
+    for (int i = 0; i < 5 && atomic_load(&commit_retries) == 0; i++)
+        run_into_deadlock(fixture);
+    assert_true(atomic_load(&commit_retries) > 0);
+    plugin->close(fixture->instance);
+    run_sql("ALTER ROLE vimd RESET deadlock_timeout");
+}
+
 /* What each commit of a writer came to, while the server is taken away and comes back. */
 #define TRIES 4000
 struct survivor {
@@ -473,8 +460,8 @@ static void test_ended_connections(void **state)
     open_store(fixture);
     assert_int_equal(put(fixture->instance, "a", 0), VIM_OK);
     for (unsigned i = 0; i < 5; i++) {
-        run_sql(fixture, "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity"
-                         " WHERE application_name='vimd main'");
+        run_sql("SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity"
+                " WHERE application_name='vimd main'");
         assert_int_equal(put(fixture->instance, "a", i + 1), VIM_OK);
     }
     plugin->close(fixture->instance);
@@ -517,7 +504,7 @@ static void test_too_many_connections(void **state)
 
     open_store(fixture);
     assert_int_equal(put(fixture->instance, "counter", 0), VIM_OK);
-    while (number < 200 && PQstatus(others[number] = raw_connection(fixture)) == CONNECTION_OK)
+    while (number < 200 && PQstatus(others[number] = raw_connection()) == CONNECTION_OK)
         number++;
     PQfinish(others[number]);
     assert_true(number > 10 && number < 200);
@@ -534,47 +521,7 @@ static void test_too_many_connections(void **state)
     plugin->close(fixture->instance);
 }
 
-static unsigned scan_count(void *instance)
-{
-    struct vim_scan scan = {.size = sizeof scan, .collection = "c"};
-    struct vim_call call = {0};
-
-    assert_int_equal(ops->scan(&call, instance, &scan), VIM_OK);
-    return call.count;
-}
-
-/* A scan that begins after a commit has returned sees it, whoever answers. */
-static void test_replica(void **state)
-{
-    struct fixture *fixture = *state;
-    void *writer;
-    struct vim_call call;
-    char id[16];
-
-    open_store(fixture); /* writes, and knows of no replica */
-    writer = fixture->instance;
-    assert_int_equal(put(writer, "first", 0), VIM_OK);
-    fixture->config.hosts.count = 2;
-    assert_int_equal(open_with(fixture, &call, &fixture->instance), VIM_OK);
-    atomic_store(&answered_by_replica, 0);
-    for (unsigned i = 0; i < 200; i++) {
-        snprintf(id, sizeof id, "%u", i);
-        assert_int_equal(put(writer, id, 0), VIM_OK);
-        assert_int_equal(scan_count(fixture->instance), i + 2);
-    }
-    assert_true(atomic_load(&answered_by_replica) > 0);
-    /* One that hangs is passed over. */
-    server_control("postgres", "freeze", "REPLICA", NULL);
-    atomic_store(&answered_by_primary, 0);
-    assert_int_equal(put(writer, "frozen", 0), VIM_OK);
-    assert_int_equal(scan_count(fixture->instance), 202);
-    assert_int_equal(atomic_load(&answered_by_primary), 1);
-    server_control("postgres", "thaw", "REPLICA", NULL);
-    plugin->close(fixture->instance);
-    plugin->close(writer);
-}
-
-#define TEST(function) cmocka_unit_test_setup_teardown(function, setup, teardown)
+#define TEST(function) cmocka_unit_test_setup_teardown(function, fixture_setup, fixture_teardown)
 
 int main(void)
 {
@@ -584,10 +531,12 @@ int main(void)
         TEST(test_wrong_password),
         TEST(test_tls),
         TEST(test_many_make_the_schema_at_once),
+        TEST(test_many_migrate_at_once),
         TEST(test_newer_and_foreign_schemas),
         TEST(test_role_without_rights_to_make),
         TEST(test_two_instances),
-        TEST(test_replica),
+        TEST(test_serialization_failures),
+        TEST(test_deadlock),
         TEST(test_ended_connections),
         TEST(test_frozen_server),
         TEST(test_too_many_connections),
@@ -595,9 +544,6 @@ int main(void)
     };
 
     signal(SIGPIPE, SIG_IGN);
-    host = test_host;
-    host.count = count;
-    plugin = test_load(TEST_PLUGIN_DIR "/store-postgres.so");
-    ops = plugin->ops;
+    fixture_load();
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

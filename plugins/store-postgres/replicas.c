@@ -1,0 +1,381 @@
+/*
+ * When a replica may answer a read.
+ *
+ * "A read that begins after a commit has returned, in any process, sees it." A replica keeps that promise
+ * only when it has replayed the log up to where the primary's was after the read had begun. So a
+ * read first has the primary asked for that position. One question serves all reads that had begun
+ * when it was sent: however many there are, this process asks one at a time. Then a replica is told the
+ * position in the same breath as the read: it says whether it was there, and then, in a transaction of its
+ * own, thus with a later snapshot, answers. If it was not, the answer is thrown away, and it is asked
+ * again for as long as the option replica_wait allows; then the primary answers.
+ *
+ * A position means something within one history of the log only. After a failover a replica that still
+ * follows the old primary may be far ahead in a history that the new one does not share. So each primary
+ * writes the name of its history (of the cluster and the timeline) into a table, and a replica
+ * counts only if it has replayed that row.
+ *
+ * A get is no more work than the question. It goes to a replica only when enough other reads are in
+ * progress to share it.
+ *
+ * A replica that is down, hangs, or is behind is passed over for a while, which doubles from one time to the
+ * next: it costs a read now and then a little time, not each.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <vim/sdk.h>
+
+#include "postgres_store.h"
+
+#define STATEMENT_MAX 300
+#define OID_TEXT 25
+
+/* Reads in progress from which on a get may go to a replica. */
+#define GET_READS_MIN 4
+
+/* Rows that are not worth a round trip of their own for the question before them. */
+#define TOGETHER_ROWS_MAX 100
+
+/* How long a replica is passed over after it could not answer. */
+#define PASS_FIRST_MS 50
+#define PASS_MAX_MS 5000
+
+/* Silence after which a replica that hangs is left. */
+#define PATIENCE_MS 1000
+#define QUESTION_PATIENCE_MS 100
+
+/* The position is that of what is written, not of what is flushed: a commit that does not wait for the disk
+ * (durability: process) has returned before. */
+#define POSITION_SQL "SELECT pg_current_wal_insert_lsn()::text"
+
+#define HISTORY_SQL                                                \
+    "SELECT (SELECT system_identifier FROM pg_control_system())||" \
+    "'/'||left(pg_walfile_name(pg_current_wal_insert_lsn()),8)"
+
+#define IN_STEP_SQL                                   \
+    "SELECT 1 WHERE pg_is_in_recovery()"              \
+    " AND pg_last_wal_replay_lsn()>=$1::text::pg_lsn" \
+    " AND EXISTS(SELECT 1 FROM @.histories WHERE name=$2::text)"
+
+int replicas_init(struct postgres_store *store)
+{
+    pthread_condattr_t attributes;
+    int rc;
+
+    pthread_mutex_init(&store->question.lock, NULL);
+    pthread_condattr_init(&attributes);
+    pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
+    rc = pthread_cond_init(&store->question.answered, &attributes);
+    pthread_condattr_destroy(&attributes);
+    return rc ? -1 : 0;
+}
+
+void replicas_clear(struct postgres_store *store)
+{
+    pthread_cond_destroy(&store->question.answered);
+    pthread_mutex_destroy(&store->question.lock);
+}
+
+int replicas_prepare(struct connection *connection)
+{
+    static const Oid types[] = {OID_TEXT, OID_TEXT};
+    char sql[STATEMENT_MAX];
+
+    if (!connection->place->replica)
+        return !connection->history[0] ||
+                       PQsendPrepare(connection->pg, "position", POSITION_SQL, 0, NULL)
+                   ? 0
+                   : -1;
+    schema_sql(IN_STEP_SQL, connection->place->store->config->schema, sql, sizeof sql);
+    return PQsendPrepare(connection->pg, "in_step", sql, 2, types) ? 0 : -1;
+}
+
+static int write_history(struct vim_call *call, struct connection *connection, int64_t deadline,
+                         struct store_error *ret_error)
+{
+    const char *values[] = {connection->history};
+    char sql[STATEMENT_MAX];
+    PGresult *result = NULL;
+    int code =
+        connection_run(call, connection, deadline, NULL, HISTORY_SQL, 0, NULL, &result, ret_error);
+
+    if (code < 0)
+        return code;
+    snprintf(connection->history, sizeof connection->history, "%s", PQgetvalue(result, 0, 0));
+    PQclear(result);
+    schema_sql("INSERT INTO @.histories(name) SELECT $1::text"
+               " WHERE NOT EXISTS(SELECT 1 FROM @.histories WHERE name=$1::text)"
+               " ON CONFLICT DO NOTHING",
+               connection->place->store->config->schema, sql, sizeof sql);
+    return connection_run(call, connection, deadline, NULL, sql, 1, values, NULL, ret_error);
+}
+
+int replicas_note_history(struct vim_call *call, struct connection *connection, int64_t deadline,
+                          struct store_error *ret_error)
+{
+    struct postgres_store *store = connection->place->store;
+    int code;
+
+    if (store->replica_count == 0)
+        return VIM_OK;
+    code = write_history(call, connection, deadline, ret_error);
+    if (code == VIM_OK)
+        return VIM_OK;
+    connection->history[0] = '\0';
+    if (connection->pooled.broken || VIM_IS_TRANSIENT(code))
+        return code;
+    store_error_unquote(ret_error);
+    if (!atomic_exchange(&store->warned, true))
+        vim_log(store->host, store->self, VIM_WARNING, "replicas are not read", "error=\"%s\"",
+                ret_error->text);
+    return VIM_OK;
+}
+
+/* That it cannot be reached is told as it is, after all the waiting that the configuration allows; any
+ * other failure is VIM_E_UNSUPPORTED: the read may fare better. */
+static int ask_primary(struct vim_call *call, struct postgres_store *store,
+                       struct position *ret_position, struct store_error *ret_error)
+{
+    struct connection *connection = NULL;
+    PGresult *result = NULL;
+    int code = connection_borrow(call, &store->primary, true, &connection, ret_error);
+
+    if (code < 0)
+        return code;
+    if (!connection->history[0] || connection_run(call, connection, INT64_MAX, "position", NULL, 0,
+                                                  NULL, &result, ret_error) < 0)
+        code = ret_error->code = VIM_E_UNSUPPORTED;
+    if (code == VIM_OK) {
+        snprintf(ret_position->log, sizeof ret_position->log, "%s", PQgetvalue(result, 0, 0));
+        memcpy(ret_position->history, connection->history, HISTORY_SIZE);
+    }
+    PQclear(result);
+    connection_return(connection);
+    return code;
+}
+
+/* Asks it on behalf of all who wait. Called with the lock held, which is given up meanwhile. */
+static void ask_for_all(struct vim_call *call, struct postgres_store *store)
+{
+    struct question *question = &store->question;
+    struct position position = {0};
+    struct store_error error = {0};
+    uint64_t number = ++question->asked;
+
+    pthread_mutex_unlock(&question->lock);
+    ask_primary(call, store, &position, &error);
+    pthread_mutex_lock(&question->lock);
+    question->done = number;
+    question->error = error;
+    question->position = position;
+    pthread_cond_broadcast(&question->answered);
+}
+
+/* Where the primary's log is at some moment after the beginning of the call. */
+static int find_position(struct vim_call *call, struct postgres_store *store,
+                         struct position *ret_position, struct store_error *ret_error)
+{
+    struct question *question = &store->question;
+    uint64_t mine;
+    int code = VIM_E_UNSUPPORTED;
+
+    pthread_mutex_lock(&question->lock);
+    mine = question->asked + 1; /* not one that is on its way already */
+    while (question->done < mine) {
+        int64_t until = pool_now() + CANCEL_CHECK_MS;
+        struct timespec time = {.tv_sec = until / 1000, .tv_nsec = until % 1000 * 1000000};
+
+        if (question->asked == question->done)
+            ask_for_all(call, store);
+        else
+            pthread_cond_timedwait(&question->answered, &question->lock, &time);
+        if (store->host->left_ms(call) <= 0)
+            break;
+    }
+    if (question->done >= mine) {
+        code = question->error.code;
+        *ret_error = question->error;
+        *ret_position = question->position;
+    }
+    pthread_mutex_unlock(&question->lock);
+    return code;
+}
+
+static bool is_passed_over(struct place *place)
+{
+    return pool_now() < atomic_load(&place->pass_until);
+}
+
+static void pass_over(struct place *place)
+{
+    unsigned misses = atomic_fetch_add(&place->misses, 1);
+    int64_t pause = misses < 7 ? PASS_FIRST_MS << misses : PASS_MAX_MS;
+
+    atomic_store(&place->pass_until, pool_now() + pause);
+}
+
+static int send_question(struct connection *connection, const struct position *position,
+                         struct store_error *ret_error)
+{
+    const char *values[] = {position->log, position->history};
+
+    if (PQsendQueryPrepared(connection->pg, "in_step", 2, values, NULL, NULL, 1) &&
+        PQpipelineSync(connection->pg))
+        return VIM_OK;
+    connection->pooled.broken = true;
+    return store_error_set(ret_error, VIM_E_LOST, "postgresql: %.300s",
+                           PQerrorMessage(connection->pg));
+}
+
+static int receive_answer(struct vim_call *call, struct connection *connection, bool *ret_in_step,
+                          struct store_error *ret_error)
+{
+    int64_t deadline = pool_now() + QUESTION_PATIENCE_MS;
+    PGresult *result = NULL;
+    int code = connection_result(call, connection, deadline, &result, ret_error);
+
+    *ret_in_step = false;
+    if (code < 0)
+        return code;
+    if (PQresultStatus(result) == PGRES_FATAL_ERROR)
+        code = connection_error(connection, result, ret_error);
+    else
+        *ret_in_step = PQntuples(result) == 1;
+    PQclear(result);
+    if (connection->pooled.broken)
+        return code;
+    if (code == VIM_OK)
+        return connection_finish(call, connection, deadline, ret_error);
+    connection->pooled.broken = true; /* what else was sent is not waited for */
+    return code;
+}
+
+/* Is the replica where the position is? With READ, which may be NULL, its statement is sent as well; what
+ * comes of it is thrown away if the replica was not there. */
+static int ask_replica(struct vim_call *call, struct connection *connection,
+                       const struct position *position, const struct read *read, bool *ret_in_step,
+                       struct store_error *ret_error)
+{
+    struct store_error ignored;
+    int code = send_question(connection, position, ret_error);
+
+    if (code == VIM_OK && read)
+        code = reader_send(connection, read, ret_error);
+    if (code == VIM_OK)
+        code = receive_answer(call, connection, ret_in_step, ret_error);
+    if (code == VIM_OK && read && !*ret_in_step)
+        connection_finish(call, connection, pool_now() + PATIENCE_MS, &ignored);
+    return code;
+}
+
+/* Asks the replica until END whether it is there; reads when it is. */
+static bool read_in_step(struct vim_call *call, struct connection *connection,
+                         const struct position *position, int64_t end, struct read *read,
+                         int *ret_code, struct store_error *ret_error)
+{
+    struct postgres_store *store = connection->place->store;
+    bool together = !read->scan || (read->scan->limit && read->scan->limit <= TOGETHER_ROWS_MAX);
+    bool in_step = false;
+    int code = VIM_OK;
+
+    for (int64_t pause = 1;; pause *= 2) {
+        code = ask_replica(call, connection, position, together ? read : NULL, &in_step, ret_error);
+        if (code < 0 || connection->pooled.broken)
+            return false;
+        if (in_step)
+            break;
+        together = false;
+        if (pool_now() + pause > end || !pool_pause(call, store->host, pause))
+            return false;
+    }
+    if (!together)
+        code = reader_send(connection, read, ret_error);
+    if (code == VIM_OK)
+        code = reader_receive(call, connection, read, PATIENCE_MS, ret_error);
+    *ret_code = code;
+    return code == VIM_OK || code == VIM_E_NOT_FOUND || read->emitted;
+}
+
+static bool read_on(struct vim_call *call, struct place *place, const struct position *position,
+                    int64_t end, struct read *read, int *ret_code, struct store_error *ret_error)
+{
+    struct connection *connection = NULL;
+    bool answered = false;
+    int code = connection_borrow(call, place, false, &connection, ret_error);
+
+    if (code == VIM_E_BUSY)
+        return false; /* others have all connections: that is no fault of its own */
+    if (code == VIM_OK)
+        answered = read_in_step(call, connection, position, end, read, ret_code, ret_error);
+    connection_return(connection);
+    if (answered)
+        atomic_store(&place->misses, 0);
+    else
+        pass_over(place);
+    return answered;
+}
+
+/* Is there a replica that may answer, and is the read worth the question? */
+static bool is_worth_it(struct postgres_store *store, const struct read *read)
+{
+    if (!read->scan && atomic_load(&store->reading) < GET_READS_MIN)
+        return false;
+    for (unsigned i = 0; i < store->replica_count; i++)
+        if (!is_passed_over(&store->replicas[i]))
+            return true;
+    return false;
+}
+
+bool replicas_read(struct vim_call *call, struct postgres_store *store, struct read *read,
+                   int *ret_code, struct store_error *ret_error)
+{
+    unsigned first = atomic_fetch_add(&store->next_replica, 1);
+    int64_t end;
+    struct position position;
+    bool answered = false;
+    int code = VIM_E_UNSUPPORTED;
+
+    if (store->replica_count == 0)
+        return false;
+    if (is_worth_it(store, read))
+        code = find_position(call, store, &position, ret_error);
+    if (code != VIM_OK && code != VIM_E_UNSUPPORTED) {
+        *ret_code = code;
+        return true;
+    }
+    end = pool_now() + store->config->replica_wait;
+    for (unsigned i = 0; i < store->replica_count && code == VIM_OK && !answered; i++) {
+        struct place *place = &store->replicas[(first + i) % store->replica_count];
+
+        if (!is_passed_over(place))
+            answered = read_on(call, place, &position, end, read, ret_code, ret_error);
+    }
+    store->host->count(store->self, "reads_total",
+                       answered ? "answered=\"replica\"" : "answered=\"primary\"", 1);
+    return answered;
+}
+
+void replicas_count(struct vim_call *call, struct postgres_store *store, unsigned *ret_reachable,
+                    unsigned *ret_in_step)
+{
+    struct position position;
+    struct store_error error;
+    bool known =
+        store->replica_count > 0 && find_position(call, store, &position, &error) == VIM_OK;
+
+    *ret_reachable = *ret_in_step = 0;
+    for (unsigned i = 0; i < store->replica_count && known; i++) {
+        int64_t end = pool_now() + store->config->replica_wait, pause = 1;
+        struct connection *connection = NULL;
+        bool in_step = false;
+
+        if (connection_borrow(call, &store->replicas[i], false, &connection, &error) < 0)
+            continue;
+        while (ask_replica(call, connection, &position, NULL, &in_step, &error) == VIM_OK &&
+               !in_step && pool_now() + pause <= end && pool_pause(call, store->host, pause))
+            pause *= 2;
+        *ret_reachable += !connection->pooled.broken;
+        *ret_in_step += in_step;
+        connection_return(connection);
+    }
+}
