@@ -12,10 +12,11 @@
 #include "base/text.h"
 #include "engine/hints.h"
 #include "engine/inventory.h"
+#include "model/event.h"
 
 /* Of conflicts and of a store that is busy; together some seconds. */
 #define TRIES_MAX 14
-#define WRITES_MAX 5
+#define WRITES_MAX 7
 
 static void change_clear(struct change *change)
 {
@@ -40,6 +41,7 @@ static int read_resource(struct change *change, struct failure *failure)
     if (code == VIM_OK) {
         code = resource_parse(&row, task->kind, &change->resource, failure);
         change->has_resource = code == VIM_OK;
+        change->before = change->resource.status;
         row_free(&row);
     }
     return code;
@@ -57,6 +59,7 @@ static int read_rows(struct change *change, const char *id, struct task *first,
             return code;
         }
     }
+    change->was_final = task_state_is_final(change->task.state);
     change->now = clock_now_ms();
     change->now_mono = clock_mono_ms();
     return read_resource(change, failure);
@@ -71,7 +74,16 @@ struct commit {
     char *task_body, *resource_body;
     struct alias_buffer learned, dropped;
     char derived[ID_SIZE];
+    struct event_buffer task_event, resource_event;
 };
+
+static void commit_free(struct commit *commit)
+{
+    free(commit->task_body);
+    free(commit->resource_body);
+    event_buffer_free(&commit->task_event);
+    event_buffer_free(&commit->resource_event);
+}
 
 static void add_resource(struct commit *commit, const struct change *change)
 {
@@ -103,6 +115,21 @@ static void add_aliases(struct commit *commit, const struct change *change)
     if (change->alias_dropped && !text_equal(change->alias_dropped, change->alias_learned)) {
         commit->writes[commit->count++] =
             alias_write(task->vim, task->kind, change->alias_dropped, NULL, &commit->dropped);
+    }
+}
+
+/* What others want to be told of it. */
+static void add_events(struct commit *commit, const struct change *change)
+{
+    const struct task *task = &change->task;
+    if (task_state_is_final(task->state) && !change->was_final) {
+        commit->writes[commit->count++] = event_of_task(task, &commit->task_event);
+    }
+    bool changed = change->resource_changed && change->resource.status != change->before;
+    if (change->has_resource && (change->resource_deleted || changed)) {
+        commit->writes[commit->count++] = event_of_resource(
+            change->resource_deleted ? EVENT_RESOURCE_DELETED : EVENT_RESOURCE_CHANGED,
+            &change->resource, change->before, task->id, change->now, &commit->resource_event);
     }
 }
 
@@ -158,13 +185,13 @@ static int commit_change(struct change *change, struct failure *failure)
     commit.writes[commit.count++] = task_write(&change->task, commit.task_body);
     add_resource(&commit, change);
     add_aliases(&commit, change);
+    add_events(&commit, change);
     tell_inventory_before(change);
     int code = store_commit(change->tasks->store, commit.writes, commit.count, failure);
     if (VIM_IS_UNKNOWN(code) && is_committed(change, commit.task_body)) {
         code = VIM_OK;
     }
-    free(commit.task_body);
-    free(commit.resource_body);
+    commit_free(&commit);
     if (code == VIM_OK) {
         change->task.revision++;
         tell_inventory_after(change);
@@ -233,7 +260,6 @@ static int try_change(struct change *change, const char *id, struct task *first,
     if (code != VIM_OK) {
         return code;
     }
-    bool was_final = task_state_is_final(change->task.state);
     code = decide(change, argument, failure);
     if (code != VIM_OK) {
         *ret_decided = !error_is_retryable(code);
@@ -241,7 +267,7 @@ static int try_change(struct change *change, const char *id, struct task *first,
     }
     code = commit_change(change, failure);
     if (code == VIM_OK) {
-        int ended = task_state_is_final(change->task.state) - was_final;
+        int ended = task_state_is_final(change->task.state) - change->was_final;
         atomic_fetch_sub(&change->tasks->active, ended);
         change_follow_up(change->tasks, &change->task, change->hint_delay_ms);
     }

@@ -11,6 +11,7 @@
 #include "base/text.h"
 #include "engine/hints.h"
 #include "engine/inventory.h"
+#include "model/event.h"
 
 static void fill_task(struct task *task, const struct task_wish *wish,
                       const struct tasks_settings *settings)
@@ -102,14 +103,24 @@ static int commit_wish(struct tasks *tasks, const struct task_wish *wish, struct
     CLEANUP_FREE char *resource_body = resource_render(&resource);
     CLEANUP_FREE char *task_body = task_render(task);
     CLEANUP_FREE char *idempotency_body = NULL;
-    struct vim_write writes[3] = {task_write(task, task_body),
+    struct event_buffer event = {0};
+    struct vim_write writes[4] = {task_write(task, task_body),
                                   resource_write(&resource, resource_body)};
     uint32_t count = 2;
+    /* That something new is wanted is told to who wants it, by the answer; the first event of a new
+     * resource is what becomes of it. */
+    if (resource.revision && (uint32_t)resource.status != task->before) {
+        writes[count++] =
+            event_of_resource(EVENT_RESOURCE_CHANGED, &resource, (enum resource_status)task->before,
+                              task->id, task->created, &event);
+    }
     if (wish->idempotency_id) {
         writes[count++] = idempotency_write(
             wish, task, key_expect, task->created + settings->idempotency_ms, &idempotency_body);
     }
-    return store_commit(tasks->store, writes, count, failure);
+    int code = store_commit(tasks->store, writes, count, failure);
+    event_buffer_free(&event);
+    return code;
 }
 
 /* The revision of an idempotency row that has expired and was not swept yet; else 0. */

@@ -54,6 +54,8 @@ struct change {
     int64_t now_mono;
     struct task task;
     struct resource resource;
+    bool was_final; /* the task had ended before */
+    enum resource_status before; /* of the resource, as read */
     bool has_resource; /* the row exists */
     bool resource_changed; /* write it */
     bool resource_deleted; /* delete it */

@@ -13,6 +13,7 @@
 #include "base/log.h"
 #include "base/memory.h"
 #include "base/text.h"
+#include "model/event.h"
 
 #define TRIES_MAX 4
 
@@ -27,12 +28,17 @@ struct update {
     bool unresolved;
     uint32_t generation;
     struct alias_buffer alias_buffer;
+    enum resource_status before;
+    struct event_buffer event_buffer;
 };
+/* Row, alias, event. */
+#define UPDATE_WRITES 3
 
 static void update_free(struct update *update)
 {
     resource_free(&update->resource);
     free(update->body);
+    event_buffer_free(&update->event_buffer);
     memset(update, 0, sizeof(*update));
 }
 
@@ -169,6 +175,7 @@ static int make_update(struct poll *poll, struct vim_target *target, struct upda
     if (code != VIM_OK) {
         return code;
     }
+    update->before = update->resource.status;
     if (update->resource.task) {
         code = merge_beside_task(poll, update, failure);
     } else {
@@ -196,6 +203,12 @@ static uint32_t add_writes(struct poll *poll, struct update *update, struct vim_
     if (update->body && update->alias) {
         writes[count++] = alias_write(poll->vim, poll->kind, update->item->id, update->resource.id,
                                       &update->alias_buffer);
+    }
+    bool changed = update->resource.status != update->before;
+    if (update->body && (update->created || changed)) {
+        writes[count++] = event_of_resource(
+            update->created ? EVENT_RESOURCE_FOUND : EVENT_RESOURCE_CHANGED, &update->resource,
+            update->before, NULL, clock_now_ms(), &update->event_buffer);
     }
     return count;
 }
@@ -255,7 +268,7 @@ static int update_one(struct batch *batch, const struct vim_item *item, struct f
     int code = VIM_E_CONFLICT;
     for (int tries = 0; tries < TRIES_MAX && code == VIM_E_CONFLICT; tries++) {
         struct update update = {.item = item};
-        struct vim_write writes[2];
+        struct vim_write writes[UPDATE_WRITES];
         code = make_update(batch->poll, batch->target, &update, failure);
         if (code == VIM_OK) {
             uint32_t count = add_writes(batch->poll, &update, writes);
@@ -299,7 +312,7 @@ static int flush_one_by_one(struct batch *batch, struct failure *failure)
 static int flush_together(struct batch *batch, struct failure *failure)
 {
     struct update *updates = memory_new_array(batch->count + 1, sizeof(*updates));
-    struct vim_write *writes = memory_new_array(batch->count + 1, 2 * sizeof(*writes));
+    struct vim_write *writes = memory_new_array(batch->count + 1, UPDATE_WRITES * sizeof(*writes));
     uint32_t count = 0, made = 0;
     int code = VIM_OK;
     for (; made < batch->count && code == VIM_OK; made++) {
@@ -353,10 +366,14 @@ static int delete_gone(struct poll *poll, const struct gone *gone, uint64_t *cha
     }
     if (code == VIM_OK && text_equal(resource.backend_id, gone->backend_id)) {
         struct alias_buffer buffer;
-        struct vim_write writes[2] = {
+        struct event_buffer event = {0};
+        struct vim_write writes[3] = {
             resource_write(&resource, NULL),
-            alias_write(poll->vim, poll->kind, gone->backend_id, NULL, &buffer)};
-        code = store_commit(poll->inventory->store, writes, 2, failure);
+            alias_write(poll->vim, poll->kind, gone->backend_id, NULL, &buffer),
+            event_of_resource(EVENT_RESOURCE_DELETED, &resource, resource.status, NULL,
+                              clock_now_ms(), &event)};
+        code = store_commit(poll->inventory->store, writes, 3, failure);
+        event_buffer_free(&event);
         *changes += code == VIM_OK;
     }
     resource_free(&resource);

@@ -5,6 +5,26 @@
 #include <string.h>
 #include "base/cleanup.h"
 #include "base/memory.h"
+#include "logic/route.h"
+
+/* What the route takes besides is for its handler. */
+static size_t own_parameters(const struct call *call, struct header *ret_own,
+                             struct findings *findings)
+{
+    const struct request *request = call->request;
+    size_t count = 0;
+    for (size_t i = 0; i < request->query_count; i++) {
+        const char *name = request->query[i].name;
+        if (strchr(name, ' ') || !text_has_word(call->entry->route->query, name)) {
+            ret_own[count++] = request->query[i];
+        } else if (logic_query(call, name) != request->query[i].value) {
+            char pointer[64];
+            snprintf(pointer, sizeof(pointer), "?%.60s", name);
+            findings_add(findings, pointer, "is given twice");
+        }
+    }
+    return count;
+}
 
 bool list_begin(struct call *call, const struct vocabulary *vocabulary, const char *member,
                 const char *id_ordered, struct lister *lister)
@@ -15,8 +35,17 @@ bool list_begin(struct call *call, const struct vocabulary *vocabulary, const ch
     lister->more = false;
     lister->last_id[0] = '\0';
     lister->entries = NULL;
-    list_query_parse(vocabulary, member, id_ordered, call->request->query,
-                     call->request->query_count, &lister->query, &findings);
+    lister->header = lister->header_value = NULL;
+    const struct header *query = call->request->query;
+    size_t count = call->request->query_count;
+    struct header *own = NULL;
+    if (call->entry->route->query) {
+        own = memory_new_array(count + 1, sizeof(*own));
+        count = own_parameters(call, own, &findings);
+        query = own;
+    }
+    list_query_parse(vocabulary, member, id_ordered, query, count, &lister->query, &findings);
+    free(own);
     if (findings.count > 0) {
         list_query_free(&lister->query);
         logic_findings(call, 400, "invalid-query", "The query is not understood.", &findings);
@@ -258,6 +287,9 @@ void list_finish(struct call *call, struct lister *lister)
         CLEANUP_FREE char *link = next_link(call->request, token);
         text_printf(body, ",\"next\":\"%s\"", token);
         answer_header(&answer, "Link", link);
+    }
+    if (lister->header) {
+        answer_header(&answer, lister->header, lister->header_value);
     }
     text_add_char(body, '}');
     size_t length = body->length;

@@ -27,6 +27,7 @@
 int logic_new(const struct logic_environment *environment, struct logic **ret_logic)
 {
     assert(!environment->store == !environment->tasks && !environment->vims == !environment->tasks);
+    assert(!environment->events == !environment->tasks);
     struct logic *logic = MEMORY_NEW(struct logic);
     logic->magic = LOGIC_MAGIC;
     logic->environment = *environment;
@@ -309,4 +310,5 @@ void logic_end_waits(struct logic *logic, bool all)
     }
     /* Every watch is one of this block's, with its call as the argument. */
     tasks_watch_end(logic->environment.tasks, all ? NULL : is_unattended);
+    events_watch_end(logic->environment.events, all ? NULL : is_unattended);
 }

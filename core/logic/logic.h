@@ -11,6 +11,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include "engine/events.h"
 #include "engine/inventory.h"
 #include "engine/presence.h"
 #include "engine/tasks.h"
@@ -78,6 +79,7 @@ struct logic_environment {
     struct inventory *inventory;
     struct aliases *aliases;
     struct presence *presence; /* NULL: /v1/blocks knows of no process */
+    struct events *events;
     void *argument;
     /* JSON array of the loaded plugins, new reference. */
     json_t *(*plugins)(void *argument);
@@ -122,8 +124,8 @@ bool logic_is_cheap(struct logic *logic);
 void logic_handle(struct logic *logic, const struct request *request, logic_respond_fn respond,
                   void *argument);
 
-/* Ends the waits for tasks of requests that are unattended, or ALL and those to come as well: they
- * are answered soon, with the task as it is. */
+/* Ends the waits for tasks and events of requests that are unattended, or ALL and those to come as well:
+ * they are answered soon, with things as they are. */
 void logic_end_waits(struct logic *logic, bool all);
 
 /* Who a bearer token belongs to: VIM_OK, VIM_E_CREDENTIAL (unknown, revoked or expired), or the

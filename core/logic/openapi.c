@@ -31,7 +31,9 @@ static const struct {
     {"dryRun", "query", "{\"type\":\"boolean\",\"default\":false}",
      "Only check: 200 with a verdict, or what is wrong."},
     {"wait", "query", "{\"type\":\"integer\",\"minimum\":0,\"maximum\":60}",
-     "Seconds to wait for the end of the task."},
+     "Seconds to wait for the end of the task, or for an event where there is none yet."},
+    {"after", "query", "{\"type\":\"string\",\"pattern\":\"^[0-9]{1,16}$\"}",
+     "Only what comes behind the event with this id; 0: from the first one on."},
     {"fields", "query", "{\"type\":\"string\"}", "Members to show, separated by commas."},
     {"limit", "query", "{\"type\":\"integer\",\"minimum\":1,\"maximum\":1000,\"default\":100}",
      "Elements on a page."},
@@ -54,6 +56,7 @@ static const struct {
     {"Location", "202: the task; 201: what was made."},
     {"Content-Location", "The resource that it is about."},
     {"Retry-After", "Seconds after which to ask again."},
+    {"Last-Event-ID", "Up to which event the answer tells all: the next ?after."},
     {"Link", "rel=\"next\": the next page (RFC 8288)."},
     {"Preference-Applied", "Which preference was followed (RFC 7240)."},
     {"Idempotent-Replayed", "true: the key and the request had come before."},
@@ -109,7 +112,7 @@ static void add_headers(json_t *response, const char *names)
 
 static json_t *components_responses(void)
 {
-    static const int statuses[] = {400, 401, 403, 404, 405, 409, 412, 413, 414,
+    static const int statuses[] = {400, 401, 403, 404, 405, 409, 410, 412, 413, 414,
                                    415, 422, 429, 431, 500, 501, 502, 503, 504};
     json_t *all = json_object();
     for (size_t i = 0; i < sizeof(statuses) / sizeof(statuses[0]); i++) {
@@ -156,7 +159,8 @@ static const char *success_headers(const struct route *route, int status)
                    : "X-Request-Id Location";
     }
     if (route->flags & ROUTE_LIST) {
-        return "X-Request-Id Link";
+        return strstr(route->template, "/events") ? "X-Request-Id Link Last-Event-ID"
+                                                  : "X-Request-Id Link";
     }
     return strstr(route->answers, "304") ? "X-Request-Id ETag" : "X-Request-Id";
 }
@@ -260,6 +264,7 @@ static void add_list_parameters(json_t *list, const struct route_entry *entry)
     }
     struct vocabulary vocabulary = strstr(entry->template, "/tasks")    ? vocabulary_tasks
                                    : strstr(entry->template, "/tokens") ? vocabulary_tokens
+                                   : strstr(entry->template, "/events") ? vocabulary_events
                                                                         : vocabulary_vims;
     if (entry->kind) {
         vocabulary = vocabulary_of_kind(entry->kind);
@@ -318,7 +323,7 @@ static const char *tag_of(const struct route_entry *entry)
     if (entry->kind) {
         return entry->kind->plural;
     }
-    static const char *const areas[] = {"vims", "tasks", "tokens"};
+    static const char *const areas[] = {"vims", "tasks", "events", "tokens"};
     for (size_t i = 0; i < sizeof(areas) / sizeof(areas[0]); i++) {
         if (strncmp(entry->template + strlen("/v1/"), areas[i], strlen(areas[i])) == 0) {
             return areas[i];

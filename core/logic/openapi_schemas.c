@@ -481,6 +481,9 @@ json_t *openapi_schemas(void)
                                           "id kind state progress target project vim created "
                                           "updated attempt max_attempts steps"));
     json_object_set_new(schemas, "TaskList", list_schema("tasks", "Task"));
+    json_object_set_new(schemas, "Event",
+                        vocabulary_schema(&vocabulary_events, "id type time project data"));
+    json_object_set_new(schemas, "EventList", list_schema("events", "Event"));
     json_object_set_new(schemas, "Vim",
                         vocabulary_schema(&vocabulary_vims, "id name plugin health kinds"));
     json_object_set_new(schemas, "VimList", list_schema("vims", "Vim"));

@@ -8,7 +8,6 @@
 #include <string.h>
 #include "base/cleanup.h"
 #include "base/ids.h"
-#include "base/memory.h"
 #include "base/text.h"
 #include "logic/access.h"
 #include "logic/body.h"
@@ -143,113 +142,11 @@ void resources_get(struct call *call)
     body_send(call, &vocabulary, 200, revision, body, length);
 }
 
-/* --- Lists: what the project has and what is shared, in one order of ids ----------------------- */
-
-struct kept_row {
-    char *id, *body;
-    size_t length;
-};
-
-struct merge {
-    struct lister *lister;
-    struct kept_row *shared; /* matching rows that are shared, in order */
-    uint32_t shared_count, shared_at, shared_capacity;
-};
-
-static int keep_shared(void *argument, const struct vim_item *item)
-{
-    struct merge *merge = argument;
-    size_t length = strlen(item->body);
-    if (!list_matches(merge->lister, item->body, length)) {
-        return 0;
-    }
-    if (merge->shared_count == merge->shared_capacity) {
-        merge->shared_capacity = merge->shared_capacity ? merge->shared_capacity * 2 : 16;
-        merge->shared =
-            memory_resize(merge->shared, merge->shared_capacity, sizeof(*merge->shared));
-    }
-    merge->shared[merge->shared_count++] = (struct kept_row){
-        text_duplicate(item->id), text_duplicate_bytes(item->body, length), length};
-    return merge->shared_count == list_enough(merge->lister);
-}
-
-/* Takes the shared rows that come before ID (NULL: all). */
-static int take_shared_before(struct merge *merge, const char *id)
-{
-    while (merge->shared_at < merge->shared_count) {
-        const struct kept_row *row = &merge->shared[merge->shared_at];
-        int order = id ? strcmp(row->id, id) : -1;
-        if (id && (merge->lister->query.descending ? order < 0 : order > 0)) {
-            break;
-        }
-        merge->shared_at++;
-        if (list_take(merge->lister, row->id, row->body, row->length)) {
-            return 1;
-        }
-    }
-    return 0;
-}
-
-static int take_own(void *argument, const struct vim_item *item)
-{
-    struct merge *merge = argument;
-    size_t length = strlen(item->body);
-    if (!list_matches(merge->lister, item->body, length)) {
-        return 0;
-    }
-    return take_shared_before(merge, item->id) ||
-           list_take(merge->lister, item->id, item->body, length);
-}
-
-static int offer_row(void *argument, const struct vim_item *item)
-{
-    return list_offer(argument, item->id, item->body, strlen(item->body));
-}
+/* --- Lists ----------------------------------------------------------------------------------- */
 
 static const char *status_name(unsigned number)
 {
     return number < STATUS_COUNT ? resource_status_name((enum resource_status)number) : NULL;
-}
-
-/* Without conditions a store need not go further than the page; with them it cannot know. */
-static struct vim_scan make_scan(const struct call *call, const struct lister *lister)
-{
-    const struct list_query *query = &lister->query;
-    bool by_id = query->sort == NULL;
-    return (struct vim_scan){
-        .size = sizeof(struct vim_scan),
-        .flags = by_id && query->descending ? VIM_SCAN_DESCENDING : 0,
-        .collection = call->kind->name,
-        .after = by_id && query->has_after ? query->after_id : NULL,
-        .states = filter_mask(&query->filter, "status", status_name),
-        .limit = by_id && query->filter.count == 0 ? list_enough(lister) : 0,
-    };
-}
-
-static int scan_project(struct call *call, struct lister *lister, struct failure *failure)
-{
-    struct store *store = call->logic->environment.store;
-    struct vim_scan scan = make_scan(call, lister);
-    if (access_sees_all(call->principal)) {
-        return store_scan(store, &scan, offer_row, lister, failure);
-    }
-    struct merge merge = {.lister = lister};
-    scan.parent = PROJECT_SHARED;
-    int code = lister->query.sort ? store_scan(store, &scan, offer_row, lister, failure)
-                                  : store_scan(store, &scan, keep_shared, &merge, failure);
-    if (code == VIM_OK) {
-        scan.parent = call->principal->project;
-        code = store_scan(store, &scan, take_own, &merge, failure);
-    }
-    if (code == VIM_OK) {
-        take_shared_before(&merge, NULL);
-    }
-    for (uint32_t i = 0; i < merge.shared_count; i++) {
-        free(merge.shared[i].id);
-        free(merge.shared[i].body);
-    }
-    free(merge.shared);
-    return code;
 }
 
 void resources_list(struct call *call)
@@ -260,7 +157,9 @@ void resources_list(struct call *call)
     if (!list_begin(call, &vocabulary, call->kind->plural, NULL, &lister)) {
         return;
     }
-    int code = scan_project(call, &lister, &failure);
+    struct list_source source = {
+        .collection = call->kind->name, .state_field = "status", .state_name = status_name};
+    int code = list_rows(call, &lister, &source, &failure);
     if (code != VIM_OK) {
         list_free(&lister);
         logic_failure(call, &failure, ORIGIN_OWN);

@@ -48,6 +48,9 @@ static const struct route routes[] = {
     {"POST", "/v1/tasks/{id}/fail", tasks_routes_fail, ROLE_MEMBER, ROUTE_EMPTY, NULL, NULL,
      "202:Task 404 409", "failTask", "Declares a waiting task failed, and undoes nothing."},
 
+    {"GET", "/v1/events", events_list, ROLE_READER, ROUTE_LIST, "after wait", NULL,
+     "200:EventList 410", "listEvents", "What happened, as far as it is kept."},
+
     {"GET", "/v1/tokens", tokens_list, ROLE_ADMIN, ROUTE_LIST, NULL, NULL, "200:TokenList",
      "listTokens", "The access tokens, without their secrets."},
     {"POST", "/v1/tokens", tokens_create, ROLE_ADMIN, ROUTE_BODY, NULL, "TokenCreate",

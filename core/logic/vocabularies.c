@@ -115,7 +115,33 @@ static const struct field token_fields[] = {
     TIME("created", "When it was made."),
     TIME("expires", "When it ends; left out: never."),
 };
+static const struct field event_data_fields[] = {
+    TEXT("task_kind", "task.ended: what was done to what: server.create."),
+    TEXT("state", "task.ended: how it ended."),
+    TEXT("principal", "task.ended: who asked for it."),
+    TEXT("code", "task.ended: what kind of error."),
+    TEXT("before", "resource.*: its status until then."),
+    TEXT("status", "resource.*: its status from then on."),
+    BOOLEAN("pending", "resource.*: whether it leaves that by itself."),
+    TEXT("reason", "Why, for people; cut at 512 bytes."),
+    TEXT("backend_id", "resource.*: the VIM's own id."),
+};
+static const struct field event_fields[] = {
+    TEXT("id", "The event's id: later ones are greater, and none is left out."),
+    CHOICE("type", "task.ended resource.found resource.changed resource.deleted", "What happened."),
+    TIME("time", "When."),
+    TEXT("project", "Whom it belongs to."),
+    BOOLEAN("shared", "Whether every project sees it."),
+    TEXT("vim", "Where."),
+    TEXT("kind", "The kind of the resource."),
+    TEXT("resource", "The resource's id."),
+    TEXT("name", "The resource's name."),
+    TEXT("task", "The task that did it, or did not."),
+    INTEGER("revision", "Of the resource from then on."),
+    OBJECT("data", event_data_fields, "What depends on the type."),
+};
 
+const struct vocabulary vocabulary_events = {{{event_fields, COUNT(event_fields)}, {NULL, 0}}};
 const struct vocabulary vocabulary_tasks = {{{task_fields, COUNT(task_fields)}, {NULL, 0}}};
 const struct vocabulary vocabulary_vims = {{{vim_fields, COUNT(vim_fields)}, {NULL, 0}}};
 const struct vocabulary vocabulary_tokens = {{{token_fields, COUNT(token_fields)}, {NULL, 0}}};

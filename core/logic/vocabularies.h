@@ -10,6 +10,7 @@
 extern const struct vocabulary vocabulary_tasks;
 extern const struct vocabulary vocabulary_vims;
 extern const struct vocabulary vocabulary_tokens;
+extern const struct vocabulary vocabulary_events;
 
 /* vimd's own fields and those of KIND. */
 struct vocabulary vocabulary_of_kind(const struct kind *kind);

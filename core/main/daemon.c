@@ -244,7 +244,10 @@ static int daemon_open_engine(struct daemon *daemon, struct failure *failure)
     daemon->tasks = tasks_new(daemon->store, daemon->queue_instance, daemon->vims, &tasks);
     daemon->inventory = inventory_new(daemon->store, daemon->vims, daemon->tasks, daemon->aliases);
     tasks_set_inventory(daemon->tasks, daemon->inventory);
-    code = tasks_start(daemon->tasks, failure);
+    struct events_settings events = settings_events(daemon->settings);
+    daemon->events = events_new(daemon->store, &events);
+    code = events_start(daemon->events, failure);
+    code = code ? code : tasks_start(daemon->tasks, failure);
     return code ? code : inventory_start(daemon->inventory, failure);
 }
 
@@ -260,6 +263,7 @@ static int daemon_open_front(struct daemon *daemon, struct failure *failure)
         .inventory = daemon->inventory,
         .aliases = daemon->aliases,
         .presence = daemon->presence,
+        .events = daemon->events,
         .argument = daemon,
         .plugins = daemon_plugins,
         .ready = daemon_ready,
@@ -368,6 +372,9 @@ void daemon_stop(struct daemon *daemon)
         tasks_stop(daemon->tasks);
     }
     daemon_say_goodbye(daemon);
+    if (daemon->events) {
+        events_stop(daemon->events);
+    }
     link_free(daemon->link);
     logic_free(daemon->logic);
     presence_free(daemon->presence);
@@ -375,6 +382,7 @@ void daemon_stop(struct daemon *daemon)
     inventory_free(daemon->inventory);
     tasks_free(daemon->tasks);
     aliases_free(daemon->aliases);
+    events_free(daemon->events);
     store_free(daemon->store);
     instance_release(daemon->queue_instance);
     instance_release(daemon->store_instance);

@@ -21,6 +21,7 @@ struct daemon {
     struct aliases *aliases;
     struct inventory *inventory;
     struct presence *presence;
+    struct events *events;
     struct logic *logic;
     struct link *link;
     struct api *api;

@@ -194,6 +194,8 @@ static void reload_sections(struct daemon *daemon, struct settings *settings)
     log_init(settings_log_level(settings), text_equal(log->format, "json") ? LOG_JSON : LOG_LOGFMT);
     struct tasks_settings tasks = settings_tasks(settings);
     tasks_configure(daemon->tasks, &tasks);
+    struct events_settings events = settings_events(settings);
+    events_configure(daemon->events, &events);
     api_configure(daemon->api, settings_section(settings, SECTION_API));
     struct failure failure = {0};
     if (api_reload_tls(daemon->api, &failure)) {

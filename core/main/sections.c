@@ -168,6 +168,20 @@ static const struct vim_option tasks_options[] = {
 };
 #undef AT
 
+#define AT(field) offsetof(struct events_config, field)
+static const struct vim_option events_options[] = {
+    {.name = "retention",
+     .type = VIM_DURATION,
+     .default_value = "7d",
+     .minimum = 0,
+     .maximum = 31536000000,
+     .flags = VIM_LIVE,
+     .offset = AT(retention_ms),
+     .help = "How long events are kept for those who come late, from when they happened; 0s: for "
+             "ever. A change holds for events from then on."},
+};
+#undef AT
+
 #define AT(field) offsetof(struct worker_config, field)
 static const struct vim_option worker_options[] = {
     {.name = "threads",
@@ -267,7 +281,7 @@ static const struct vim_option vims_options[] = {
 
 static const struct config_table daemon_table =
     SECTION("daemon", daemon_options, struct daemon_config, "Top level of the file.",
-            "log api store queue tasks worker vims");
+            "log api store queue tasks events worker vims");
 static const struct config_table log_table =
     SECTION("log", log_options, struct log_config, "The log, on standard error.", NULL);
 static const struct config_table store_table =
@@ -278,6 +292,8 @@ static const struct config_table queue_table =
             "What wakes workers. `options` holds those of the plugin.", "options");
 static const struct config_table tasks_table =
     SECTION("tasks", tasks_options, struct tasks_config, "How tasks are worked off.", NULL);
+static const struct config_table events_table = SECTION(
+    "events", events_options, struct events_config, "What happened, for those who ask.", NULL);
 static const struct config_table worker_table =
     SECTION("worker", worker_options, struct worker_config, "Who works them off.", NULL);
 const struct config_table vims_table = SECTION(
@@ -289,5 +305,5 @@ const struct config_table *const section_tables[SECTION_COUNT] = {
     [SECTION_DAEMON] = &daemon_table, [SECTION_LOG] = &log_table,
     [SECTION_API] = &api_table,       [SECTION_STORE] = &store_table,
     [SECTION_QUEUE] = &queue_table,   [SECTION_TASKS] = &tasks_table,
-    [SECTION_WORKER] = &worker_table,
+    [SECTION_EVENTS] = &events_table, [SECTION_WORKER] = &worker_table,
 };

@@ -284,6 +284,12 @@ struct tasks_settings settings_tasks(const struct settings *settings)
     };
 }
 
+struct events_settings settings_events(const struct settings *settings)
+{
+    const struct events_config *events = settings_section(settings, SECTION_EVENTS);
+    return (struct events_settings){.retention_ms = events->retention_ms};
+}
+
 enum vim_level settings_log_level(const struct settings *settings)
 {
     const struct log_config *log = settings_section(settings, SECTION_LOG);

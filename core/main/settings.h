@@ -7,6 +7,7 @@
 #include "api/api.h"
 #include "config/config.h"
 #include "config/fill.h"
+#include "engine/events.h"
 #include "engine/tasks.h"
 #include "plugin/registry.h"
 
@@ -23,6 +24,10 @@ struct log_config {
 struct tasks_config {
     int64_t deadline_ms, max_attempts, backoff_base_ms, backoff_cap_ms, lease_margin_ms, sweep_ms;
     int64_t idempotency_ms, retention_ms, active_max;
+};
+
+struct events_config {
+    int64_t retention_ms;
 };
 
 struct worker_config {
@@ -51,6 +56,7 @@ enum section {
     SECTION_STORE,
     SECTION_QUEUE,
     SECTION_TASKS,
+    SECTION_EVENTS,
     SECTION_WORKER,
     SECTION_COUNT
 };
@@ -109,6 +115,7 @@ void settings_dump(const struct settings *settings, struct text *text);
 
 /* What the engine takes. */
 struct tasks_settings settings_tasks(const struct settings *settings);
+struct events_settings settings_events(const struct settings *settings);
 enum vim_level settings_log_level(const struct settings *settings);
 
 #endif

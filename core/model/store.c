@@ -29,6 +29,9 @@ struct store {
     long kill_at; /* 0: never */
     bool kill_after;
     atomic_long commits;
+    const char *watched; /* collection */
+    void (*changed)(void *argument);
+    void *changed_argument;
 };
 
 int failure_set(struct failure *failure, int code, const char *format, ...)
@@ -194,6 +197,24 @@ static void kill_for_test(struct store *store, bool after, long number)
     }
 }
 
+void store_watch(struct store *store, const char *collection, void (*changed)(void *argument),
+                 void *argument)
+{
+    store->watched = collection;
+    store->changed_argument = argument;
+    store->changed = changed;
+}
+
+static void tell_watcher(struct store *store, const struct vim_write *writes, uint32_t count)
+{
+    for (uint32_t i = 0; store->changed && i < count; i++) {
+        if (strcmp(writes[i].collection, store->watched) == 0) {
+            store->changed(store->changed_argument);
+            return;
+        }
+    }
+}
+
 int store_commit(struct store *store, const struct vim_write *writes, uint32_t count,
                  struct failure *failure)
 {
@@ -214,6 +235,9 @@ int store_commit(struct store *store, const struct vim_write *writes, uint32_t c
     }
     if (store->kill_at > 0) {
         kill_for_test(store, true, number);
+    }
+    if (code == VIM_OK || VIM_IS_UNKNOWN(code)) {
+        tell_watcher(store, writes, count);
     }
     return end_call(store, &call, COMMIT, started_us, code, failure);
 }

@@ -68,6 +68,10 @@ int store_commit(struct store *store, const struct vim_write *writes, uint32_t c
 
 /* The name of the plugin. */
 const char *store_plugin(const struct store *store);
+/* From now on CHANGED(ARGUMENT) is called after each commit of this process that wrote to COLLECTION,
+ * on the thread that made it; NULL: no longer. One at a time, set while nothing is committed. */
+void store_watch(struct store *store, const char *collection, void (*changed)(void *argument),
+                 void *argument);
 
 /* Asks the plugin whether it is well. */
 int store_probe(struct store *store, struct failure *failure);

@@ -79,6 +79,9 @@ static void open_engine(struct world *world)
     world->aliases = aliases_new(world->store, 1000);
     world->inventory = inventory_new(world->store, world->vims, world->tasks, world->aliases);
     tasks_set_inventory(world->tasks, world->inventory);
+    struct events_settings events = {.retention_ms = 3600000};
+    world->events = events_new(world->store, &events);
+    assert_int_equal(events_start(world->events, &failure), VIM_OK);
     assert_int_equal(tasks_start(world->tasks, &failure), VIM_OK);
     assert_int_equal(inventory_start(world->inventory, &failure), VIM_OK);
     assert_int_equal(worker_start(world->tasks, 2, &world->worker, &failure), VIM_OK);
@@ -111,6 +114,7 @@ void world_open(struct world *world, bool two, const char *options)
                                             .inventory = world->inventory,
                                             .aliases = world->aliases,
                                             .presence = world->presence,
+                                            .events = world->events,
                                             .body_max = 1 << 20,
                                             .upload_max = 1 << 24};
     assert_int_equal(logic_new(&environment, &world->logic), VIM_OK);
@@ -122,12 +126,14 @@ void world_close(struct world *world)
     inventory_stop(world->inventory);
     tasks_stop(world->tasks);
     presence_stop(world->presence);
+    events_stop(world->events);
     logic_free(world->logic);
     presence_free(world->presence);
     vims_free(world->vims);
     inventory_free(world->inventory);
     tasks_free(world->tasks);
     aliases_free(world->aliases);
+    events_free(world->events);
     store_free(world->store);
     instance_release(world->queue_instance);
     instance_release(world->store_instance);

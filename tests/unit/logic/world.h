@@ -25,6 +25,7 @@ struct world {
     struct aliases *aliases;
     struct inventory *inventory;
     struct presence *presence;
+    struct events *events;
     struct worker *worker;
     struct logic *logic;
 };
