@@ -1,5 +1,12 @@
 /*
- * Locks: one mutex per shard, a leaf.
+ * Locks: one mutex per shard, a leaf; line_lock before them. The writer holds line_lock over its
+ * COMMIT, so nobody else waits for it.
+ *
+ * Why an answer that is found is true: the header was `last` when the finder looked, so the state was
+ * that, and the answer is of the same line and its rows were not changed in it. A writer makes the
+ * sequence odd before its COMMIT, and removes the answers that it makes untrue before the sequence is
+ * even again; who keeps an answer does it in one critical section of the shard with a look at the
+ * sequence, so it is either refused or removed.
  */
 #include "cache.h"
 
@@ -12,6 +19,7 @@
  * is written first; the version comes first, and byte 12 says whether it was ever filled in. */
 #define HEADER_WORDS 12
 #define HEADER_VERSION 3007000
+#define HEADER_CHANGES_WORD 2 /* one more with each commit */
 #define HEADER_INITIALIZED_WORD 3
 #define WAL_INDEX_BLOCK 32768
 
@@ -19,6 +27,7 @@
 #define BUCKET_BYTES 256 /* of answers, per bucket: most buckets have one at most */
 #define SHARE_MAX 4 /* no answer takes more than this part of its shard */
 #define SCAN_ROWS_MAX 256
+#define COLLECTIONS 64 /* numbers of changes; collections that share one lose some answers more */
 
 /*
  * Made by answer_new() with one reference, filled by its maker alone, and not changed after
@@ -27,7 +36,9 @@
 struct answer {
     atomic_uint references;
     uint64_t hash;
-    struct snapshot snapshot;
+    uint64_t line;
+    int collection; /* of a scan: which number of changes; -1 for a get */
+    uint64_t changes; /* what that number was */
     struct answer *chain; /* next of the bucket */
     struct answer *newer, *older; /* by when they were kept */
     bool used; /* found since: stays for one more round. Under the lock, as are the links */
@@ -46,6 +57,13 @@ struct shard {
 
 struct cache {
     const volatile uint32_t *header;
+    pthread_mutex_t line_lock; /* for those who change what comes next */
+    atomic_uint sequence; /* odd: a change is under way */
+    _Atomic(uint32_t) last[HEADER_WORDS]; /* the state that the line has come to */
+    atomic_uint_fast64_t line;
+    atomic_uint_fast64_t changes[COLLECTIONS];
+    struct snapshot begun; /* the writer's: the state at its BEGIN */
+    bool follows; /* and that was `last` */
     uint64_t seed;
     size_t shard_bytes;
     size_t bucket_mask;
@@ -99,7 +117,84 @@ bool snapshot_equal(const struct snapshot *a, const struct snapshot *b)
     return memcmp(a, b, sizeof *a) == 0;
 }
 
+/* --- The line */
+
+/* The number of the line if STATE is what it has come to, else 0. */
+static uint64_t line_at(struct cache *cache, const struct snapshot *state)
+{
+    unsigned sequence = atomic_load_explicit(&cache->sequence, memory_order_acquire);
+    uint32_t different = sequence & 1;
+    uint64_t line;
+
+    for (int i = 0; i < HEADER_WORDS; i++)
+        different |= atomic_load_explicit(&cache->last[i], memory_order_relaxed) ^ state->words[i];
+    line = atomic_load_explicit(&cache->line, memory_order_relaxed);
+    atomic_thread_fence(memory_order_acquire);
+    if (atomic_load_explicit(&cache->sequence, memory_order_relaxed) != sequence)
+        return 0;
+    return different ? 0 : line;
+}
+
+/* The next three are called with line_lock held. */
+
+static void change_begin(struct cache *cache)
+{
+    atomic_fetch_add(&cache->sequence, 1);
+}
+
+static void change_end(struct cache *cache)
+{
+    atomic_fetch_add(&cache->sequence, 1);
+}
+
+/* The line has come to STATE; or, if it does not FOLLOW, another line begins there. */
+static void line_move(struct cache *cache, const struct snapshot *state, bool follows)
+{
+    for (int i = 0; i < HEADER_WORDS; i++)
+        atomic_store_explicit(&cache->last[i], state->words[i], memory_order_relaxed);
+    if (!follows)
+        atomic_fetch_add_explicit(&cache->line, 1, memory_order_relaxed);
+}
+
+/* Somebody else has committed, or this is the first look. Not worth waiting for. */
+static void line_begin(struct cache *cache)
+{
+    struct snapshot now;
+
+    if (pthread_mutex_trylock(&cache->line_lock) != 0)
+        return;
+    if (cache_snapshot(cache, &now) && line_at(cache, &now) == 0) {
+        change_begin(cache);
+        line_move(cache, &now, false);
+        change_end(cache);
+    }
+    pthread_mutex_unlock(&cache->line_lock);
+}
+
 /* --- Keys */
+
+static uint64_t hash_bytes(uint64_t seed, const char *bytes, size_t size)
+{
+    uint64_t hash = seed ^ size, word;
+
+    for (; size > 0; bytes += sizeof word, size -= sizeof word) {
+        if (size < sizeof word) {
+            word = 0;
+            memcpy(&word, bytes, size);
+            size = sizeof word;
+        } else {
+            memcpy(&word, bytes, sizeof word);
+        }
+        hash = (hash ^ word) * 0x9e3779b97f4a7c15u;
+        hash ^= hash >> 32;
+    }
+    return hash;
+}
+
+static int collection_number(const char *collection)
+{
+    return (int)(hash_bytes(0, collection, strlen(collection)) % COLLECTIONS);
+}
 
 static void key_add(struct cache_key *key, const void *bytes, size_t size)
 {
@@ -116,6 +211,7 @@ static void key_add_text(struct cache_key *key, const char *text)
 void cache_key_get(struct cache_key *key, const char *collection, const char *id)
 {
     key->size = 0;
+    key->collection = -1;
     key_add(key, "g", 1);
     key_add_text(key, collection);
     key_add_text(key, id);
@@ -133,6 +229,7 @@ bool cache_key_scan(struct cache_key *key, const struct vim_scan *scan)
     key_add(key, &scan->flags, sizeof scan->flags);
     key_add(key, &scan->states, sizeof scan->states);
     key_add(key, &scan->limit, sizeof scan->limit);
+    key->collection = collection_number(scan->collection);
     key_add_text(key, scan->collection);
     key_add_text(key, scan->parent ? scan->parent : "");
     key_add_text(key, scan->after ? scan->after : "");
@@ -141,11 +238,7 @@ bool cache_key_scan(struct cache_key *key, const struct vim_scan *scan)
 
 static uint64_t key_hash(const struct cache *cache, const struct cache_key *key)
 {
-    uint64_t hash = cache->seed;
-
-    for (size_t i = 0; i < key->size; i++)
-        hash = (hash ^ (unsigned char)key->bytes[i]) * 0x100000001b3u;
-    return hash ^ hash >> 32;
+    return hash_bytes(cache->seed, key->bytes, key->size);
 }
 
 /* --- The table */
@@ -204,22 +297,37 @@ static struct answer *look_up(const struct cache *cache, struct shard *shard, ui
     return answer;
 }
 
+/* Of LINE, and not changed in it since. */
+static bool answer_is_good(const struct cache *cache, const struct answer *answer, uint64_t line)
+{
+    return answer->line == line && (answer->collection < 0 ||
+                                    atomic_load_explicit(&cache->changes[answer->collection],
+                                                         memory_order_relaxed) == answer->changes);
+}
+
 struct answer *cache_find(struct cache *cache, const struct cache_key *key,
                           const struct snapshot *now)
 {
-    uint64_t hash = key_hash(cache, key);
-    struct shard *shard = shard_of(cache, hash);
+    uint64_t line = line_at(cache, now), hash;
     struct answer *found, *outdated = NULL;
+    struct shard *shard;
 
+    if (!line) {
+        line_begin(cache);
+        return NULL;
+    }
+    hash = key_hash(cache, key);
+    shard = shard_of(cache, hash);
     pthread_mutex_lock(&shard->lock);
     found = look_up(cache, shard, hash, key->bytes, key->size);
-    if (found && !snapshot_equal(&found->snapshot, now)) {
+    if (found && !answer_is_good(cache, found, line)) {
         remove_answer(cache, shard, found);
         outdated = found;
         found = NULL;
     } else if (found) {
         atomic_fetch_add_explicit(&found->references, 1, memory_order_relaxed);
-        found->used = true;
+        if (!found->used)
+            found->used = true;
     }
     pthread_mutex_unlock(&shard->lock);
     answer_release(outdated);
@@ -233,14 +341,21 @@ void cache_keep(struct cache *cache, struct answer *answer, const struct snapsho
 
     if (!answer)
         return;
-    answer->snapshot = *snapshot;
     shard = shard_of(cache, answer->hash);
     pthread_mutex_lock(&shard->lock);
+    if (answer->collection >= 0)
+        answer->changes = atomic_load(&cache->changes[answer->collection]);
+    answer->line = line_at(cache, snapshot);
+    if (!answer->line) {
+        pthread_mutex_unlock(&shard->lock);
+        answer_release(answer);
+        return;
+    }
     same = look_up(cache, shard, answer->hash, answer->key, answer->key_size);
     while (same || shard->bytes + answer_bytes(answer) > cache->shard_bytes) {
         struct answer *leaving = same ? same : shard->oldest;
 
-        if (!same && leaving->used && snapshot_equal(&leaving->snapshot, snapshot)) {
+        if (!same && leaving->used && answer_is_good(cache, leaving, answer->line)) {
             leaving->used = false;
             unlink_age(shard, leaving);
             link_newest(shard, leaving);
@@ -275,6 +390,7 @@ struct answer *answer_new(const struct cache *cache, const struct cache_key *key
     memset(answer, 0, sizeof *answer);
     atomic_init(&answer->references, 1);
     answer->hash = key_hash(cache, key);
+    answer->collection = key->collection;
     answer->key_size = key->size;
     memcpy(answer->key, key->bytes, key->size);
     return answer;
@@ -371,6 +487,59 @@ void answer_release(struct answer *answer)
     }
 }
 
+/* --- The writer */
+
+void cache_write_begin(struct cache *cache)
+{
+    if (!cache)
+        return;
+    pthread_mutex_lock(&cache->line_lock);
+    cache->follows = cache_snapshot(cache, &cache->begun) && line_at(cache, &cache->begun) != 0;
+    change_begin(cache);
+}
+
+void cache_write_changed(struct cache *cache, const char *collection, const char *id)
+{
+    struct cache_key key;
+    struct answer *changed;
+    struct shard *shard;
+    uint64_t hash;
+
+    if (!cache)
+        return;
+    atomic_fetch_add(&cache->changes[collection_number(collection)], 1);
+    cache_key_get(&key, collection, id);
+    hash = key_hash(cache, &key);
+    shard = shard_of(cache, hash);
+    pthread_mutex_lock(&shard->lock);
+    changed = look_up(cache, shard, hash, key.bytes, key.size);
+    if (changed)
+        remove_answer(cache, shard, changed);
+    pthread_mutex_unlock(&shard->lock);
+    answer_release(changed);
+}
+
+void cache_write_end(struct cache *cache, bool certain)
+{
+    struct snapshot now;
+    uint32_t commits;
+
+    if (!cache)
+        return;
+    if (cache_snapshot(cache, &now)) {
+        /* The write lock is gone again: others may have been faster. */
+        commits = now.words[HEADER_CHANGES_WORD] - cache->begun.words[HEADER_CHANGES_WORD];
+        line_move(cache, &now,
+                  certain && cache->follows &&
+                      (commits == 1 || snapshot_equal(&now, &cache->begun)));
+    } else {
+        memset(&now, 0, sizeof now);
+        line_move(cache, &now, false);
+    }
+    change_end(cache);
+    pthread_mutex_unlock(&cache->line_lock);
+}
+
 /* --- Beginning and end */
 
 struct cache *cache_new(sqlite3 *database, int64_t bytes)
@@ -382,6 +551,7 @@ struct cache *cache_new(sqlite3 *database, int64_t bytes)
     if (!cache)
         return NULL;
     cache->header = header;
+    pthread_mutex_init(&cache->line_lock, NULL);
     sqlite3_randomness(sizeof cache->seed, &cache->seed);
     cache->shard_bytes = (size_t)bytes / SHARDS;
     while (buckets * BUCKET_BYTES < cache->shard_bytes)
@@ -415,5 +585,6 @@ void cache_free(struct cache *cache)
         free(shard->buckets);
         pthread_mutex_destroy(&shard->lock);
     }
+    pthread_mutex_destroy(&cache->line_lock);
     free(cache);
 }

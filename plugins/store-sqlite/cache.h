@@ -1,14 +1,18 @@
 /*
- * cache.h - answers of gets and scans, kept for as long as nothing in the database has changed.
+ * cache.h - answers of gets and scans, kept for as long as what they tell is true.
  *
- * An answer is good while the database is what it was when the answer was read, and that is told
- * without a lock or a system call: SQLite keeps a header of 48 bytes at the start of the WAL-index,
- * the memory that all processes with the file open share (sqlite.org/walformat.html). A commit,
- * by whichever process, rewrites it before it returns: the count of changes, the length of the
- * log and the checksum over all of it. Two equal headers are one state of the database.
+ * The state of the database is told without a lock or a system call: SQLite keeps a header of 48
+ * bytes at the start of the WAL-index, the memory that all processes with the file open share
+ * (sqlite.org/walformat.html). A commit, by whichever process, rewrites it before it returns: the
+ * count of changes, the length of the log and the checksum over all of it. Two equal headers are
+ * one state of the database.
+ *
+ * A line is a sequence of states of which each came from the one before by a commit of this
+ * process's writer, which tells the rows that it changes: answers that do not tell of those stay
+ * good. When somebody else has committed, a new line begins and all answers are void.
  *
  * Threads: all functions may be called from any thread at once, but for cache_new() and
- * cache_free().
+ * cache_free(), and the writer's, which are for one thread.
  */
 #ifndef STORE_SQLITE_CACHE_H
 #define STORE_SQLITE_CACHE_H
@@ -44,6 +48,7 @@ bool snapshot_equal(const struct snapshot *a, const struct snapshot *b);
 
 struct cache_key {
     size_t size;
+    int collection; /* of a scan: whose changes count; -1 for a get */
     char bytes[CACHE_KEY_MAX];
 };
 
@@ -67,7 +72,7 @@ struct answer *answer_new(const struct cache *cache, const struct cache_key *key
 /* Appends a row to *ANSWER; frees it and sets it to NULL when it gets too large to be kept. */
 void answer_add(const struct cache *cache, struct answer **answer, const struct vim_item *item);
 
-/* Takes ANSWER over, as that of the state SNAPSHOT. */
+/* Takes ANSWER over, as that of the state SNAPSHOT; keeps it if that is still the state. */
 void cache_keep(struct cache *cache, struct answer *answer, const struct snapshot *snapshot);
 
 /* The row at *POSITION, which is 0 for the first and is moved on. False: there are no more. The
@@ -76,5 +81,16 @@ bool answer_row(const struct answer *answer, size_t *position, const char *colle
                 struct vim_item *ret_item);
 
 void answer_release(struct answer *answer);
+
+/* --- The writer, from its BEGIN IMMEDIATE to after its COMMIT. CACHE may be NULL */
+
+/* The write lock is held: what is read from now on is not kept. */
+void cache_write_begin(struct cache *cache);
+
+/* The row was changed, or may have been. After the COMMIT, before cache_write_end(). */
+void cache_write_changed(struct cache *cache, const char *collection, const char *id);
+
+/* CERTAIN: the COMMIT did all or nothing of it. */
+void cache_write_end(struct cache *cache, bool certain);
 
 #endif

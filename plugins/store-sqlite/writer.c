@@ -10,6 +10,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "cache.h"
 #include "sqlite_store.h"
 
 /* Commits in one transaction: bounds how long the first of a group waits for the last. */
@@ -171,12 +172,24 @@ static void commit_failed(struct writer *writer, struct commit_request *group, i
             group->error = error;
 }
 
+/* What was read of GROUP's rows before is void; some of it may not have been changed. */
+static void tell_cache(struct cache *cache, const struct commit_request *group)
+{
+    for (; group; group = group->next)
+        for (uint32_t i = 0; i < group->count; i++) {
+            const struct vim_write *write = write_at(group->writes, group->stride, i);
+
+            cache_write_changed(cache, write->collection, write->id);
+        }
+}
+
 /* Applies GROUP in the transaction that is open, and ends it. */
-static void apply_group(struct writer *writer, struct commit_request *group)
+static void apply_group(struct cache *cache, struct writer *writer, struct commit_request *group)
 {
     struct store_error error;
     int rc = SQLITE_OK;
 
+    cache_write_begin(cache);
     for (struct commit_request *r = group; r && rc == SQLITE_OK; r = r->next)
         rc = apply_request(writer, r);
     if (rc != SQLITE_OK) {
@@ -187,6 +200,8 @@ static void apply_group(struct writer *writer, struct commit_request *group)
     }
     if (!sqlite3_get_autocommit(writer->database))
         run(writer, STATEMENT_ROLLBACK);
+    tell_cache(cache, group);
+    cache_write_end(cache, rc == SQLITE_OK);
 }
 
 static int note_wal_pages(void *context, sqlite3 *database, const char *name, int pages)
@@ -300,7 +315,7 @@ static void write_group(struct sqlite_store *store, struct writer *writer)
     if (rc != SQLITE_OK)
         fail_group(group, &error);
     else
-        apply_group(writer, group);
+        apply_group(store->cache, writer, group);
     writer->last_group = count;
     pthread_mutex_lock(&store->queue_lock);
     answer_group(group);
