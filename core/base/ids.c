@@ -85,16 +85,21 @@ char *id_derive(const char *namespace_text, const char *name, char ret_id[ID_SIZ
     return id_text(digest, ret_id);
 }
 
+/* What may stand where: a hexadecimal digit, in lower case, is 1; a dash is 2. */
+static const uint8_t id_letters[256] = {['0' ... '9'] = 1, ['a' ... 'f'] = 1, ['-'] = 2};
+static const char id_shape[ID_SIZE] = {
+    1, 1, 1, 1, 1, 1, 1, 1, 2, 1, 1, 1, 1, 2, 1, 1, 1, 1, 2,
+    1, 1, 1, 1, 2, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 0,
+};
+
 bool id_valid(const char *text)
 {
     if (!text) {
         return false;
     }
-    for (int i = 0; i < ID_SIZE - 1; i++) {
-        bool dash = i == 8 || i == 13 || i == 18 || i == 23;
-        bool hex = (text[i] >= '0' && text[i] <= '9') || (text[i] >= 'a' && text[i] <= 'f');
-        if (dash ? text[i] != '-' : !hex) {
-            return false;
+    for (int i = 0; i < ID_SIZE; i++) {
+        if (id_letters[(unsigned char)text[i]] != id_shape[i]) {
+            return false; /* a NUL too early is none of what is expected there either */
         }
     }
     return text[ID_SIZE - 1] == '\0';

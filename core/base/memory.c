@@ -23,6 +23,13 @@ void *memory_new_array(size_t count, size_t size)
     return memory_check(calloc(count ? count : 1, size ? size : 1));
 }
 
+void *memory_new_lines(size_t size)
+{
+    size_t lines = size / MEMORY_LINE + (size % MEMORY_LINE || !size);
+    void *memory = memory_check(aligned_alloc(MEMORY_LINE, lines * MEMORY_LINE));
+    return memset(memory, 0, lines * MEMORY_LINE);
+}
+
 void *memory_resize(void *pointer, size_t count, size_t size)
 {
     size_t bytes;

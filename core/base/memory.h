@@ -14,6 +14,10 @@ void *memory_new(size_t size) __attribute__((malloc, returns_nonnull));
 /* COUNT zeroed elements of SIZE bytes; ends the process when the product overflows. */
 void *memory_new_array(size_t count, size_t size) __attribute__((malloc, returns_nonnull));
 
+/* SIZE zeroed bytes that share no cache line with anything else. */
+#define MEMORY_LINE 64
+void *memory_new_lines(size_t size) __attribute__((malloc, returns_nonnull));
+
 /* Like realloc to COUNT elements of SIZE bytes; what was added is not zeroed. */
 void *memory_resize(void *pointer, size_t count, size_t size);
 

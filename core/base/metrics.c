@@ -14,14 +14,17 @@
 #include "base/cleanup.h"
 #include "base/memory.h"
 #include "base/text.h"
+#include "base/thread.h"
 
 enum metric_type { METRIC_COUNTER, METRIC_GAUGE, METRIC_HISTOGRAM };
 
+/* What the threads of one slot have added: a double as bits (histogram: the sum), and for a histogram
+ * the count per bound and one for the rest. */
 struct metric {
     struct family *family;
     char *labels; /* "" for none */
-    _Atomic(uint64_t) value; /* bits of a double; histogram: the sum */
-    _Atomic(uint64_t) *buckets; /* histogram: one per bound, and one for the rest */
+    unsigned stride; /* numbers per slot of threads, whole cache lines */
+    _Atomic(uint64_t) *numbers; /* `stride` per slot: the value, then the buckets */
     UT_hash_handle hh;
 };
 
@@ -86,6 +89,15 @@ static struct family *family_find(const char *name, const char *help, enum metri
     return family;
 }
 
+static void numbers_new(struct metric *metric)
+{
+    const struct family *family = metric->family;
+    size_t count = family->type == METRIC_HISTOGRAM ? family->bound_count + 2 : 1;
+    size_t line = MEMORY_LINE / sizeof(*metric->numbers);
+    metric->stride = (unsigned)((count + line - 1) / line * line);
+    metric->numbers = memory_new_lines(THREAD_SLOTS * metric->stride * sizeof(*metric->numbers));
+}
+
 static struct metric *series_find(const char *name, const char *help, const char *labels,
                                   enum metric_type type, const double *bounds, size_t bound_count)
 {
@@ -99,9 +111,7 @@ static struct metric *series_find(const char *name, const char *help, const char
         metric = MEMORY_NEW(struct metric);
         metric->family = family;
         metric->labels = text_duplicate(key);
-        if (type == METRIC_HISTOGRAM) {
-            metric->buckets = memory_new_array(family->bound_count + 1, sizeof(*metric->buckets));
-        }
+        numbers_new(metric);
         HASH_ADD_KEYPTR(hh, family->series, metric->labels, strlen(metric->labels), metric);
     }
     return metric;
@@ -126,41 +136,70 @@ struct metric *metrics_histogram(const char *name, const char *help, const char 
 
 /* --- Values ------------------------------------------------------------------------------------ */
 
-void metric_add(struct metric *metric, double value)
+static _Atomic(uint64_t) *own_numbers(const struct metric *metric)
 {
-    uint64_t before = atomic_load_explicit(&metric->value, memory_order_relaxed);
-    while (!atomic_compare_exchange_weak_explicit(&metric->value, &before,
+    return metric->numbers + thread_slot() * metric->stride;
+}
+
+static void add_to(_Atomic(uint64_t) *number, double value)
+{
+    uint64_t before = atomic_load_explicit(number, memory_order_relaxed);
+    while (!atomic_compare_exchange_weak_explicit(number, &before,
                                                   to_bits(to_double(before) + value),
                                                   memory_order_relaxed, memory_order_relaxed)) {
     }
 }
 
+void metric_add(struct metric *metric, double value)
+{
+    add_to(own_numbers(metric), value);
+}
+
 void metric_set(struct metric *metric, double value)
 {
-    atomic_store_explicit(&metric->value, to_bits(value), memory_order_relaxed);
+    for (unsigned slot = 0; slot < THREAD_SLOTS; slot++) {
+        atomic_store_explicit(metric->numbers + slot * metric->stride,
+                              slot == 0 ? to_bits(value) : 0, memory_order_relaxed);
+    }
 }
 
 void metric_observe(struct metric *metric, double value)
 {
     const struct family *family = metric->family;
+    _Atomic(uint64_t) *numbers = own_numbers(metric);
     size_t place = 0;
     while (place < family->bound_count && value > family->bounds[place]) {
         place++;
     }
-    atomic_fetch_add_explicit(&metric->buckets[place], 1, memory_order_relaxed);
-    metric_add(metric, value);
+    atomic_fetch_add_explicit(&numbers[1 + place], 1, memory_order_relaxed);
+    add_to(numbers, value);
 }
 
 double metric_value(const struct metric *metric)
 {
-    return to_double(atomic_load_explicit(&metric->value, memory_order_relaxed));
+    double sum = 0;
+    for (unsigned slot = 0; slot < THREAD_SLOTS; slot++) {
+        sum += to_double(
+            atomic_load_explicit(metric->numbers + slot * metric->stride, memory_order_relaxed));
+    }
+    return sum;
+}
+
+static uint64_t bucket_count(const struct metric *metric, size_t bucket)
+{
+    uint64_t count = 0;
+    for (unsigned slot = 0; slot < THREAD_SLOTS; slot++) {
+        count += atomic_load_explicit(metric->numbers + slot * metric->stride + 1 + bucket,
+                                      memory_order_relaxed);
+    }
+    return count;
 }
 
 uint64_t metric_count(const struct metric *metric)
 {
     uint64_t count = 0;
     for (size_t i = 0; i <= metric->family->bound_count; i++) {
-        count += atomic_load_explicit(&metric->buckets[i], memory_order_relaxed);
+        count += bucket_count(metric, i);
     }
     return count;
 }
@@ -183,7 +222,7 @@ void metrics_sum(const char *name, const char *with, struct metrics_sum *ret_sum
         bool usual = family->bound_count == METRICS_SECONDS_COUNT &&
                      memcmp(family->bounds, METRICS_SECONDS, sizeof(METRICS_SECONDS)) == 0;
         for (size_t i = 0; usual && i <= METRICS_SECONDS_COUNT; i++) {
-            ret_sum->buckets[i] += atomic_load_explicit(&metric->buckets[i], memory_order_relaxed);
+            ret_sum->buckets[i] += bucket_count(metric, i);
         }
     }
 }
@@ -281,7 +320,7 @@ static void add_histogram(struct text *text, const struct metric *metric)
         text_add(&bound, "le=\"");
         add_number(&bound, i < metric->family->bound_count ? metric->family->bounds[i] : INFINITY);
         text_add_char(&bound, '"');
-        count += atomic_load_explicit(&metric->buckets[i], memory_order_relaxed);
+        count += bucket_count(metric, i);
         add_sample(text, metric, "_bucket", bound.data, (double)count);
     }
     add_sample(text, metric, "_sum", "", metric_value(metric));

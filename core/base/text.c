@@ -233,6 +233,15 @@ size_t text_utf8_step(const char *string, size_t left)
 bool text_is_utf8(const char *string, size_t length)
 {
     while (length) {
+        uint64_t word;
+        if (length >= sizeof(word)) {
+            memcpy(&word, string, sizeof(word));
+            if ((word & 0x8080808080808080u) == 0) { /* eight letters of ASCII */
+                string += sizeof(word);
+                length -= sizeof(word);
+                continue;
+            }
+        }
         size_t step = text_utf8_step(string, length);
         if (step == 0) {
             return false;

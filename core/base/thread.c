@@ -4,6 +4,7 @@
 #include "base/thread.h"
 #include <assert.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -45,6 +46,16 @@ int thread_start(const char *name, void *(*function)(void *argument), void *argu
     snprintf(cut, sizeof(cut), "%.15s", name);
     pthread_setname_np(*ret_thread, cut);
     return VIM_OK;
+}
+
+unsigned thread_slot(void)
+{
+    static atomic_uint next;
+    static _Thread_local unsigned slot; /* 0: none yet */
+    if (!slot) {
+        slot = atomic_fetch_add_explicit(&next, 1, memory_order_relaxed) % THREAD_SLOTS + 1;
+    }
+    return slot - 1;
 }
 
 static void *pool_main(void *argument)

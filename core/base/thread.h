@@ -12,6 +12,11 @@
 int thread_start(const char *name, void *(*function)(void *argument), void *argument,
                  pthread_t *ret_thread);
 
+/* A small number that threads have as evenly as can be, for counters that are spread so that threads do
+ * not wait for each other's cache lines: below THREAD_SLOTS. */
+#define THREAD_SLOTS 8
+unsigned thread_slot(void);
+
 /* A pool: THREADS threads that run what is posted, in order of posting. */
 struct pool;
 

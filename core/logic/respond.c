@@ -4,7 +4,6 @@
 #include "logic/call.h"
 
 #include <assert.h>
-#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -108,8 +107,15 @@ void answer_json(struct answer *answer, json_t *json)
 void answer_etag(struct answer *answer, uint64_t revision)
 {
     char value[32];
-    snprintf(value, sizeof(value), "\"%" PRIu64 "\"", revision);
-    answer_header(answer, "ETag", value);
+    char *at = value + sizeof(value);
+    *--at = '\0';
+    *--at = '"';
+    do {
+        *--at = (char)('0' + revision % 10);
+        revision /= 10;
+    } while (revision > 0);
+    *--at = '"';
+    answer_header(answer, "ETag", at);
 }
 
 void logic_send(struct call *call, struct answer *answer)

@@ -188,7 +188,9 @@ static bool path_cut(const char *text, struct path *path)
 {
     path->count = 0;
     while (*text == '/') {
-        size_t length = strcspn(++text, "/");
+        size_t length = 0;
+        for (text++; text[length] != '\0' && text[length] != '/'; length++) {
+        }
         if (length == 0 || path->count == ROUTE_SEGMENTS) {
             return false;
         }
@@ -202,17 +204,15 @@ static bool path_cut(const char *text, struct path *path)
 /* Only what a store takes as an id can be the name of something. */
 static bool is_id(const char *text, size_t length)
 {
-    if (length >= CALL_ID_SIZE) {
-        return false;
+    static const bool allowed[256] = {
+        ['a' ... 'z'] = true, ['A' ... 'Z'] = true, ['0' ... '9'] = true,
+        ['-'] = true,         ['_'] = true,         ['.'] = true,
+    };
+    bool good = length < CALL_ID_SIZE;
+    for (size_t i = 0; i < length && good; i++) {
+        good = allowed[(unsigned char)text[i]];
     }
-    for (size_t i = 0; i < length; i++) {
-        char c = text[i];
-        if (!((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
-              c == '-' || c == '_' || c == '.')) {
-            return false;
-        }
-    }
-    return true;
+    return good;
 }
 
 static bool entry_matches(const struct route_entry *entry, const struct path *path)

@@ -8,7 +8,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include "base/clock.h"
 #include "base/memory.h"
 #include "base/metrics.h"
 #include "base/text.h"
@@ -101,18 +100,17 @@ const char *store_plugin(const struct store *store)
     return instance_plugin(store->instance)->descriptor.name;
 }
 
-/* A call begins. Returns when: in microseconds, for end_call(). */
-static int64_t begin_call(struct store *store)
+static void begin_call(struct store *store, struct vim_call *call)
 {
     metric_add(store->in_flight, 1);
-    return clock_mono_us();
+    call_begin(call, store->timeout_ms);
 }
 
 /* Ends a call: counts it, tells its failure, frees it. */
-static int end_call(struct store *store, struct vim_call *call, enum operation operation,
-                    int64_t started_us, int code, struct failure *failure)
+static int end_call(struct store *store, struct vim_call *call, enum operation operation, int code,
+                    struct failure *failure)
 {
-    metric_observe(store->seconds[operation], (double)(clock_mono_us() - started_us) / 1e6);
+    metric_observe(store->seconds[operation], (double)call_took_us(call) / 1e6);
     metric_add(store->in_flight, -1);
     if (code < 0) {
         const char *text = call_fail_text(call);
@@ -149,10 +147,9 @@ static int take_row(void *argument, const struct vim_item *item)
 int store_get(struct store *store, const char *collection, const char *id, struct row *ret_row,
               struct failure *failure)
 {
-    int64_t started_us = begin_call(store);
     struct row row = {0};
     struct vim_call call;
-    call_init(&call, clock_mono_ms() + store->timeout_ms);
+    begin_call(store, &call);
     call_set_emit(&call, take_row, &row);
     int code = instance_enter(store->instance, &call);
     if (code == VIM_OK) {
@@ -163,7 +160,7 @@ int store_get(struct store *store, const char *collection, const char *id, struc
     if (code == VIM_OK && !row.id) {
         code = VIM_E_INTERNAL;
     }
-    code = end_call(store, &call, GET, started_us, code, failure);
+    code = end_call(store, &call, GET, code, failure);
     if (code == VIM_OK) {
         *ret_row = row;
     } else {
@@ -175,11 +172,10 @@ int store_get(struct store *store, const char *collection, const char *id, struc
 int store_scan(struct store *store, const struct vim_scan *scan, store_row_fn each, void *argument,
                struct failure *failure)
 {
-    int64_t started_us = begin_call(store);
     struct vim_call call;
     struct vim_scan sized = *scan;
     sized.size = sizeof(sized);
-    call_init(&call, clock_mono_ms() + store->timeout_ms);
+    begin_call(store, &call);
     call_set_emit(&call, each, argument);
     int code = instance_enter(store->instance, &call);
     if (code == VIM_OK) {
@@ -187,7 +183,7 @@ int store_scan(struct store *store, const struct vim_scan *scan, store_row_fn ea
             instance_store(store->instance)->scan(&call, instance_handle(store->instance), &sized);
         code = instance_leave(store->instance, &call, code);
     }
-    return end_call(store, &call, SCAN, started_us, code, failure);
+    return end_call(store, &call, SCAN, code, failure);
 }
 
 static void kill_for_test(struct store *store, bool after, long number)
@@ -218,14 +214,13 @@ static void tell_watcher(struct store *store, const struct vim_write *writes, ui
 int store_commit(struct store *store, const struct vim_write *writes, uint32_t count,
                  struct failure *failure)
 {
-    int64_t started_us = begin_call(store);
     struct vim_call call;
     long number = 0;
     if (store->kill_at > 0) {
         number = atomic_fetch_add(&store->commits, 1) + 1;
         kill_for_test(store, false, number);
     }
-    call_init(&call, clock_mono_ms() + store->timeout_ms);
+    begin_call(store, &call);
     int code = instance_enter(store->instance, &call);
     if (code == VIM_OK) {
         code = instance_store(store->instance)
@@ -239,13 +234,13 @@ int store_commit(struct store *store, const struct vim_write *writes, uint32_t c
     if (code == VIM_OK || VIM_IS_UNKNOWN(code)) {
         tell_watcher(store, writes, count);
     }
-    return end_call(store, &call, COMMIT, started_us, code, failure);
+    return end_call(store, &call, COMMIT, code, failure);
 }
 
 int store_probe(struct store *store, struct failure *failure)
 {
     struct vim_call call;
-    call_init(&call, clock_mono_ms() + store->timeout_ms);
+    begin_call(store, &call);
     int code = instance_probe(store->instance, &call);
     if (code < 0) {
         const char *text = call_fail_text(&call);

@@ -20,6 +20,18 @@ void call_init(struct vim_call *call, int64_t deadline)
     call->read_fd = -1;
 }
 
+void call_begin(struct vim_call *call, int64_t timeout_ms)
+{
+    int64_t now = clock_mono_us();
+    call_init(call, now / 1000 + timeout_ms);
+    call->started_us = now;
+}
+
+int64_t call_took_us(const struct vim_call *call)
+{
+    return (call->ended_us ? call->ended_us : clock_mono_us()) - call->started_us;
+}
+
 void call_free(struct vim_call *call)
 {
     assert(call->magic == CALL_MAGIC);

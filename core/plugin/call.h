@@ -68,11 +68,16 @@ struct vim_call {
     char *fail_text;
     struct call_note *notes;
     uint32_t note_count;
-    int64_t started_us; /* instance_enter() */
+    int64_t started_us; /* call_begin(), else instance_enter() */
+    int64_t ended_us; /* instance_leave() */
 };
 
 /* DEADLINE in clock_mono_ms(); INT64_MAX for none. */
 void call_init(struct vim_call *call, int64_t deadline);
+/* The same for a call that is made now and has TIMEOUT_MS: with one look at the clock. */
+void call_begin(struct vim_call *call, int64_t timeout_ms);
+/* How long it took, from its beginning to instance_leave(), or so far. */
+int64_t call_took_us(const struct vim_call *call);
 void call_free(struct vim_call *call);
 
 /* Where emitted items go. Without it they are counted and dropped. */

@@ -8,10 +8,26 @@
 #include "base/clock.h"
 #include "base/error.h"
 #include "base/log.h"
+#include "base/thread.h"
 #include "plugin/host.h"
 #include <assert.h>
 
 #define SLICE_MS 50 /* a waiting call looks this often whether it was cancelled */
+
+bool gate_is_empty(const struct instance *instance)
+{
+    int32_t inside = 0;
+    for (unsigned i = 0; i < THREAD_SLOTS; i++) {
+        inside += atomic_load(&instance->active[i].count);
+    }
+    return inside == 0;
+}
+
+/* A call ends on the thread that began it, so no slot can hide another's. */
+static _Atomic(int32_t) *gate_count(struct instance *instance)
+{
+    return &instance->active[thread_slot()].count;
+}
 
 /* Waits for a change at the gate; false when the call's time is over. Mutex held. */
 static bool gate_wait(struct instance *instance, const struct vim_call *call)
@@ -40,7 +56,7 @@ static int enter_slowly(struct instance *instance, const struct vim_call *call)
         }
     }
     instance->serial_busy = instance->serial;
-    atomic_fetch_add(&instance->active, 1); /* gate_close() sets `exclusive` under the mutex */
+    atomic_fetch_add(gate_count(instance), 1); /* gate_close() sets `exclusive` under the mutex */
     return VIM_OK;
 }
 
@@ -51,7 +67,8 @@ static void gate_leave(struct instance *instance)
         instance->serial_busy = false;
         pthread_cond_broadcast(&instance->gate_open);
     }
-    if (atomic_fetch_sub(&instance->active, 1) == 1 && atomic_load(&instance->exclusive)) {
+    atomic_fetch_sub(gate_count(instance), 1);
+    if (atomic_load(&instance->exclusive)) {
         gate_changed(instance);
     }
 }
@@ -60,15 +77,15 @@ int instance_enter(struct instance *instance, struct vim_call *call)
 {
     assert(instance->magic == INSTANCE_MAGIC);
     call->instance = instance;
-    call->started_us = clock_mono_us();
+    call->started_us = call->started_us ? call->started_us : clock_mono_us();
     if (!instance->serial) {
-        atomic_fetch_add(&instance->active, 1);
+        _Atomic(int32_t) *count = gate_count(instance);
+        atomic_fetch_add(count, 1);
         if (!atomic_load(&instance->exclusive)) {
             return VIM_OK;
         }
-        if (atomic_fetch_sub(&instance->active, 1) == 1) {
-            gate_changed(instance);
-        }
+        atomic_fetch_sub(count, 1);
+        gate_changed(instance);
     }
     return enter_slowly(instance, call);
 }
@@ -101,8 +118,9 @@ static void count_error(const struct instance *instance, int code)
 int instance_leave(struct instance *instance, struct vim_call *call, int code)
 {
     code = checked_code(call, code);
+    call->ended_us = clock_mono_us();
+    metric_observe(instance->seconds, (double)(call->ended_us - call->started_us) / 1e6);
     metric_add(instance->calls, 1);
-    metric_observe(instance->seconds, (double)(clock_mono_us() - call->started_us) / 1e6);
     if (code < 0) {
         count_error(instance, code);
     }
@@ -119,7 +137,7 @@ int gate_close(struct instance *instance, const struct vim_call *call)
         }
     }
     atomic_store(&instance->exclusive, true);
-    while (atomic_load(&instance->active) > 0) {
+    while (!gate_is_empty(instance)) {
         if (!gate_wait(instance, call)) {
             atomic_store(&instance->exclusive, false);
             pthread_cond_broadcast(&instance->gate_open);

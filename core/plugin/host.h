@@ -7,6 +7,7 @@
 
 #include <pthread.h>
 #include <stdatomic.h>
+#include "base/memory.h"
 #include "base/metrics.h"
 #include "config/fill.h"
 #include "plugin/instance.h"
@@ -19,6 +20,11 @@ struct vim_self {
 };
 
 struct counter;
+
+/* Calls that threads of one slot have begun, less those that they have ended. */
+struct gate_slot {
+    _Alignas(MEMORY_LINE) _Atomic(int32_t) count;
+};
 
 struct instance {
     uint32_t magic;
@@ -34,7 +40,7 @@ struct instance {
     /* The gate: who may call now (gate.c). */
     pthread_mutex_t gate_mutex;
     pthread_cond_t gate_open;
-    _Atomic(uint32_t) active; /* calls inside */
+    struct gate_slot *active; /* THREAD_SLOTS of them: calls inside */
     _Atomic(bool) exclusive; /* a reconfigure is waiting or inside */
     bool serial; /* VIM_SERIAL */
     bool serial_busy; /* and one is inside */
@@ -51,6 +57,7 @@ struct instance {
 /* gate.c: everybody out, nobody in. VIM_E_BUSY if that did not come true in the call's time. */
 int gate_close(struct instance *instance, const struct vim_call *call);
 void gate_open(struct instance *instance);
+bool gate_is_empty(const struct instance *instance); /* nobody is inside */
 
 /* call.c: behind struct vim_host. */
 int call_host_emit(struct vim_call *call, const struct vim_item *item);

@@ -9,6 +9,7 @@
 #include "base/error.h"
 #include "base/log.h"
 #include "base/memory.h"
+#include "base/thread.h"
 #include "plugin/host.h"
 
 static pthread_mutex_t open_mutex = PTHREAD_MUTEX_INITIALIZER;
@@ -46,6 +47,7 @@ static struct instance *instance_new(const struct plugin *plugin,
 {
     struct instance *instance = MEMORY_NEW(struct instance);
     instance->magic = INSTANCE_MAGIC;
+    instance->active = memory_new_lines(THREAD_SLOTS * sizeof(*instance->active));
     atomic_init(&instance->references, 1);
     instance->plugin = plugin;
     instance->name = text_duplicate(settings->name);
@@ -77,6 +79,7 @@ static void instance_free(struct instance *instance)
     pthread_mutex_destroy(&instance->counter_mutex);
     free(instance->name);
     free(instance->state_dir);
+    free(instance->active);
     instance->magic = 0;
     free(instance);
 }
@@ -137,7 +140,7 @@ void instance_release(struct instance *instance)
     if (atomic_fetch_sub(&instance->references, 1) > 1) {
         return;
     }
-    assert(atomic_load(&instance->active) == 0);
+    assert(gate_is_empty(instance));
     instance->plugin->descriptor.close(instance->handle);
     instance_free(instance);
     count_open(-1);

@@ -96,9 +96,30 @@ static void random_differs(void **state)
     assert_memory_not_equal(a + 550, b + 550, 50);
 }
 
+/* Wherever they differ, and only then. */
+static void tells_equal_bytes(void **state)
+{
+    (void)state;
+    uint8_t a[40], b[40];
+    for (size_t size = 0; size <= sizeof(a); size++) {
+        memset(a, 0x5A, sizeof(a));
+        memset(b, 0x5A, sizeof(b));
+        if (size < sizeof(b)) {
+            b[size] = 0; /* is behind the end */
+        }
+        assert_true(digest_equal(a, b, size));
+        for (size_t i = 0; i < size; i++) {
+            b[i] ^= (uint8_t)(1u << i % 8);
+            assert_false(digest_equal(a, b, size));
+            b[i] = a[i];
+        }
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(tells_equal_bytes),
         cmocka_unit_test(known_digests), cmocka_unit_test(equality),
         cmocka_unit_test(encodings),     cmocka_unit_test(refuses_bad_base64url),
         cmocka_unit_test(tells_base64),  cmocka_unit_test(random_differs),

@@ -87,9 +87,25 @@ static void integers(void **state)
     assert_int_equal(text_to_integer(NULL, &value), VIM_E_INVALID);
 }
 
+/* Well-formed letters at every distance from the start, and one bad byte at every place. */
+static void tells_utf8_wherever_it_is(void **state)
+{
+    (void)state;
+    char text[32];
+    for (size_t at = 0; at + 3 <= sizeof(text); at++) {
+        memset(text, 'a', sizeof(text));
+        memcpy(text + at, "\xE2\x82\xAC", 3);
+        assert_true(text_is_utf8(text, sizeof(text)));
+        assert_false(text_is_utf8(text, at + 2));
+        text[at + 1] = 'a';
+        assert_false(text_is_utf8(text, sizeof(text)));
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(tells_utf8_wherever_it_is),
         cmocka_unit_test(grows_and_is_taken),
         cmocka_unit_test(words),
         cmocka_unit_test(utf8),
