@@ -1,0 +1,181 @@
+"""platform-swarm against a scripted Docker Engine, for what a real one does rarely. tests/swarm has a real one."""
+import copy
+import json
+import os
+import tempfile
+import urllib.parse
+
+from platform_tests import Client, Scripted, run
+
+
+class Engine:
+    """As much of the Engine API as a scaler sees; answers as Docker Engine 20.10 does."""
+
+    def __init__(self):
+        self.folder = tempfile.mkdtemp(prefix="vimd-swarm-")
+        self.version = 7
+        self.spec = {"Name": "web", "Labels": {"keep": "this"}, "Mode": {"Replicated": {"Replicas": 2}},
+                     "TaskTemplate": {"Resources": {"Limits": {"NanoCPUs": 250000000}}, "ContainerSpec": {"Image": "web:1"}}}
+        self.other = {"ID": "s2", "Version": {"Index": 1}, "Spec": {"Name": "web-2", "Mode": {"Replicated": {"Replicas": 1}}}}
+        self.everywhere = {"ID": "s3", "Version": {"Index": 1}, "Spec": {"Name": "agent", "Mode": {"Global": {}}}}
+        self.stale = 0  # so many writes come too late
+        self.tasks = [{"ID": "t1", "Status": {"State": "running", "ContainerStatus": {"ContainerID": "c1"}}},
+                      {"ID": "t2", "Status": {"State": "running", "ContainerStatus": {"ContainerID": "elsewhere"}}}]
+        self.written = []
+        self.manager = True
+        self.answer = None  # instead of everything
+        self.server = Scripted(self.script, unix=os.path.join(self.folder, "docker.sock"))
+
+    @property
+    def service(self):
+        return {"ID": "s1", "Version": {"Index": self.version}, "Spec": copy.deepcopy(self.spec),
+                "ServiceStatus": {"RunningTasks": len(self.tasks), "DesiredTasks": 2}}
+
+    def script(self, method, path, headers, body):
+        if self.answer:
+            return self.answer
+        url = urllib.parse.urlsplit(path)
+        query = dict(urllib.parse.parse_qsl(url.query))
+        filters = json.loads(query.get("filters", "{}"))
+        where = url.path.removeprefix("/v1.41")
+        if where == "/info":
+            return 200, {"Swarm": {"ControlAvailable": self.manager}}, {}
+        if where == "/services":
+            prefix = filters.get("name", [""])[0]
+            found = [s for s in (self.service, self.other, self.everywhere) if s["Spec"]["Name"].startswith(prefix)]
+            return 200, found, {}
+        if where == "/services/web":
+            return 200, self.service, {}
+        if where == "/services/agent":
+            return 200, self.everywhere, {}
+        if where == "/services/s1/update" and method == "POST":
+            if self.stale or int(query["version"]) != self.version:
+                self.stale -= 1
+                self.version += 1
+                return 500, {"message": "rpc error: code = Unknown desc = update out of sequence"}, {}
+            self.spec = body
+            self.version += 1
+            self.written.append(body)
+            return 200, {"Warnings": None}, {}
+        if where == "/tasks":
+            return 200, self.tasks if filters["service"] == ["web"] else [], {}
+        if where == "/containers/c1/stats":
+            return 200, {"cpu_stats": {"cpu_usage": {"total_usage": 1500000000},
+                                       "throttling_data": {"periods": 40, "throttled_periods": 10}},
+                         "memory_stats": {"usage": 1000, "stats": {"total_inactive_file": 400}}}, {}
+        return 404, {"message": f"{where} not found"}, {}
+
+    def client(self, **options):
+        return Client("platform-swarm", {"socket": os.path.join(self.folder, "docker.sock"), **options})
+
+
+def test_lists_replicated_services_only():
+    engine = Engine()
+    client = engine.client()
+    assert [item["id"] for item in client("list")["items"]] == ["web", "web-2"]
+    client.close()
+    client = engine.client(services=["web"])
+    assert [item["id"] for item in client("list")["items"]] == ["web"]
+    answer = client("get", "web-2")
+    assert answer["code"] == "not-found" and "services" in answer["text"], answer
+    assert client("scale", "web-2", 3)["code"] == "not-found"
+    client.close()
+
+
+def test_a_name_is_not_a_prefix():
+    engine = Engine()
+    client = engine.client()
+    body = client.body("get", "web")
+    assert body == {"name": "web", "wanted": 2, "current": 2, "ready": 2, "starting": 0, "stopping": 0, "quota_cores": 0.25}, body
+    client.close()
+
+
+def test_scale_writes_the_whole_spec():
+    engine = Engine()
+    client = engine.client()
+    body = client.body("scale", "web", 5)
+    assert body["wanted"] == 5
+    assert engine.written[0]["Labels"] == {"keep": "this"}
+    assert engine.written[0]["TaskTemplate"]["ContainerSpec"] == {"Image": "web:1"}
+    # The same again writes nothing.
+    client.body("scale", "web", 5)
+    assert len(engine.written) == 1
+    client.close()
+
+
+def test_a_stale_version_is_read_again():
+    engine = Engine()
+    engine.stale = 3
+    client = engine.client()
+    assert client.body("scale", "web", 4)["wanted"] == 4
+    assert len(engine.written) == 1
+    engine.stale = 1000
+    answer = client("scale", "web", 6)
+    assert answer["code"] == "busy" and "out of sequence" in answer["text"], answer
+    assert len(engine.written) == 1
+    client.close()
+
+
+def test_what_does_not_come_up_is_told():
+    engine = Engine()
+    engine.tasks.append({"ID": "t3", "Status": {"State": "pending", "Err": "no suitable node (insufficient resources on 1 node)"}})
+    client = engine.client()
+    answer = client("get", "web")
+    item = answer["items"][0]
+    assert item["status"] == "ERROR" and item["pending"], item
+    assert item["body"]["starting"] == 1 and item["body"]["ready"] == 2
+    assert item["body"]["failed"].startswith("no suitable node"), item
+    client.close()
+
+
+def test_samples_tell_what_is_known():
+    engine = Engine()
+    client = engine.client()
+    answer = client("sample", "web")
+    assert answer["code"] == "ok"
+    here, elsewhere = answer["items"]
+    assert here["parent"] == "web" and here["body"]["cpu_seconds"] == 1.5
+    assert here["body"]["memory_bytes"] == 600 and here["body"]["throttled_periods"] == 10
+    assert "cpu_seconds" not in elsewhere["body"] and elsewhere["body"]["ready"]
+    client.close()
+
+
+def test_refusals():
+    engine = Engine()
+    client = engine.client()
+    assert client("scale", "agent", 2)["code"] == "unsupported"
+    assert client("scale", "web", 1001)["code"] == "invalid"
+    assert client("scale", "web", -1)["code"] == "invalid"
+    assert client("scale", "nope", 1)["code"] == "not-found"
+    assert client("probe")["code"] == "ok"
+    engine.manager = False
+    answer = client("probe")
+    assert answer["code"] == "unavailable" and "manager" in answer["text"], answer
+    engine.answer = (500, b"<html>", {})
+    assert client("get", "web")["code"] == "unavailable"
+    engine.answer = (200, b"no json at all", {})
+    assert client("get", "web")["code"] == "unavailable"
+    engine.answer = (429, {"message": "slow down"}, {"Retry-After": "3"})
+    assert client("get", "web")["code"] == "busy"
+    engine.answer = (None, None, None)
+    assert client("scale", "web", 3)["code"] in ("lost", "unavailable")
+    engine.answer = None
+    assert client.body("get", "web")["ready"] == 2
+    engine.server.close()
+    client.close()
+
+
+def test_an_engine_that_is_away():
+    client = Client("platform-swarm", {"socket": "/nonexistent/docker.sock"})
+    answer = client("get", "web")
+    assert answer["code"] == "unavailable" and "/nonexistent/docker.sock" in answer["text"], answer
+    client.close()
+
+
+def test_options():
+    assert "root" in Client("platform-swarm", {"url": "http://manager:2375"}).refusal()
+    assert "not both" in Client("platform-swarm", {"url": "https://m:2376", "socket": "/x"}).refusal()
+    assert "go together" in Client("platform-swarm", {"url": "https://m:2376", "key": "/x"}).refusal()
+
+
+run(globals())
