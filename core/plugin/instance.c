@@ -184,6 +184,12 @@ const struct vim_queue_ops *instance_queue(const struct instance *instance)
     return &instance->plugin->ops.queue;
 }
 
+const struct vim_policy_ops *instance_policy(const struct instance *instance)
+{
+    assert(instance->plugin->descriptor.type == VIM_POLICY);
+    return &instance->plugin->ops.policy;
+}
+
 bool instance_is_stuck(const struct instance *instance)
 {
     return atomic_load(&instance->stuck) > 0;

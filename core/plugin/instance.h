@@ -58,6 +58,7 @@ void *instance_handle(const struct instance *instance);
 const struct vim_driver_ops *instance_driver(const struct instance *instance);
 const struct vim_store_ops *instance_store(const struct instance *instance);
 const struct vim_queue_ops *instance_queue(const struct instance *instance);
+const struct vim_policy_ops *instance_policy(const struct instance *instance);
 
 /* Is a call in progress that has overstayed its deadline (set and cleared by lanes)? */
 bool instance_is_stuck(const struct instance *instance);

@@ -170,6 +170,24 @@ static void lint_queue(struct lint *lint, const struct vim_queue_ops *ops)
     lint_function(lint, ops->interrupt != NULL, "ops: interrupt");
 }
 
+static void lint_policy(struct lint *lint, const struct vim_policy_ops *ops)
+{
+    if (ops->size < POLICY_SIZE_MIN) {
+        fault(lint, "ops: size is %u, less than the %zu bytes of struct vim_policy_ops", ops->size,
+              POLICY_SIZE_MIN);
+        return;
+    }
+    lint_function(lint, ops->decide != NULL, "ops: decide");
+    if (ops->needs > VIM_TIER_IN_FLIGHT || ops->prefers > VIM_TIER_IN_FLIGHT ||
+        ops->needs > ops->prefers) {
+        fault(lint, "ops: needs tier %u and prefers tier %u: both are 0..%u, the second no less",
+              ops->needs, ops->prefers, (unsigned)VIM_TIER_IN_FLIGHT);
+    }
+    if (ops->windows < 2 || ops->windows > 256) {
+        fault(lint, "ops: windows is %u, not 2..256", ops->windows);
+    }
+}
+
 static void lint_ops(struct lint *lint, const struct vim_plugin *descriptor)
 {
     switch (descriptor->ops ? descriptor->type : 0) {
@@ -181,6 +199,9 @@ static void lint_ops(struct lint *lint, const struct vim_plugin *descriptor)
         break;
     case VIM_QUEUE:
         lint_queue(lint, descriptor->ops);
+        break;
+    case VIM_POLICY:
+        lint_policy(lint, descriptor->ops);
         break;
     default:
         lint_function(lint, descriptor->ops != NULL, "ops");
@@ -211,9 +232,8 @@ int plugin_lint(const struct vim_plugin *descriptor, const char *name, uint32_t 
               plugin_type_name(type));
         return VIM_E_INVALID;
     }
-    if (descriptor->type < VIM_DRIVER || descriptor->type > VIM_QUEUE) {
-        fault(&lint, "type %u (%s) is not supported by this vimd", descriptor->type,
-              plugin_type_name(descriptor->type));
+    if (descriptor->type < VIM_DRIVER || descriptor->type > VIM_POLICY) {
+        fault(&lint, "type %u is not supported by this vimd", descriptor->type);
         return VIM_E_INVALID;
     }
     if (!is_word(descriptor->name, 63)) {

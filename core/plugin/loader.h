@@ -15,6 +15,7 @@
 #include <stdint.h>
 #include <vim/driver.h>
 #include <vim/plugin.h>
+#include <vim/policy.h>
 #include <vim/queue.h>
 #include <vim/store.h>
 #include "config/fill.h"
@@ -30,6 +31,7 @@ struct plugin {
         struct vim_driver_ops driver; /* traits point to a normalised array, stride our own */
         struct vim_store_ops store;
         struct vim_queue_ops queue;
+        struct vim_policy_ops policy;
     } ops; /* normalised: a member that is not NULL can be called */
 };
 

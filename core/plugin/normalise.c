@@ -65,6 +65,9 @@ struct plugin *plugin_from_descriptor(const struct vim_plugin *descriptor, const
     case VIM_QUEUE:
         normalise_struct(&plugin->ops.queue, sizeof(plugin->ops.queue), descriptor->ops);
         break;
+    case VIM_POLICY:
+        normalise_struct(&plugin->ops.policy, sizeof(plugin->ops.policy), descriptor->ops);
+        break;
     }
     return plugin;
 }

@@ -13,6 +13,7 @@
 #define DRIVER_SIZE_MIN sizeof(struct vim_driver_ops)
 #define STORE_SIZE_MIN sizeof(struct vim_store_ops)
 #define QUEUE_SIZE_MIN sizeof(struct vim_queue_ops)
+#define POLICY_SIZE_MIN sizeof(struct vim_policy_ops)
 
 /* Copies min(both sizes) of a struct that begins with its size; the rest is zero. */
 void normalise_struct(void *to, size_t to_size, const void *from);

@@ -93,9 +93,12 @@ struct vim_policy_block {
     /* T2 */
     const double *in_flight; /* requests in it, waiting for callees included: sum, the mean
                                     over the window (from a monotonic integral, no sample) */
-    const double *own_in_flight; /* requests that it holds itself and that do not wait for a
-                                    callee, sum: y of equation 2 in units of Little's law */
-    const double *thread_queue; /* requests that wait for one of its threads, sum */
+    const double
+        *own_in_flight; /* requests that it works on itself: that have a thread (where there
+                                    are threads) and do not wait for a callee, sum; with their part
+                                    of thread_queue y of equation 2 in units of Little's law */
+    const double *thread_queue; /* requests that wait for one of its threads, sum; in_flight counts
+                                    them too */
     const double *queue_depth; /* entries that wait in it, if it is a queue */
     const double *rtt; /* ms, round trip on connections to it, mean (TCP_INFO) */
     const double *retransmits; /* TCP segments sent again per second, sum */

@@ -51,7 +51,10 @@ static void broken_plugins_are_refused(void **state)
                   "ops: size is 8, less than the 56 bytes of struct vim_driver_ops");
     check_refused("small-descriptor", 0, VIM_E_INVALID,
                   "the descriptor's size is 40, less than the 104 bytes of struct vim_plugin");
-    check_refused("policy", 0, VIM_E_INVALID, "type 4 (policy) is not supported by this vimd");
+    check_refused("policy", 0, VIM_E_INVALID,
+                  "ops: decide is NULL; ops: needs tier 2 and prefers tier 0: both are 0..2, the "
+                  "second no less; ops: windows is 1, not 2..256");
+    check_refused("later-type", 0, VIM_E_INVALID, "type 5 is not supported by this vimd");
     check_refused("good", VIM_STORE, VIM_E_INVALID, "is a driver, not a store");
     check_refused("store", VIM_QUEUE, VIM_E_INVALID, "is a store, not a queue");
     check_refused("undefined-symbol", 0, VIM_E_INVALID, "cannot be loaded: ");

@@ -1,0 +1,46 @@
+/*
+ * scaler/trace.h - recorded measurements: tidy CSV, one value per line, for replaying decisions.
+ *
+ *     t_ms,scope,name,metric,value
+ *     1763980205000,service,vimd,throughput,131.5
+ *     1763980205000,block,db,cpu,0.97
+ *     1763980205000,block,db,ready,1
+ *     1763980205000,edge,logic>db,in_flight,211.2
+ *     1763980205000,action,logic,delta,1
+ *
+ * t_ms is the end of a window (never decreasing), in milliseconds since 1970. Metrics are the series
+ * of <vim/policy.h> and, telling how things are from that window on: of the service `window_ms`,
+ * `slo_p95_ms`, `slo_error_share`, `budget_cores`; of a block `scalable`, `tabu` (0 or 1), `desired`,
+ * `ready`, `starting`, `minimum`, `maximum`, `quota_cores`, `threads`; of the last action `delta`,
+ * `ready_ms` (end of the window in which its replicas were ready, 0: not yet) and `outcome`
+ * (enum vim_outcome). A value that is missing has no line, or `nan`. Empty lines and lines that begin
+ * with # are skipped.
+ */
+#ifndef SCALER_TRACE_H
+#define SCALER_TRACE_H
+
+#include <stdint.h>
+#include <stdio.h>
+
+struct history;
+struct trace;
+struct text;
+
+/* Begins to read. WINDOWS are remembered. On error RET_REASON is one line that names file and line. */
+int trace_open(const char *path, uint32_t windows, struct trace **ret_trace,
+               struct text *ret_reason);
+void trace_close(struct trace *trace); /* NULL is fine */
+
+/* The history, which trace_next() fills; NULL before. It belongs to the trace. */
+struct history *trace_history(struct trace *trace);
+
+/* Reads the next window into the history. VIM_OK, VIM_E_NOT_FOUND at the end, or VIM_E_INVALID with a
+ * reason. */
+int trace_next(struct trace *trace, struct text *ret_reason);
+
+/* Writes the heading, and everything known of the history's last window. Values are written so that
+ * reading them gives the very same. */
+void trace_write_heading(FILE *file);
+void trace_write_window(FILE *file, const struct history *history);
+
+#endif

@@ -1,0 +1,117 @@
+/*
+ * similarity.h - private to scaler-similarity: from a snapshot to measures, from measures to a decision.
+ *
+ * The equations, and what the paper leaves open, are in docs/scaling.md.
+ */
+#ifndef SIMILARITY_H
+#define SIMILARITY_H
+
+#include "policy_view.h"
+
+#define RECENT_WINDOWS 4u /* "now": the mean of so many windows */
+#define LEVELS_MAX 8u /* replica counts of a block whose throughput is remembered */
+#define POINTS_MAX (VIEW_WINDOWS_MAX / 2u)
+
+struct similarity_config {
+    const char *mode;
+    int64_t aggregate; /* windows per point */
+    double gate; /* utilisation */
+    double target; /* utilisation */
+    double level_weight;
+    double tie; /* share */
+    double demand_weight; /* of the newest estimate in the moving average */
+};
+
+/* One replica count and the throughput that was seen with it while the block was saturated. */
+struct usl_level {
+    uint32_t replicas;
+    double throughput;
+};
+
+/* What is remembered of a block from decision to decision. */
+struct memory {
+    double demand; /* replica-seconds that a request of the service takes of it; NaN: not known */
+    uint32_t neighbours; /* checksum of the replicas of all others when the levels were seen */
+    uint32_t level_count;
+    struct usl_level levels[LEVELS_MAX];
+};
+
+/* How one block was measured in this call. */
+struct measure {
+    double distance; /* d_b, D_b */
+    double level; /* L_b */
+    double own; /* requests per replica, n of the gate; in the lower tiers NaN */
+    double utilisation; /* u of the gate */
+    double growth; /* requests it holds now and did not at the beginning */
+    double score;
+    uint32_t need, need_long; /* replicas for the load now, and for the largest of the last 120 s */
+    double peak; /* N* of the Universal Scalability Law; infinite if there is none */
+    uint32_t gates;
+};
+
+struct similarity {
+    const struct vim_host *host;
+    const struct similarity_config *config;
+    bool literal;
+    /* Of the call in progress. */
+    struct view view;
+    enum vim_policy_tier tier;
+    uint32_t first, points; /* window of the first point; how many points */
+    bool step; /* the points are the means before and after a scale action */
+    struct measure measures[VIEW_BLOCKS_MAX];
+    struct memory memory[VIEW_BLOCKS_MAX];
+    double held[VIEW_BLOCKS_MAX][VIEW_WINDOWS_MAX]; /* y: what a block holds or uses */
+    double performance[VIEW_WINDOWS_MAX]; /* x */
+    double waits[VIEW_EDGES_MAX]; /* requests that the network of an edge holds, now */
+    uint32_t topology[VIEW_BLOCKS_MAX]; /* blocks, callers before callees */
+    char kept[VIM_KEPT_MAX + 1];
+};
+
+/* --- in_flight.c: who holds the requests -------------------------------------------------------- */
+
+/* Can requests in flight be told of this snapshot? */
+bool in_flight_is_measured(const struct view *view);
+
+/* Fills held and performance (-N) with requests, and waits. Blocks of which nothing is known get NaN. */
+void in_flight_measure(struct similarity *similarity);
+
+/* --- equation.c: equation 2 -------------------------------------------------------------------- */
+
+/* The sum of |dx + dy| over the differences of the POINTS points, divided by DIVISOR. */
+double equation_distance(const double *x, const double *y, uint32_t points, double divisor);
+
+/* Means of GROUP windows each, the last one ending at WINDOWS; or of all windows before STEP and all
+ * behind it, where STEP is a window inside (else VIM_NO_INDEX). Returns how many points. */
+uint32_t equation_points(const double *series, uint32_t windows, uint32_t group, uint32_t step,
+                         double *ret_points);
+
+/* Distances of all blocks in units of shares (literal) and of requests (little). */
+void equation_literal(struct similarity *similarity);
+void equation_little(struct similarity *similarity);
+
+/* --- sizing.c: how many ------------------------------------------------------------------------ */
+
+/* Peak of r * X1 / X - 1 = s (r - 1) + k r (r - 1) through the levels: sqrt((1 - s) / k); infinite if
+ * throughput does not fall, NaN with fewer than three levels. */
+double sizing_peak(const struct usl_level *levels, uint32_t count);
+
+/* The rate to be ready for: RATE plus half of what TREND (a change within 10 s) adds, if it is not more
+ * than half of RATE. */
+double sizing_load(double rate, double trend);
+
+/* Replicas that LOAD needs at a utilisation of TARGET. */
+uint32_t sizing_need(double load, double demand, double target);
+
+/* Learns demands and levels from what was measured, and fills need, need_long and peak. */
+void sizing_measure(struct similarity *similarity);
+
+/* --- memory.c: what is kept --------------------------------------------------------------------- */
+void memory_parse(struct similarity *similarity, const char *kept);
+void memory_keep(struct similarity *similarity, struct vim_call *call);
+
+/* --- decide.c ---------------------------------------------------------------------------------- */
+int similarity_decide(struct vim_call *call, void *instance,
+                      const struct vim_policy_snapshot *snapshot,
+                      struct vim_policy_decision *decision);
+
+#endif

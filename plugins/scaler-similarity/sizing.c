@@ -1,0 +1,236 @@
+/*
+ * How many replicas: service demand times the load to be ready for; and where more of them make it
+ * slower: the Universal Scalability Law.
+ */
+#include <math.h>
+#include <string.h>
+
+#include "similarity.h"
+
+#define STABLE_MS \
+    120000 /* replicas are taken away only if so long ago they were not needed either */
+#define TREND_MS 10000
+#define NEED_MAX 10000u
+
+/* Demand is learnt where utilisation says something about it. */
+#define DEMAND_LOW 0.05
+#define DEMAND_HIGH 0.88
+
+/* --- Universal Scalability Law --------------------------------------------------------------- */
+
+static double peak_of(double sigma, double kappa)
+{
+    if (!(kappa > 0))
+        return INFINITY;
+    return sigma < 1 ? sqrt((1 - sigma) / kappa) : 1;
+}
+
+/* Least squares of z = s u + k v over the levels above one replica, where X1 was seen. */
+static double peak_by_first(const struct usl_level *levels, uint32_t count, double first)
+{
+    double uu = 0, uv = 0, vv = 0, uz = 0, vz = 0, determinant;
+
+    for (uint32_t i = 0; i < count; i++) {
+        double r = levels[i].replicas, u = r - 1, v = r * (r - 1);
+        double z = r * first / levels[i].throughput - 1;
+
+        uu += u * u;
+        uv += u * v;
+        vv += v * v;
+        uz += u * z;
+        vz += v * z;
+    }
+    determinant = uu * vv - uv * uv;
+    if (!(fabs(determinant) > 1e-12))
+        return NAN;
+    return peak_of((uz * vv - vz * uv) / determinant, (uu * vz - uv * uz) / determinant);
+}
+
+/* Solves the symmetric 3 x 3 system by elimination; false if it has no single solution. */
+static bool solve(double matrix[3][4], double ret_solution[3])
+{
+    for (int i = 0; i < 3; i++) {
+        if (!(fabs(matrix[i][i]) > 1e-12))
+            return false;
+        for (int row = 0; row < 3; row++) {
+            double factor = matrix[row][i] / matrix[i][i];
+
+            for (int column = i; column < 4 && row != i; column++)
+                matrix[row][column] -= factor * matrix[i][column];
+        }
+    }
+    for (int i = 0; i < 3; i++)
+        ret_solution[i] = matrix[i][3] / matrix[i][i];
+    return true;
+}
+
+/* Where one replica was never seen X1 is a third unknown: r / X = a + a s (r - 1) + a k r (r - 1). */
+static double peak_by_all(const struct usl_level *levels, uint32_t count)
+{
+    double matrix[3][4], solution[3];
+
+    memset(matrix, 0, sizeof matrix);
+    for (uint32_t i = 0; i < count; i++) {
+        double r = levels[i].replicas;
+        double terms[4] = {1, r - 1, r * (r - 1), r / levels[i].throughput};
+
+        for (int row = 0; row < 3; row++)
+            for (int column = 0; column < 4; column++)
+                matrix[row][column] += terms[row] * terms[column];
+    }
+    if (!solve(matrix, solution) || !(solution[0] > 0))
+        return NAN;
+    return peak_of(solution[1] / solution[0], solution[2] / solution[0]);
+}
+
+double sizing_peak(const struct usl_level *levels, uint32_t count)
+{
+    if (count < 3)
+        return NAN;
+    for (uint32_t i = 0; i < count; i++)
+        if (levels[i].replicas == 1)
+            return peak_by_first(levels, count, levels[i].throughput);
+    return peak_by_all(levels, count);
+}
+
+/* --- Demand ---------------------------------------------------------------------------------- */
+
+double sizing_load(double rate, double trend)
+{
+    double most = 0.5 * rate;
+
+    if (!(trend > 0))
+        return rate;
+    return rate + 0.5 * (trend > most ? most : trend);
+}
+
+uint32_t sizing_need(double load, double demand, double target)
+{
+    double need = ceil(load * demand / target - 1e-9);
+
+    if (!(need >= 1))
+        return 1;
+    return need > NEED_MAX ? NEED_MAX : (uint32_t)need;
+}
+
+static double offered_at(const struct view *view, uint32_t at)
+{
+    double offered = view_at(view->snapshot.offered, at);
+
+    return isnan(offered) ? view_at(view->snapshot.throughput, at) : offered;
+}
+
+static double load_now(const struct view *view)
+{
+    uint32_t windows = view->snapshot.windows;
+    uint32_t back = (uint32_t)(TREND_MS / view->snapshot.window_ms);
+    double rate, before;
+
+    back = back < 1 ? 1 : back;
+    if (windows < 2 * back)
+        return offered_at(view, windows - 1);
+    rate = offered_at(view, windows - 1);
+    before = offered_at(view, windows - 1 - back);
+    return sizing_load(rate, rate - before);
+}
+
+static double largest_load(const struct view *view)
+{
+    uint32_t windows = view->snapshot.windows;
+    uint32_t back = (uint32_t)(STABLE_MS / view->snapshot.window_ms);
+    double most = 0;
+
+    for (uint32_t at = windows > back ? windows - back : 0; at < windows; at++)
+        if (offered_at(view, at) > most)
+            most = offered_at(view, at);
+    return most;
+}
+
+/* --- Learning -------------------------------------------------------------------------------- */
+
+static uint32_t checksum_neighbours(const struct view *view, uint32_t block)
+{
+    uint32_t sum = 2166136261u;
+
+    for (uint32_t i = 0; i < view->block_count; i++)
+        if (i != block)
+            sum = (sum ^ view->blocks[i].ready) * 16777619u;
+    return sum;
+}
+
+static bool is_settled(const struct view *view)
+{
+    const struct vim_policy_action *last = &view->snapshot.last;
+
+    for (uint32_t i = 0; i < view->block_count; i++)
+        if (view->blocks[i].starting || view->blocks[i].ready != view->blocks[i].desired)
+            return false;
+    return view->last == VIM_NO_INDEX || last->window + RECENT_WINDOWS < view->snapshot.windows;
+}
+
+static void learn_level(struct memory *memory, uint32_t replicas, double throughput)
+{
+    struct usl_level *level = NULL;
+
+    for (uint32_t i = 0; i < memory->level_count; i++)
+        if (memory->levels[i].replicas == replicas)
+            level = &memory->levels[i];
+    if (!level && memory->level_count == LEVELS_MAX) {
+        memmove(memory->levels, memory->levels + 1, (LEVELS_MAX - 1) * sizeof *level);
+        memory->level_count--;
+    }
+    if (!level) {
+        level = &memory->levels[memory->level_count++];
+        *level = (struct usl_level){replicas, throughput};
+    }
+    if (throughput > level->throughput)
+        level->throughput = throughput;
+}
+
+static void learn(struct similarity *similarity, uint32_t block, double throughput, bool settled)
+{
+    const struct view *view = &similarity->view;
+    struct memory *memory = &similarity->memory[block];
+    const struct measure *measure = &similarity->measures[block];
+    uint32_t replicas = view->blocks[block].ready;
+    uint32_t neighbours = checksum_neighbours(view, block);
+    double demand = measure->utilisation * replicas / throughput;
+    double weight = similarity->config->demand_weight;
+
+    if (!settled || !(throughput > 0) || replicas == 0 || isnan(measure->utilisation))
+        return;
+    if (measure->utilisation > DEMAND_LOW && measure->utilisation < DEMAND_HIGH)
+        memory->demand =
+            isnan(memory->demand) ? demand : weight * demand + (1 - weight) * memory->demand;
+    if (memory->neighbours != neighbours)
+        memory->level_count = 0;
+    memory->neighbours = neighbours;
+    if (measure->utilisation >= similarity->config->gate)
+        learn_level(memory, replicas, throughput);
+}
+
+void sizing_measure(struct similarity *similarity)
+{
+    const struct view *view = &similarity->view;
+    uint32_t windows = view->snapshot.windows;
+    double throughput = view_mean(view->snapshot.throughput, windows - RECENT_WINDOWS, windows);
+    double now = load_now(view), most = largest_load(view), target = similarity->config->target;
+    bool settled = is_settled(view);
+
+    for (uint32_t i = 0; i < view->block_count; i++) {
+        struct measure *measure = &similarity->measures[i];
+        double demand;
+
+        learn(similarity, i, throughput, settled);
+        demand = similarity->memory[i].demand;
+        /* A block that was only ever seen saturated: it takes at least all that it has. */
+        if (isnan(demand) && measure->utilisation >= DEMAND_HIGH && throughput > 0)
+            demand = measure->utilisation * view->blocks[i].ready / throughput;
+        measure->peak =
+            sizing_peak(similarity->memory[i].levels, similarity->memory[i].level_count);
+        if (isnan(demand) || isnan(now))
+            continue;
+        measure->need = sizing_need(now, demand, target);
+        measure->need_long = sizing_need(most > now ? most : now, demand, target);
+    }
+}

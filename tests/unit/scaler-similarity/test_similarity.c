@@ -1,0 +1,374 @@
+/* The formulas of scaler-similarity against numbers that were worked out by hand. */
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <cmocka.h>
+
+#include "similarity.h"
+
+#define WINDOWS 24u
+
+static char kept[VIM_KEPT_MAX + 1];
+
+static void keep(struct vim_call *call, const char *cursor)
+{
+    (void)call;
+    snprintf(kept, sizeof kept, "%s", cursor ? cursor : "");
+}
+
+static int refuse(struct vim_call *call, int code, uint32_t retry_after_ms, const char *text)
+{
+    (void)call, (void)retry_after_ms, (void)text;
+    return code;
+}
+
+static const struct vim_host host = {.size = sizeof host, .keep = keep, .fail = refuse};
+static struct similarity_config config = {"little", 4, 0.8, 0.72, 1.5, 0.05, 0.3};
+static struct similarity similarity = {.host = &host, .config = &config};
+
+#define NEAR(a, b, tolerance) assert_true(fabs((a) - (b)) <= (tolerance))
+
+static const double *flat(double value)
+{
+    static double pool[64][WINDOWS];
+    static unsigned next;
+    double *series = pool[next++ % 64];
+
+    for (uint32_t i = 0; i < WINDOWS; i++)
+        series[i] = value;
+    return series;
+}
+
+/* BEFORE until window STEP, AFTER from it on. */
+static const double *stepped(double before, double after, uint32_t step)
+{
+    double *series = (double *)flat(before);
+
+    for (uint32_t i = step; i < WINDOWS; i++)
+        series[i] = after;
+    return series;
+}
+
+/* --- Equation 2 ------------------------------------------------------------------------------ */
+
+static void distances_compare_with_the_degradation(void **state)
+{
+    /* Throughput falls by 0.1 twice; usage of the first rises by as much, of the second falls too. */
+    const double x[] = {1.0, 0.9, 0.8}, rising[] = {0.5, 0.6, 0.7}, falling[] = {0.7, 0.6, 0.5};
+
+    (void)state;
+    NEAR(equation_distance(x, rising, 3, 2), 0.0, 1e-12);
+    NEAR(equation_distance(x, falling, 3, 2), 0.2, 1e-12);
+    assert_true(isnan(equation_distance(x, rising, 3, 0)));
+}
+
+static void points_are_means(void **state)
+{
+    const double series[] = {9, 1, 3, 5, NAN, 7, 11};
+    double points[4];
+
+    (void)state;
+    /* Groups of two end at the last window; the first window is left over. */
+    assert_int_equal(equation_points(series, 7, 2, VIM_NO_INDEX, points), 3);
+    NEAR(points[0], 2, 1e-12);
+    NEAR(points[1], 5, 1e-12);
+    NEAR(points[2], 9, 1e-12);
+    /* A step in window 3: windows 0..2 and 4..6. */
+    assert_int_equal(equation_points(series, 7, 2, 3, points), 2);
+    NEAR(points[0], 13.0 / 3, 1e-12);
+    NEAR(points[1], 9, 1e-12);
+}
+
+/* --- Sizing ---------------------------------------------------------------------------------- */
+
+static void peak_of_the_scalability_law(void **state)
+{
+    /* X = 95.238 r / (1 + 0.28 (r - 1) + 0.10 r (r - 1)): N* = sqrt(0.72 / 0.10) = 2.683. */
+    struct usl_level levels[4];
+    const struct usl_level rising[] = {{1, 100}, {2, 190}, {3, 270}};
+
+    (void)state;
+    for (uint32_t i = 0; i < 4; i++) {
+        double r = i + 1;
+
+        levels[i].replicas = i + 1;
+        levels[i].throughput = 95.238 * r / (1 + 0.28 * (r - 1) + 0.10 * r * (r - 1));
+    }
+    NEAR(sizing_peak(levels, 4), 2.6833, 1e-3);
+    /* Without the first: X1 is found as well. */
+    NEAR(sizing_peak(levels + 1, 3), 2.6833, 1e-3);
+    assert_true(isnan(sizing_peak(levels, 2)));
+    /* r X1 / X - 1 = 0.0526, 0.1111: linear but for rounding, so the peak is far away. */
+    assert_true(sizing_peak(rising, 3) > 15);
+}
+
+static void load_takes_half_of_a_trend(void **state)
+{
+    (void)state;
+    NEAR(sizing_load(100, 20), 110, 1e-12);
+    NEAR(sizing_load(100, -20), 100, 1e-12);
+    NEAR(sizing_load(100, 400), 125, 1e-12); /* clipped at half the rate */
+    NEAR(sizing_load(100, NAN), 100, 1e-12);
+}
+
+static void need_rounds_up(void **state)
+{
+    (void)state;
+    /* 100/s of 20 ms are 2 busy replicas; at 0.72 they are 2.78. */
+    assert_int_equal(sizing_need(100, 0.020, 0.72), 3);
+    assert_int_equal(sizing_need(108, 0.020, 0.72), 3); /* exactly 3.0 */
+    assert_int_equal(sizing_need(109, 0.020, 0.72), 4);
+    assert_int_equal(sizing_need(0, 0.020, 0.72), 1);
+    assert_int_equal(sizing_need(1e9, 1, 0.72), 10000);
+}
+
+/* --- Whole decisions ------------------------------------------------------------------------- */
+
+struct world {
+    struct vim_policy_snapshot snapshot;
+    struct vim_policy_block blocks[3];
+    struct vim_policy_edge edges[2];
+    struct vim_policy_score scores[3];
+    struct vim_policy_decision decision;
+};
+
+/* api -> logic -> db; logic has 16 threads, of which 4 work and 12 wait for the db. */
+static struct world make_world(void)
+{
+    struct world world = {
+        .snapshot = {.size = sizeof world.snapshot,
+                     .windows = WINDOWS,
+                     .window_ms = 5000,
+                     .end = 36130000, /* 10:02:10 */
+                     .service = "test",
+                     .throughput = flat(100),
+                     .offered = flat(100),
+                     .latency_p95 = flat(900),
+                     .in_flight = stepped(40, 102, 12),
+                     .block_count = 3,
+                     .block_stride = sizeof world.blocks[0],
+                     .edge_count = 2,
+                     .edge_stride = sizeof world.edges[0],
+                     .budget_cores = INFINITY},
+    };
+
+    for (int i = 0; i < 3; i++)
+        world.blocks[i] = (struct vim_policy_block){.flags = VIM_BLOCK_SCALABLE,
+                                                    .desired = 1,
+                                                    .ready = 1,
+                                                    .minimum = 1,
+                                                    .maximum = 10,
+                                                    .cpu = flat(0.5)};
+    world.blocks[0].name = "api";
+    world.blocks[0].in_flight = stepped(40, 102, 12);
+    world.blocks[0].own_in_flight = flat(2);
+    world.blocks[1].name = "logic";
+    world.blocks[1].in_flight = stepped(38, 100, 12);
+    world.blocks[1].own_in_flight = flat(4);
+    world.blocks[1].thread_queue = stepped(22, 84, 12);
+    world.blocks[2].name = "db";
+    world.blocks[2].in_flight = flat(12);
+    world.blocks[2].own_in_flight = flat(12);
+    world.edges[0] = (struct vim_policy_edge){
+        .caller = 0, .callee = 1, .visits = flat(100), .in_flight = stepped(38, 100, 12)};
+    world.edges[1] = (struct vim_policy_edge){
+        .caller = 1, .callee = 2, .visits = flat(100), .in_flight = flat(12)};
+    return world;
+}
+
+static void decide(struct world *world)
+{
+    world->snapshot.blocks = world->blocks;
+    world->snapshot.edges = world->edges;
+    memset(&world->decision, 0, sizeof world->decision);
+    world->decision.size = sizeof world->decision;
+    world->decision.scores = world->scores;
+    world->decision.score_count = 3;
+    world->decision.score_stride = sizeof world->scores[0];
+    assert_int_equal(similarity_decide(NULL, &similarity, &world->snapshot, &world->decision),
+                     VIM_OK);
+}
+
+static void queue_is_handed_on_to_what_it_waits_for(void **state)
+{
+    struct world world = make_world();
+
+    (void)state;
+    config.mode = "little";
+    decide(&world);
+    /* s = 4/16: logic holds 4 + 84/4 = 25, the db 12 + 63 = 75, api 2: together N = 102. */
+    NEAR(world.scores[0].level, 2.0 / 102, 1e-9);
+    NEAR(world.scores[1].level, 25.0 / 102, 1e-9);
+    NEAR(world.scores[2].level, 75.0 / 102, 1e-9);
+    NEAR(world.scores[2].saturation, 75.0 / 76, 1e-9);
+    /* N rises by 62, the db by 46.5: D = 15.5/62; score 1.5 L - D. */
+    NEAR(world.scores[2].similarity, 0.25, 1e-9);
+    NEAR(world.scores[2].score, 1.5 * 75 / 102 - 0.25, 1e-9);
+    assert_int_equal(world.decision.verdict, VIM_SCALE_OUT);
+    assert_int_equal(world.decision.block, 2);
+    assert_string_equal(world.decision.reason,
+                        "db: 75 % of the +62 requests in flight since 10:00:10 wait here; "
+                        "utilisation 0.99, 1 -> 2 replicas");
+}
+
+static void literal_equation_three(void **state)
+{
+    struct world world = make_world();
+
+    (void)state;
+    config.mode = "literal";
+    /* One replica of logic more: 132 -> 125 requests/s. x' = -0.0530; db +0.067, logic -0.028. */
+    world.snapshot.throughput = stepped(132, 125, 12);
+    world.blocks[0].cpu = flat(0.2);
+    world.blocks[1].cpu = stepped(0.0968, 0.0688, 12);
+    world.blocks[2].cpu = stepped(0.222, 0.289, 12);
+    world.snapshot.last = (struct vim_policy_action){1, 1, 12, VIM_OUTCOME_UNCLEAR};
+    world.snapshot.slo_p95_ms = 500;
+    decide(&world);
+    NEAR(world.scores[2].similarity, 0.067 - 7.0 / 132, 1e-9);
+    NEAR(world.scores[1].similarity, 0.028 + 7.0 / 132, 1e-9);
+    NEAR(world.scores[0].similarity, 7.0 / 132, 1e-9);
+    assert_int_equal(world.decision.verdict, VIM_SCALE_OUT);
+    assert_int_equal(world.decision.block, 2);
+    config.mode = "little";
+}
+
+static void slow_network_is_named(void **state)
+{
+    struct world world = make_world();
+
+    (void)state;
+    /* 100 calls/s to the db are under way for 0.9 s, but the db has only 2 of them. */
+    world.blocks[1].thread_queue = flat(0);
+    world.blocks[2].in_flight = world.blocks[2].own_in_flight = flat(2);
+    world.edges[1].in_flight = stepped(20, 92, 12);
+    world.edges[1].rtt = stepped(1, 900, 12);
+    world.edges[1].retransmits = flat(3);
+    world.snapshot.slo_p95_ms = 500;
+    decide(&world);
+    assert_int_equal(world.decision.verdict, VIM_NOT_SCALABLE);
+    assert_int_equal(world.decision.edge, 1);
+    assert_non_null(strstr(world.decision.reason, "network logic > db: 92 %"));
+}
+
+static void thin_data_decides_nothing(void **state)
+{
+    struct world world = make_world();
+    double gaps[WINDOWS];
+
+    (void)state;
+    /* Two windows in a row are held: of three that are missing one counts. */
+    for (uint32_t i = 0; i < WINDOWS; i++)
+        gaps[i] = i % 4 == 0 ? 12 : NAN;
+    world.blocks[2].own_in_flight = gaps;
+    decide(&world);
+    assert_int_equal(world.decision.verdict, VIM_SCALE_OUT); /* 6 of 24 are 25 % */
+    for (uint32_t i = 0; i < WINDOWS; i++)
+        gaps[i] = i % 5 == 0 ? 12 : NAN;
+    decide(&world);
+    assert_int_equal(world.decision.verdict, VIM_INSUFFICIENT_DATA); /* 9 of 24 */
+    assert_non_null(strstr(world.decision.reason, "of db are missing"));
+    world.snapshot.windows = 3;
+    decide(&world);
+    assert_int_equal(world.decision.verdict, VIM_INSUFFICIENT_DATA);
+}
+
+static void lower_tiers_say_so(void **state)
+{
+    struct world world = make_world();
+
+    (void)state;
+    world.snapshot.in_flight = NULL;
+    world.blocks[2].pressure_cpu = flat(0.9);
+    world.blocks[0].pressure_cpu = world.blocks[1].pressure_cpu = flat(0.1);
+    decide(&world);
+    assert_int_equal(world.decision.tier, VIM_TIER_PRESSURE);
+    assert_int_equal(world.decision.verdict, VIM_SCALE_OUT);
+    assert_int_equal(world.decision.block, 2);
+    assert_non_null(strstr(world.decision.reason, "(by pressure)"));
+    for (int i = 0; i < 3; i++)
+        world.blocks[i].pressure_cpu = NULL;
+    world.blocks[1].cpu = flat(0.95);
+    decide(&world);
+    assert_int_equal(world.decision.tier, VIM_TIER_CPU);
+    assert_int_equal(world.decision.block, 1);
+    assert_non_null(strstr(world.decision.reason, "(by processor share alone)"));
+}
+
+static void idle_services_hold_and_scale_in(void **state)
+{
+    struct world world = make_world();
+
+    (void)state;
+    world.snapshot.in_flight = flat(2);
+    for (int i = 0; i < 3; i++) {
+        world.blocks[i].in_flight = world.blocks[i].own_in_flight = flat(0.25);
+        world.blocks[i].thread_queue = NULL;
+        world.edges[i % 2].in_flight = flat(0.25);
+    }
+    decide(&world);
+    assert_int_equal(world.decision.verdict, VIM_HOLD);
+    assert_int_equal(world.scores[2].gates, VIM_GATE_IDLE);
+    /* Two replicas hold 0.25 each: u = 0.111... of 2 replicas, 100/s: 2.2 ms, one is enough. */
+    world.blocks[2].ready = world.blocks[2].desired = 2;
+    decide(&world);
+    assert_int_equal(world.decision.verdict, VIM_SCALE_IN);
+    assert_int_equal(world.decision.block, 2);
+    assert_int_equal(world.decision.delta, -1);
+}
+
+static void memory_survives_as_text(void **state)
+{
+    struct world world = make_world();
+    char first[sizeof kept];
+
+    (void)state;
+    world.snapshot.kept = "db\t0.0123\t77\t1:95.25\t2:128\nnobody\t1\t2\nlogic\tnan\t5\nbroken";
+    decide(&world);
+    memcpy(first, kept, sizeof first);
+    assert_non_null(strstr(first, "db\t0.0123\t"));
+    world.snapshot.kept = first;
+    decide(&world);
+    assert_string_equal(first, kept);
+}
+
+static void past_the_peak_is_a_gate(void **state)
+{
+    struct world world = make_world();
+    char text[256];
+    uint32_t others = (2166136261u ^ 1u) * 16777619u;
+
+    (void)state;
+    others = (others ^ 1u) * 16777619u;
+    world.blocks[2].ready = world.blocks[2].desired = 4;
+    snprintf(text, sizeof text, "db\t0.01\t%u\t1:95.24\t2:128.7\t3:132.3", others);
+    world.snapshot.kept = text;
+    decide(&world);
+    assert_true(world.scores[2].gates & VIM_GATE_PEAK);
+    assert_int_not_equal(world.decision.block, 2);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(distances_compare_with_the_degradation),
+        cmocka_unit_test(points_are_means),
+        cmocka_unit_test(peak_of_the_scalability_law),
+        cmocka_unit_test(load_takes_half_of_a_trend),
+        cmocka_unit_test(need_rounds_up),
+        cmocka_unit_test(queue_is_handed_on_to_what_it_waits_for),
+        cmocka_unit_test(literal_equation_three),
+        cmocka_unit_test(slow_network_is_named),
+        cmocka_unit_test(thin_data_decides_nothing),
+        cmocka_unit_test(lower_tiers_say_so),
+        cmocka_unit_test(idle_services_hold_and_scale_in),
+        cmocka_unit_test(memory_survives_as_text),
+        cmocka_unit_test(past_the_peak_is_a_gate),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
