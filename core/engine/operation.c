@@ -83,7 +83,8 @@ static int make_spec(struct tasks *tasks, const struct task *task, char **ret_sp
                      char ret_blocker[ID_SIZE], struct failure *failure)
 {
     const struct kind *kind = kind_by_name(task->kind);
-    bool has_references = task->verb == VIM_VERB_CREATE || task->verb == VIM_VERB_UPDATE;
+    bool has_references = task->verb == VIM_VERB_CREATE || task->verb == VIM_VERB_UPDATE ||
+                          task->verb == VIM_VERB_ACTION;
     if (!kind || !has_references) {
         *ret_spec = text_duplicate(task->spec);
         return VIM_OK;
@@ -99,7 +100,9 @@ static int make_spec(struct tasks *tasks, const struct task *task, char **ret_sp
                                   .lenient = task_is_undoing(task),
                                   .blocker = ret_blocker,
                                   .failure = failure};
-    int code = kind_each_reference(kind, spec, resolve, &resolving);
+    int code = task->verb == VIM_VERB_ACTION
+                   ? kind_each_argument_reference(kind, spec, resolve, &resolving)
+                   : kind_each_reference(kind, spec, resolve, &resolving);
     if (code == VIM_OK) {
         *ret_spec = json_print(spec);
     }

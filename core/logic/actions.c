@@ -5,7 +5,9 @@
 #include <stdlib.h>
 #include <string.h>
 #include "base/cleanup.h"
+#include "base/ids.h"
 #include "base/json.h"
+#include "base/text.h"
 #include "logic/body.h"
 #include "logic/prefer.h"
 #include "logic/resources.h"
@@ -30,15 +32,64 @@ static const char *check_action(struct call *call, json_t *arguments, const json
     return json_string_value(action);
 }
 
-static bool can_act(struct call *call, const struct vim_target *target, const char *action)
+bool resources_can_act(struct call *call, const struct vim_target *target, const char *kind,
+                       const char *action)
 {
-    if (vim_target_has_action(target, call->kind->name, action)) {
+    if (vim_target_has_action(target, kind, action)) {
         return true;
     }
     char what[128];
-    snprintf(what, sizeof(what), "%s a %s", action, call->kind->name);
+    snprintf(what, sizeof(what), "%s a %s", action, kind);
     logic_unsupported(call, vim_target_settings(target)->name, what);
     return false;
+}
+
+/* Puts ids for names in the arguments; false if the call was answered. */
+static bool resolve_arguments(struct call *call, const struct resource *resource, json_t *arguments)
+{
+    struct findings findings = {0};
+    struct failure failure = {0};
+    int code = references_resolve_arguments(call, resource, arguments, &findings, &failure);
+    if (code != VIM_OK) {
+        findings_free(&findings);
+        failure.code = code;
+        logic_failure(call, &failure, ORIGIN_OWN);
+        return false;
+    }
+    if (findings.count > 0) {
+        logic_findings(call, 422, "validation", "The body is not valid.", &findings);
+        return false;
+    }
+    return true;
+}
+
+/* The image that a snapshot makes is a resource of its own, so it is the image's create: with an
+ * undo, and an id at once. */
+static void submit_snapshot(struct call *call, const struct resource *server, json_t *arguments,
+                            const struct idempotency *idempotency)
+{
+    char id[ID_SIZE];
+    json_set_text(arguments, "server", server->id);
+    CLEANUP_FREE char *spec = json_print(arguments);
+    struct resource image = {
+        .id = text_duplicate(id_new(id)),
+        .kind = text_duplicate("image"),
+        .name = text_duplicate(json_get_text(arguments, "name", "")),
+        .vim = text_duplicate(server->vim),
+        .project = text_duplicate(server->project),
+        .body = json_object(),
+    };
+    struct task_wish wish = {.spec = spec};
+    resources_submit(call, VIM_VERB_CREATE, &image, STATUS_BUILD, &wish, idempotency);
+    resource_free(&image);
+}
+
+static void submit_action(struct call *call, struct resource *resource, const char *action,
+                          const json_t *arguments, const struct idempotency *idempotency)
+{
+    CLEANUP_FREE char *spec = json_print(arguments);
+    struct task_wish wish = {.action = action, .spec = spec};
+    resources_submit(call, VIM_VERB_ACTION, resource, STATUS_UPDATING, &wish, idempotency);
 }
 
 void resources_act(struct call *call)
@@ -58,11 +109,13 @@ void resources_act(struct call *call)
         return;
     }
     if (resources_target(call, resource.vim, &target)) {
-        if (can_act(call, target, action) && resources_exists(call, &resource)) {
-            CLEANUP_FREE char *spec = json_print(arguments);
-            struct task_wish wish = {.action = action, .spec = spec};
-            resources_submit(call, VIM_VERB_ACTION, &resource, STATUS_UPDATING, &wish,
-                             &idempotency);
+        if (resources_can_act(call, target, call->kind->name, action) &&
+            resources_exists(call, &resource) && resolve_arguments(call, &resource, arguments)) {
+            if (strcmp(action, "snapshot") == 0) {
+                submit_snapshot(call, &resource, arguments, &idempotency);
+            } else {
+                submit_action(call, &resource, action, arguments, &idempotency);
+            }
         }
         vim_target_release(target);
     }

@@ -158,7 +158,11 @@ static bool check(struct create *create, json_t *body)
     json_object_del(create->spec, "labels");
     kind_check_create(call->kind, create->spec, &create->findings);
     if (create->target) {
-        if (!resources_can(call, create->target, VIM_VERB_CREATE, "create")) {
+        /* An image of a server is what its action snapshot makes. */
+        bool of_server = strcmp(call->kind->name, "image") == 0 &&
+                         json_object_get(create->spec, "server") != NULL;
+        if (!resources_can(call, create->target, VIM_VERB_CREATE, "create") ||
+            (of_server && !resources_can_act(call, create->target, "server", "snapshot"))) {
             return false;
         }
         int code = references_resolve(call, call->kind, vim_target_settings(create->target)->name,

@@ -210,12 +210,20 @@ static void add_problem(json_t *responses, int status)
     }
 }
 
+/* Of all actions only a server's snapshot makes something. */
+#define SNAPSHOT_ANSWER "201:Image"
+
 static json_t *make_responses(const struct route_entry *entry)
 {
     static const int everywhere[] = {400, 401, 403, 414, 429, 431, 500, 503};
     json_t *responses = json_object();
     for (const char *word = entry->route->answers; *word != '\0';) {
         size_t length = strcspn(word, " ");
+        if (strncmp(word, SNAPSHOT_ANSWER, length) == 0 &&
+            strcmp(entry->kind->name, "server") != 0) {
+            word += length + (word[length] == ' ');
+            continue;
+        }
         int status = atoi(word);
         CLEANUP_FREE char *schema =
             length > 4 ? expand(word + 4, length - 4, entry->kind) : text_duplicate("");

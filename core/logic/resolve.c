@@ -126,3 +126,15 @@ int references_resolve(struct call *call, const struct kind *kind, const char *v
         .call = call, .vim = vim, .project = project, .findings = findings, .failure = failure};
     return kind_each_reference(kind, spec, resolve, &resolver);
 }
+
+int references_resolve_arguments(struct call *call, const struct resource *resource,
+                                 json_t *arguments, struct findings *findings,
+                                 struct failure *failure)
+{
+    struct resolver resolver = {.call = call,
+                                .vim = resource->vim,
+                                .project = resource->project,
+                                .findings = findings,
+                                .failure = failure};
+    return kind_each_argument_reference(call->kind, arguments, resolve, &resolver);
+}

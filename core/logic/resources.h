@@ -24,6 +24,10 @@ bool resources_target(struct call *call, const char *vim, struct vim_target **re
 bool resources_can(struct call *call, const struct vim_target *target, uint32_t verb,
                    const char *what);
 
+/* The same for an action on a resource of KIND. */
+bool resources_can_act(struct call *call, const struct vim_target *target, const char *kind,
+                       const char *action);
+
 /* Answers 409 and returns false if RESOURCE is not known at its VIM (yet). */
 bool resources_exists(struct call *call, const struct resource *resource);
 
@@ -40,6 +44,11 @@ void resources_submit(struct call *call, uint32_t verb, struct resource *resourc
 int references_resolve(struct call *call, const struct kind *kind, const char *vim,
                        const char *project, json_t *spec, struct findings *findings,
                        struct failure *failure);
+
+/* The same for the arguments of an action on RESOURCE. */
+int references_resolve_arguments(struct call *call, const struct resource *resource,
+                                 json_t *arguments, struct findings *findings,
+                                 struct failure *failure);
 
 /* resources_get with ?fresh=true: asks the VIM. Takes ROW over. */
 void resources_get_fresh(struct call *call, struct row *row);

@@ -392,11 +392,13 @@ static void check_object(struct check *check, const struct field *fields, unsign
         }
         text_truncate(&check->place.pointer, before);
     }
-    if (mode != MODE_CREATE && mode != MODE_INNER) {
+    if (mode == MODE_UPDATE || mode == MODE_BODY) {
         return;
     }
     for (unsigned i = 0; i < count; i++) {
-        if ((fields[i].flags & FIELD_REQUIRED) && json_object_get(object, fields[i].name) == NULL) {
+        bool belongs = mode != MODE_ACTION || field_belongs(&fields[i], mode, action);
+        if (belongs && (fields[i].flags & FIELD_REQUIRED) &&
+            json_object_get(object, fields[i].name) == NULL) {
             size_t before = place_enter(&check->place, fields[i].name);
             ADD(check, "is required");
             text_truncate(&check->place.pointer, before);
@@ -416,7 +418,7 @@ static void check_document(const struct kind *kind, const json_t *object, enum m
     check_object(&check, kind->fields, kind->field_count, object, mode, NULL);
     /* What excludes each other is only looked for among fields that are right by themselves. */
     if (mode != MODE_BODY && findings->count == before) {
-        kind_check_together(kind, object, findings);
+        kind_check_together(kind, object, mode == MODE_CREATE, findings);
     }
     text_free(&check.place.pointer);
 }
@@ -451,8 +453,12 @@ void kind_check_action(const struct kind *kind, const char *action, const json_t
         findings_add(findings, "", "must be an object");
     } else {
         struct check check = {.findings = findings};
+        size_t before = findings->count;
         check_object(&check, kind->action_fields, kind->action_field_count, object, MODE_ACTION,
                      action);
+        if (findings->count == before) {
+            kind_check_arguments_together(kind, object, findings);
+        }
         text_free(&check.place.pointer);
     }
     text_free(&known);
@@ -556,11 +562,23 @@ static int walk_fields(struct reference_walk *walk, const struct field *fields, 
     return 0;
 }
 
+static int walk_document(const struct field *fields, unsigned count, json_t *object,
+                         kind_reference_fn each, void *argument)
+{
+    struct reference_walk walk = {.each = each, .argument = argument};
+    int code = walk_fields(&walk, fields, count, object);
+    text_free(&walk.place.pointer);
+    return code;
+}
+
 int kind_each_reference(const struct kind *kind, json_t *object, kind_reference_fn each,
                         void *argument)
 {
-    struct reference_walk walk = {.each = each, .argument = argument};
-    int code = walk_fields(&walk, kind->fields, kind->field_count, object);
-    text_free(&walk.place.pointer);
-    return code;
+    return walk_document(kind->fields, kind->field_count, object, each, argument);
+}
+
+int kind_each_argument_reference(const struct kind *kind, json_t *arguments, kind_reference_fn each,
+                                 void *argument)
+{
+    return walk_document(kind->action_fields, kind->action_field_count, arguments, each, argument);
 }

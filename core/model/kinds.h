@@ -31,7 +31,8 @@ enum field_type {
 enum field_flag {
     FIELD_CREATE = 1u << 0,
     FIELD_UPDATE = 1u << 1,
-    FIELD_REQUIRED = 1u << 2, /* at create; inside an object: always */
+    FIELD_REQUIRED = 1u << 2, /* at create; inside an object, and of the actions that take an
+                                 argument: always */
     FIELD_NULLABLE = 1u << 3,
     FIELD_HIDDEN = 1u << 4 /* taken at create, never shown (user_data) */
 };
@@ -63,7 +64,7 @@ struct kind {
     unsigned action_field_count;
 };
 
-/* All kinds, in a stable order, parents before what refers to them. */
+/* All kinds, in a stable order, mostly parents before what refers to them. */
 const struct kind *kinds_all(size_t *ret_count);
 
 /* By name or by plural; NULL if unknown. */
@@ -119,5 +120,9 @@ typedef int (*kind_reference_fn)(void *argument, const char *referenced, const c
                                  const char *value, char **ret_value);
 int kind_each_reference(const struct kind *kind, json_t *object, kind_reference_fn each,
                         void *argument);
+
+/* The same for the arguments of an action. */
+int kind_each_argument_reference(const struct kind *kind, json_t *arguments, kind_reference_fn each,
+                                 void *argument);
 
 #endif

@@ -17,6 +17,9 @@ bool network_is_mac(const char *text);
 
 /* Adds a finding for every two fields that exclude or contradict each other; each is right by
  * itself. */
-void kind_check_together(const struct kind *kind, const json_t *object, struct findings *findings);
+void kind_check_together(const struct kind *kind, const json_t *object, bool create,
+                         struct findings *findings);
+void kind_check_arguments_together(const struct kind *kind, const json_t *arguments,
+                                   struct findings *findings);
 
 #endif

@@ -83,6 +83,8 @@ static const struct field server_network =
 static const struct field reference_security_group =
     REFERENCE(NULL, 0, "security-group", "A security group.");
 static const struct field reference_subnet = REFERENCE(NULL, 0, "subnet", "A subnet.");
+static const struct field reference_server = REFERENCE(NULL, 0, "server", "A server.");
+static const struct field reference_volume = REFERENCE(NULL, 0, "volume", "A volume.");
 static const struct field address_fields[] = {
     REFERENCE("network", 0, "network", "The network that the address lies in."),
     REFERENCE("port", 0, "port", "The port that carries it."),
@@ -109,14 +111,19 @@ static const struct field server_fields[] = {
      .maximum = 65535,
      .help = "Data for cloud-init; never shown again."},
     TEXT_FROM("zone", C, 1, 255, "The availability zone."),
+    REFERENCE("affinity_group", C | FIELD_HIDDEN, "affinity-group",
+              "The group it shall belong to; the group shows its members."),
     TEXTS("metadata", C | U, 128, "Texts that the server can read about itself."),
     LIST("addresses", 0, 0, &server_address, "The addresses it has."),
+    LIST("volumes", 0, 0, &reference_volume, "The volumes that are attached to it."),
     TEXT("host", 0, 0, "The compute host, where the credentials may see it."),
     CHOICE("power_state", 0, "running paused shutdown crashed suspended none", NULL,
            "What the hypervisor says."),
     OBJECT("fault", 0, fault_fields, "Why it is in ERROR."),
 };
-static const char *const server_actions[] = {"start", "stop", "reboot", NULL};
+static const char *const server_actions[] = {
+    "start",   "stop",   "reboot",         "pause",         "unpause", "suspend",  "resume",
+    "rebuild", "resize", "confirm_resize", "revert_resize", "migrate", "snapshot", NULL};
 static const struct field server_action_fields[] = {
     {.name = "type",
      .type = FIELD_CHOICE,
@@ -124,6 +131,37 @@ static const struct field server_action_fields[] = {
      .default_value = "soft",
      .actions = "reboot",
      .help = "soft asks the guest, hard cuts its power."},
+    {.name = "image",
+     .type = FIELD_REFERENCE,
+     .maximum = 255,
+     .reference = "image",
+     .actions = "rebuild",
+     .help = "What it boots from from then on; left out: the same as before."},
+    {.name = "flavor",
+     .type = FIELD_REFERENCE,
+     .flags = R,
+     .maximum = 255,
+     .reference = "flavor",
+     .actions = "resize",
+     .help = "Its size from then on; then confirm_resize or revert_resize has to follow."},
+    {.name = "host",
+     .type = FIELD_TEXT,
+     .minimum = 1,
+     .maximum = 255,
+     .actions = "migrate",
+     .help = "The compute host to move to; left out: any other. May need administrator's rights."},
+    {.name = "live",
+     .type = FIELD_BOOLEAN,
+     .actions = "migrate",
+     .help = "Without stopping it; default: if it runs. Else confirm_resize or revert_resize has "
+             "to follow."},
+    {.name = "name",
+     .type = FIELD_TEXT,
+     .flags = R,
+     .minimum = 1,
+     .maximum = 255,
+     .actions = "snapshot",
+     .help = "The name of the image to be made."},
 };
 
 /* --- network, subnet, port ------------------------------------------------------------------- */
@@ -195,8 +233,10 @@ static const struct field port_fields[] = {
 /* --- image, flavor, keypair, security-group -------------------------------------------------- */
 static const struct field image_fields[] = {
     EVERY_KIND(C | U | R),
-    CHOICE("disk_format", C | R, "raw qcow2 iso vmdk vdi vhd vhdx ami ari aki", NULL,
-           "Format of the data."),
+    CHOICE("disk_format", C, "raw qcow2 iso vmdk vdi vhd vhdx ami ari aki", NULL,
+           "Format of the data; required unless the image is made of a server."),
+    REFERENCE("server", C | FIELD_HIDDEN, "server",
+              "The server whose disk it is to hold; its data comes from there then."),
     CHOICE("container_format", C, "bare ovf ova docker ami ari aki", "bare",
            "Format of what is around the data."),
     CHOICE("visibility", C | U, "private shared community public", "private", "Who may use it."),
@@ -241,6 +281,105 @@ static const struct field security_group_fields[] = {
     LIST("rules", C | U, 200, &rule, "The whole set; left out at create: the far side's defaults."),
 };
 
+/* --- affinity-group --------------------------------------------------------------------------- */
+static const struct field affinity_group_fields[] = {
+    /* A far side that can mark such a group only by its name needs room there. */
+    TEXT_FROM("name", C | R, 1, 200, "Need not be unique."),
+    SIMPLE("created", FIELD_TIME, 0, "When it was made, as the far side tells."),
+    SIMPLE("updated", FIELD_TIME, 0, "When it last changed, as the far side tells."),
+    TEXT("backend_status", 0, 0, "The far side's own word for the status."),
+    CHOICE("policy", C | R, "affinity anti-affinity soft-affinity soft-anti-affinity", NULL,
+           "Its members on one host, or each on another; soft: as far as possible."),
+    INTEGER("max_per_host", C, 1, INT32_LARGEST, NULL,
+            "How many members a host may have; only with anti-affinity."),
+    LIST("members", 0, 0, &reference_server, "The servers in it."),
+};
+
+/* --- router, floating-ip ---------------------------------------------------------------------- */
+static const struct field router_interface_fields[] = {
+    REFERENCE("subnet", 0, "subnet", "The subnet to lead to; either this or port."),
+    REFERENCE("port", 0, "port",
+              "The port to use, which goes with the interface; either this or subnet."),
+    SIMPLE("ip_address", FIELD_ADDRESS, 0, "The router's address there; can only be read."),
+};
+static const struct field router_interface =
+    OBJECT(NULL, 0, router_interface_fields, "One interface.");
+static const struct field router_fields[] = {
+    EVERY_KIND(C | U | R),
+    DESCRIPTION,
+    BOOLEAN("admin_state_up", C | U, "true", "Whether it forwards packets."),
+    REFERENCE("external_network", C | U | FIELD_NULLABLE, "network",
+              "The external network that it leads to; null or left out: none."),
+    BOOLEAN("enable_snat", C | U, NULL,
+            "Whether it translates addresses outwards; only together with external_network; may "
+            "need administrator's rights."),
+    LIST("external_ips", 0, 0, &fixed_ip, "Its addresses in the external network."),
+    LIST("interfaces", C, 32, &router_interface, "Where it leads to inside."),
+};
+static const char *const router_actions[] = {"add_interface", "remove_interface", NULL};
+static const struct field router_action_fields[] = {
+    REFERENCE("subnet", 0, "subnet", "The subnet; either this or port."),
+    REFERENCE("port", 0, "port", "The port; either this or subnet."),
+};
+static const struct field floating_ip_fields[] = {
+    EVERY_KIND(C),
+    DESCRIPTION,
+    REFERENCE("network", C | R, "network", "The external network that it is taken from."),
+    REFERENCE("subnet", C, "subnet", "The subnet of it to take an address of."),
+    SIMPLE("address", FIELD_ADDRESS, C,
+           "The address; left out at create: any. Asking for one may need administrator's rights."),
+    REFERENCE("port", C | U | FIELD_NULLABLE, "port",
+              "The port that it leads to; null or left out: none."),
+    SIMPLE("fixed_ip", FIELD_ADDRESS, C | U,
+           "Which address of the port; only together with port. Left out: the first."),
+    REFERENCE("router", 0, "router", "The router that translates it."),
+};
+
+/* --- volume, snapshot ------------------------------------------------------------------------- */
+static const struct field volume_fields[] = {
+    EVERY_KIND(C | U | R),
+    DESCRIPTION,
+    INTEGER("size", C, 1, INT32_LARGEST, NULL, "GiB; may be left out with snapshot."),
+    REFERENCE("image", C, "image", "The image whose data it holds at first."),
+    REFERENCE("snapshot", C, "snapshot", "The snapshot whose data it holds at first."),
+    TEXT_FROM("type", C, 1, 255, "Kind of storage, as the far side names it."),
+    TEXT_FROM("zone", C, 1, 255, "The availability zone."),
+    TEXTS("metadata", C | U, 128, "Further texts."),
+    BOOLEAN("bootable", 0, NULL, "Whether a server can boot from it."),
+    REFERENCE("server", 0, "server", "What it is attached to; left out: nothing."),
+    TEXT("device", 0, 0, "The name of the device in that server."),
+};
+static const char *const volume_actions[] = {"attach", "detach", "extend", NULL};
+static const struct field volume_action_fields[] = {
+    {.name = "server",
+     .type = FIELD_REFERENCE,
+     .flags = R,
+     .maximum = 255,
+     .reference = "server",
+     .actions = "attach",
+     .help = "The server to attach it to."},
+    {.name = "device",
+     .type = FIELD_TEXT,
+     .minimum = 1,
+     .maximum = 255,
+     .actions = "attach",
+     .help = "The name of the device there, as /dev/vdb; left out: any."},
+    {.name = "size",
+     .type = FIELD_INTEGER,
+     .flags = R,
+     .minimum = 1,
+     .maximum = INT32_LARGEST,
+     .actions = "extend",
+     .help = "The new size in GiB, larger than before."},
+};
+static const struct field snapshot_fields[] = {
+    EVERY_KIND(C | U | R),
+    DESCRIPTION,
+    REFERENCE("volume", C | R, "volume", "The volume that it is of; may be attached."),
+    TEXTS("metadata", C | U, 128, "Further texts."),
+    INTEGER("size", 0, 0, INT32_LARGEST, NULL, "GiB of the volume."),
+};
+
 #define KIND(NAME, PLURAL, ETSI, FIELDS, HELP)                              \
     .name = (NAME), .plural = (PLURAL), .etsi = (ETSI), .fields = (FIELDS), \
     .field_count = COUNT(FIELDS), .help = (HELP)
@@ -250,6 +389,8 @@ static const struct kind kinds[] = {
           "What servers boot from. QUEUED until its data was uploaded, then ACTIVE.")},
     {KIND("flavor", "flavors", "virtualised compute flavour", flavor_fields, "A size of servers.")},
     {KIND("keypair", "keypairs", NULL, keypair_fields, "A public key to log in with.")},
+    {KIND("affinity-group", "affinity-groups", "affinity or anti-affinity constraint group",
+          affinity_group_fields, "Servers that are to share a host, or not to.")},
     {KIND("network", "networks", "virtualised network resource", network_fields,
           "A layer-2 network.")},
     {KIND("subnet", "subnets", "virtualised network resource: network subnet", subnet_fields,
@@ -261,6 +402,18 @@ static const struct kind kinds[] = {
     {KIND("server", "servers", "virtualised compute resource", server_fields, "A virtual machine."),
      .actions = server_actions, .action_fields = server_action_fields,
      .action_field_count = COUNT(server_action_fields)},
+    {KIND("router", "routers", "virtualised network resource: router", router_fields,
+          "Leads from subnets to one another and outside."),
+     .actions = router_actions, .action_fields = router_action_fields,
+     .action_field_count = COUNT(router_action_fields)},
+    {KIND("floating-ip", "floating-ips", NULL, floating_ip_fields,
+          "An address of an external network that leads to a port. ACTIVE while it does.")},
+    {KIND("volume", "volumes", "virtualised storage resource", volume_fields,
+          "A disk that lives longer than the server that it is attached to."),
+     .actions = volume_actions, .action_fields = volume_action_fields,
+     .action_field_count = COUNT(volume_action_fields)},
+    {KIND("snapshot", "snapshots", "virtualised storage resource: snapshot", snapshot_fields,
+          "What a volume held at a moment.")},
 };
 
 /* What vimd itself knows of every resource. */

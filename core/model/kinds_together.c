@@ -210,7 +210,78 @@ static void rules_together(const json_t *group, struct findings *findings)
     }
 }
 
-void kind_check_together(const struct kind *kind, const json_t *object, struct findings *findings)
+/* An image has its data uploaded, in a format; or it is made of a server. */
+static void image_together(const json_t *image, bool create, struct findings *findings)
+{
+    bool of_server = json_object_get(image, "server") != NULL;
+    bool format = json_object_get(image, "disk_format") != NULL;
+    if (create && !of_server && !format) {
+        findings_add(findings, "/disk_format", "is required");
+    } else if (of_server && (format || json_object_get(image, "container_format"))) {
+        findings_add(findings, format ? "/disk_format" : "/container_format",
+                     "does not go with server: the format is what the far side makes it");
+    }
+}
+
+/* Exactly one of subnet and port; BASE is where the object stands. */
+static void interface_together(const json_t *interface, const char *base, struct findings *findings)
+{
+    bool by_subnet = json_object_get(interface, "subnet") != NULL;
+    bool by_port = json_object_get(interface, "port") != NULL;
+    if (by_subnet == by_port) {
+        findings_add(findings, base, "needs either subnet or port");
+    }
+    if (json_object_get(interface, "ip_address")) {
+        char pointer[128];
+        snprintf(pointer, sizeof(pointer), "%s/ip_address", base);
+        findings_add(findings, pointer, "can only be read");
+    }
+}
+
+static void router_together(const json_t *router, bool create, struct findings *findings)
+{
+    size_t i;
+    json_t *interface;
+    json_array_foreach(json_object_get(router, "interfaces"), i, interface)
+    {
+        char base[64];
+        snprintf(base, sizeof(base), "/interfaces/%zu", i);
+        interface_together(interface, base, findings);
+    }
+    if (json_object_get(router, "enable_snat") && text_of(router, "external_network") == NULL) {
+        findings_add(findings, "/enable_snat", "goes only with external_network%s",
+                     create ? "" : ", which has to be told again");
+    }
+}
+
+static void floating_ip_together(const json_t *floating, struct findings *findings)
+{
+    if (json_object_get(floating, "fixed_ip") && text_of(floating, "port") == NULL) {
+        findings_add(findings, "/fixed_ip", "goes only with port");
+    }
+}
+
+static void volume_together(const json_t *volume, bool create, struct findings *findings)
+{
+    bool snapshot = json_object_get(volume, "snapshot") != NULL;
+    if (create && !snapshot && json_object_get(volume, "size") == NULL) {
+        findings_add(findings, "/size", "is required");
+    }
+    if (snapshot && json_object_get(volume, "image")) {
+        findings_add(findings, "/snapshot", "excludes image");
+    }
+}
+
+static void affinity_together(const json_t *group, struct findings *findings)
+{
+    const char *policy = text_of(group, "policy");
+    if (json_object_get(group, "max_per_host") && policy && strcmp(policy, "anti-affinity") != 0) {
+        findings_add(findings, "/max_per_host", "goes only with the policy anti-affinity");
+    }
+}
+
+void kind_check_together(const struct kind *kind, const json_t *object, bool create,
+                         struct findings *findings)
 {
     if (strcmp(kind->name, "server") == 0) {
         server_together(object, findings);
@@ -218,5 +289,23 @@ void kind_check_together(const struct kind *kind, const json_t *object, struct f
         subnet_together(object, findings);
     } else if (strcmp(kind->name, "security-group") == 0) {
         rules_together(object, findings);
+    } else if (strcmp(kind->name, "image") == 0) {
+        image_together(object, create, findings);
+    } else if (strcmp(kind->name, "router") == 0) {
+        router_together(object, create, findings);
+    } else if (strcmp(kind->name, "floating-ip") == 0) {
+        floating_ip_together(object, findings);
+    } else if (strcmp(kind->name, "volume") == 0) {
+        volume_together(object, create, findings);
+    } else if (strcmp(kind->name, "affinity-group") == 0) {
+        affinity_together(object, findings);
+    }
+}
+
+void kind_check_arguments_together(const struct kind *kind, const json_t *arguments,
+                                   struct findings *findings)
+{
+    if (strcmp(kind->name, "router") == 0) {
+        interface_together(arguments, "", findings);
     }
 }

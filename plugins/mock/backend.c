@@ -334,6 +334,7 @@ static struct scene scene_of(struct visit *visit, const char *name)
     if (visit->caller->outside) {
         return scene;
     }
+    scene.config = config;
     scene.build_ms =
         chance_latency(config->distribution, config->build_ms,
                        chance_uniform(config->seed, name, visit->backend->cloud.next_seq));
@@ -562,11 +563,11 @@ int backend_delete(struct backend *backend, const struct backend_caller *caller,
     return alter(backend, caller, &what, NULL, reply);
 }
 
-int backend_action(struct backend *backend, const struct backend_caller *caller, const char *id,
-                   const char *action, json_t *arguments, const char *tag, struct page *page,
-                   struct reply *reply)
+int backend_action(struct backend *backend, const struct backend_caller *caller, const char *kind,
+                   const char *id, const char *action, json_t *arguments, const char *tag,
+                   struct page *page, struct reply *reply)
 {
-    struct alteration what = {.kind = "server",
+    struct alteration what = {.kind = kind,
                               .id = id,
                               .call = CALL_ACTION,
                               .action = action,

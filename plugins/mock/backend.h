@@ -21,6 +21,8 @@
 
 struct backend;
 
+enum amount { AMOUNT_VCPUS, AMOUNT_RAM, AMOUNT_STORAGE, AMOUNT_COUNT };
+
 struct backend_config {
     uint64_t seed; /* of the faults and latencies; of the ids too when the cloud is new */
     enum latency_distribution distribution;
@@ -29,6 +31,13 @@ struct backend_config {
     int64_t call_ms; /* how long each call takes */
     size_t page_limit; /* the most things on one page */
     int64_t quotas[KIND_COUNT]; /* the most things of a kind; -1 for no limit */
+    struct amount_quota {
+        bool is_set;
+        int64_t most;
+    } amounts[AMOUNT_COUNT]; /* the most that all things together may use */
+    int64_t hosts; /* 1..PLACES; 0 for the usual number */
+    int64_t host_vcpus; /* of each; 0 for no limit */
+    int64_t host_ram; /* MiB */
     const struct fault_rule *faults; /* stays valid as long as it is in use */
     size_t fault_count;
 };
@@ -60,7 +69,7 @@ struct view {
     const char *tag; /* NULL if it has none */
     const char *status;
     const char *body; /* JSON, as docs/resources.md */
-    const char *did; /* server: tag of the last action, or NULL */
+    const char *did; /* tag of the last action, or NULL */
     uint64_t seq;
     bool pending;
     bool shared;
@@ -111,9 +120,9 @@ int backend_update(struct backend *backend, const struct backend_caller *caller,
                    const char *id, json_t *fields, struct page *page, struct reply *reply);
 int backend_delete(struct backend *backend, const struct backend_caller *caller, const char *kind,
                    const char *id, struct reply *reply);
-int backend_action(struct backend *backend, const struct backend_caller *caller, const char *id,
-                   const char *action, json_t *arguments, const char *tag, struct page *page,
-                   struct reply *reply);
+int backend_action(struct backend *backend, const struct backend_caller *caller, const char *kind,
+                   const char *id, const char *action, json_t *arguments, const char *tag,
+                   struct page *page, struct reply *reply);
 
 /* The data itself is not kept: only its size and checksum. */
 int backend_upload(struct backend *backend, const struct backend_caller *caller, const char *id,

@@ -24,11 +24,19 @@
         }                                                              \
     } while (0)
 
-static const char *const kind_names[KIND_COUNT] = {
-    [KIND_FLAVOR] = "flavor",   [KIND_IMAGE] = "image",
-    [KIND_KEYPAIR] = "keypair", [KIND_SECURITY_GROUP] = "security-group",
-    [KIND_NETWORK] = "network", [KIND_SUBNET] = "subnet",
-    [KIND_PORT] = "port",       [KIND_SERVER] = "server"};
+static const char *const kind_names[KIND_COUNT] = {[KIND_FLAVOR] = "flavor",
+                                                   [KIND_IMAGE] = "image",
+                                                   [KIND_KEYPAIR] = "keypair",
+                                                   [KIND_SECURITY_GROUP] = "security-group",
+                                                   [KIND_AFFINITY_GROUP] = "affinity-group",
+                                                   [KIND_NETWORK] = "network",
+                                                   [KIND_SUBNET] = "subnet",
+                                                   [KIND_ROUTER] = "router",
+                                                   [KIND_PORT] = "port",
+                                                   [KIND_FLOATING_IP] = "floating-ip",
+                                                   [KIND_SERVER] = "server",
+                                                   [KIND_SNAPSHOT] = "snapshot",
+                                                   [KIND_VOLUME] = "volume"};
 
 const char *kind_name(enum kind kind)
 {
@@ -67,28 +75,57 @@ static void drop_addresses(struct cloud *cloud, struct thing *port)
     port->in_use = NULL;
 }
 
-static void take_addresses(struct cloud *cloud, struct thing *port, const json_t *fields)
+static void take_address(struct cloud *cloud, struct thing *thing, const json_t *subnet,
+                         const json_t *text)
+{
+    struct address *address = calloc(1, sizeof(*address));
+    struct address *other;
+    if (address == NULL) {
+        abort();
+    }
+    snprintf(address->key, sizeof(address->key), "%s %s", json_string_value(subnet),
+             json_string_value(text));
+    HASH_FIND_STR(cloud->addresses, address->key, other);
+    if (other != NULL) {
+        free(address);
+        return;
+    }
+    HASH_ADD_STR(cloud->addresses, key, address);
+    address->next = thing->in_use;
+    thing->in_use = address;
+}
+
+static void take_addresses(struct cloud *cloud, struct thing *thing, const json_t *fields)
 {
     size_t i;
     json_t *entry;
-    json_array_foreach(json_object_get(fields, "fixed_ips"), i, entry)
+    const char *list = thing->kind == KIND_PORT ? "fixed_ips" : "external_ips";
+    json_array_foreach(json_object_get(fields, list), i, entry)
     {
-        struct address *address = calloc(1, sizeof(*address));
-        struct address *other;
-        if (address == NULL) {
-            abort();
-        }
-        snprintf(address->key, sizeof(address->key), "%s %s",
-                 json_string_value(json_object_get(entry, "subnet")),
-                 json_string_value(json_object_get(entry, "ip_address")));
-        HASH_FIND_STR(cloud->addresses, address->key, other);
-        if (other != NULL) {
-            free(address);
-            continue;
-        }
-        HASH_ADD_STR(cloud->addresses, key, address);
-        address->next = port->in_use;
-        port->in_use = address;
+        take_address(cloud, thing, json_object_get(entry, "subnet"),
+                     json_object_get(entry, "ip_address"));
+    }
+    if (thing->kind == KIND_FLOATING_IP) {
+        take_address(cloud, thing, json_object_get(fields, "subnet"),
+                     json_object_get(fields, "address"));
+    }
+}
+
+/* --- What is used up --- */
+static void add_amounts(struct amounts *sum, const struct amounts *more, int sign)
+{
+    sum->vcpus += sign * more->vcpus;
+    sum->ram += sign * more->ram;
+    sum->storage += sign * more->storage;
+}
+
+/* Counts what THING uses, with SIGN -1 no more. */
+static void account(struct cloud *cloud, const struct thing *thing, int sign)
+{
+    add_amounts(&cloud->used, &thing->uses, sign);
+    if (thing->place > 0 && thing->place <= PLACES) {
+        add_amounts(&cloud->places[thing->place].used, &thing->uses, sign);
+        cloud->places[thing->place].servers += (unsigned)sign;
     }
 }
 
@@ -100,9 +137,13 @@ static void free_thing(struct cloud *cloud, struct thing *thing)
     free(thing->tag);
     free(thing->network);
     free(thing->server);
+    free(thing->router);
     free(thing->did);
     free(thing->status);
     free(thing->until);
+    free(thing->word);
+    free(thing->doing);
+    free(thing->before);
     free(thing->fields);
     json_decref(thing->pools);
     free(thing);
@@ -135,6 +176,8 @@ void cloud_clear(struct cloud *cloud)
     cloud->trace_used = cloud->trace_room = cloud->heap_used = cloud->heap_room = 0;
     cloud->next_seq = 1;
     cloud->forgotten = 0;
+    memset(&cloud->used, 0, sizeof(cloud->used));
+    memset(cloud->places, 0, sizeof(cloud->places));
 }
 
 struct thing *cloud_find(const struct cloud *cloud, enum kind kind, const char *id)
@@ -220,6 +263,7 @@ static void remove_thing(struct cloud *cloud, struct thing *thing)
         }
     }
     cloud->live[thing->kind]--;
+    account(cloud, thing, -1);
     drop_from_order(cloud, thing);
     HASH_DEL(cloud->index[thing->kind], thing);
     add_trace(cloud, thing->kind, thing->id, thing->gone);
@@ -313,6 +357,20 @@ static int64_t number_of(const json_t *entry, const char *key)
     return json_integer_value(json_object_get(entry, key));
 }
 
+static void set_texts(struct thing *thing, const json_t *entry)
+{
+    set_text(&thing->tag, entry, "tag");
+    set_text(&thing->network, entry, "network");
+    set_text(&thing->server, entry, "server");
+    set_text(&thing->router, entry, "router");
+    set_text(&thing->did, entry, "did");
+    set_text(&thing->status, entry, "status");
+    set_text(&thing->until, entry, "until");
+    set_text(&thing->word, entry, "word");
+    set_text(&thing->doing, entry, "doing");
+    set_text(&thing->before, entry, "before");
+}
+
 static void take_thing(struct cloud *cloud, enum kind kind, const char *id, const json_t *entry)
 {
     json_t *fields = json_object_get(entry, "fields");
@@ -327,12 +385,13 @@ static void take_thing(struct cloud *cloud, enum kind kind, const char *id, cons
     if (fresh) {
         thing = add_thing(cloud, kind, entry);
     }
-    set_text(&thing->tag, entry, "tag");
-    set_text(&thing->network, entry, "network");
-    set_text(&thing->server, entry, "server");
-    set_text(&thing->did, entry, "did");
-    set_text(&thing->status, entry, "status");
-    set_text(&thing->until, entry, "until");
+    account(cloud, thing, -1);
+    set_texts(thing, entry);
+    thing->uses = (struct amounts){.vcpus = number_of(entry, "vcpus"),
+                                   .ram = number_of(entry, "ram"),
+                                   .storage = number_of(entry, "storage")};
+    thing->place = (unsigned)number_of(entry, "place");
+    account(cloud, thing, 1);
     free(thing->fields);
     thing->fields = json_dumps(fields, JSON_COMPACT);
     thing->created = number_of(entry, "created");
@@ -346,8 +405,9 @@ static void take_thing(struct cloud *cloud, enum kind kind, const char *id, cons
         thing->gone = gone;
         heap_add(cloud, thing);
     }
-    if (kind == KIND_PORT) {
-        struct thing *network = fresh ? cloud_find(cloud, KIND_NETWORK, thing->network) : NULL;
+    if (kind == KIND_PORT || kind == KIND_ROUTER || kind == KIND_FLOATING_IP) {
+        struct thing *network =
+            fresh && kind == KIND_PORT ? cloud_find(cloud, KIND_NETWORK, thing->network) : NULL;
         if (network != NULL) {
             network->ports++;
         }
@@ -431,6 +491,13 @@ static void set_optional(json_t *entry, const char *key, const char *value)
     }
 }
 
+static void set_number(json_t *entry, const char *key, int64_t value)
+{
+    if (value != 0) {
+        json_object_set_new(entry, key, json_integer(value));
+    }
+}
+
 static json_t *entry_of(const struct change *change, uint64_t seq)
 {
     json_t *entry =
@@ -441,14 +508,18 @@ static json_t *entry_of(const struct change *change, uint64_t seq)
     set_optional(entry, "tag", change->tag);
     set_optional(entry, "network", change->network);
     set_optional(entry, "server", change->server);
+    set_optional(entry, "router", change->router);
     set_optional(entry, "did", change->did);
     set_optional(entry, "until", change->until);
-    if (change->ready != 0) {
-        json_object_set_new(entry, "ready", json_integer(change->ready));
-    }
-    if (change->gone != 0) {
-        json_object_set_new(entry, "gone", json_integer(change->gone));
-    }
+    set_optional(entry, "word", change->word);
+    set_optional(entry, "doing", change->doing);
+    set_optional(entry, "before", change->before);
+    set_number(entry, "ready", change->ready);
+    set_number(entry, "gone", change->gone);
+    set_number(entry, "vcpus", change->uses.vcpus);
+    set_number(entry, "ram", change->uses.ram);
+    set_number(entry, "storage", change->uses.storage);
+    set_number(entry, "place", change->place);
     if (change->leaving) {
         json_object_set_new(entry, "leaving", json_true());
     }
@@ -476,9 +547,13 @@ struct change thing_change(const struct thing *thing, json_t *fields, int64_t no
                            .tag = thing->tag,
                            .network = thing->network,
                            .server = thing->server,
+                           .router = thing->router,
                            .did = thing->did,
                            .status = thing->status,
                            .until = thing->until,
+                           .word = thing->word,
+                           .doing = thing->doing,
+                           .before = thing->before,
                            .fields = fields ? fields : thing_fields(thing),
                            .created = thing->created,
                            .changed = now,
@@ -486,7 +561,9 @@ struct change thing_change(const struct thing *thing, json_t *fields, int64_t no
                            .gone = thing->gone,
                            .leaving = thing->leaving,
                            .shared = thing->shared,
-                           .owned = thing->owned};
+                           .owned = thing->owned,
+                           .uses = thing->uses,
+                           .place = thing->place};
 }
 
 void cloud_end_at(struct cloud *cloud, const struct thing *thing, int64_t at, bool leaving,

@@ -26,15 +26,30 @@ enum kind {
     KIND_IMAGE,
     KIND_KEYPAIR,
     KIND_SECURITY_GROUP,
+    KIND_AFFINITY_GROUP,
     KIND_NETWORK,
     KIND_SUBNET,
+    KIND_ROUTER,
     KIND_PORT,
+    KIND_FLOATING_IP,
     KIND_SERVER,
+    KIND_SNAPSHOT,
+    KIND_VOLUME,
     KIND_COUNT
 };
 
 /* A time that does not come. */
 #define NEVER INT64_MAX
+
+/* What is used up by what there is. */
+struct amounts {
+    int64_t vcpus;
+    int64_t ram; /* MiB */
+    int64_t storage; /* GiB */
+};
+
+/* The most hosts that a cloud can have. */
+#define PLACES 1000
 
 /* One thing. Strings are owned. Times are milliseconds since 1970. */
 struct thing {
@@ -42,10 +57,14 @@ struct thing {
     char *id;
     char *tag; /* as given at its creation, or NULL */
     char *network; /* port, subnet: the network's id; else NULL */
-    char *server; /* port: the server it is plugged into, or NULL */
-    char *did; /* server: tag of the last action, or NULL */
+    char *server; /* port, volume: the server it is plugged into, or NULL */
+    char *router; /* port: the router whose interface it is, or NULL */
+    char *did; /* tag of the last action, or NULL */
     char *status; /* when it is ready */
     char *until; /* before that; NULL if it is ready at once */
+    char *word; /* the cloud's own for `status`; NULL if it is the same */
+    char *doing; /* the same for `until` */
+    char *before; /* server in VERIFY_RESIZE: what a revert brings back, JSON; or NULL */
     char *fields; /* JSON object: what a create or update has given, without the times */
     uint64_t seq; /* order of creation, over all kinds */
     int64_t created;
@@ -55,18 +74,20 @@ struct thing {
     bool leaving; /* its deletion was asked for: DELETING until it is gone */
     bool shared;
     bool owned; /* port: goes when its server goes */
+    struct amounts uses; /* server: processors and memory; volume, snapshot: storage */
+    unsigned place; /* server: the number of its host, 1..PLACES; else 0 */
     /* in memory only */
     unsigned ports; /* network: how many ports it has */
     unsigned __int128 hint; /* subnet: the address given out last */
     json_t *pools; /* subnet: its allocation pools, parsed; or NULL */
-    struct address *in_use; /* port: its addresses */
+    struct address *in_use; /* port, router, floating IP: its addresses */
     UT_hash_handle hh;
 };
 
-/* One address of a port; found by "SUBNET ADDRESS". */
+/* One address that is given out; found by "SUBNET ADDRESS". */
 struct address {
     char key[96];
-    struct address *next; /* of the same port */
+    struct address *next; /* of the same thing */
     UT_hash_handle hh;
 };
 
@@ -94,6 +115,11 @@ struct cloud {
     size_t order_used[KIND_COUNT];
     size_t order_room[KIND_COUNT];
     size_t live[KIND_COUNT];
+    struct amounts used; /* by all things */
+    struct {
+        struct amounts used;
+        unsigned servers;
+    } places[PLACES + 1]; /* by the servers of each host */
     struct address *addresses;
     struct trace *traces; /* by time */
     size_t trace_used;
@@ -129,6 +155,8 @@ struct thing *cloud_next(const struct cloud *cloud, enum kind kind, uint64_t aft
 
 /* What it is now: its status and whether that leaves by itself; and the time of its last change. */
 const char *thing_status(const struct thing *thing, int64_t now, bool *ret_pending);
+/* The cloud's own word for that. */
+const char *thing_word(const struct thing *thing, int64_t now);
 int64_t thing_changed(const struct thing *thing, int64_t now);
 
 /* Its fields as a new JSON object. */
@@ -147,10 +175,12 @@ void cloud_begin(struct cloud *cloud);
 struct change {
     enum kind kind;
     const char *id;
-    const char *tag, *network, *server, *did, *status, *until;
+    const char *tag, *network, *server, *router, *did, *status, *until, *word, *doing, *before;
     json_t *fields;
     int64_t created, changed, ready, gone;
     bool leaving, shared, owned;
+    struct amounts uses;
+    unsigned place;
 };
 void cloud_put(struct cloud *cloud, const struct change *change);
 

@@ -169,3 +169,89 @@ int create_group(struct session *session, const struct vim_op *op, json_t *spec)
     }
     return settle_later(session, op, id);
 }
+
+/* Does the router lead where INTERFACE says? VIM_E_CONFLICT if not. */
+static int leads_there(struct session *session, const char *router, const json_t *interface)
+{
+    struct page page = {0};
+    size_t i;
+    json_t *entry;
+    const char *key = json_object_get(interface, "port") ? "port" : "subnet";
+    int code = wire_get(session, "router", router, &page);
+    json_t *body = code == VIM_OK ? json_loads(page.views[0].body, 0, NULL) : NULL;
+    bool found = false;
+    json_array_foreach(json_object_get(body, "interfaces"), i, entry)
+    {
+        found = found || json_equal(json_object_get(entry, key), json_object_get(interface, key));
+    }
+    json_decref(body);
+    page_free(&page);
+    return code != VIM_OK || found
+               ? code
+               : vim_fail(session->host, session->call, VIM_E_CONFLICT, 0,
+                          "router %s cannot be led to the %s that is wanted", router, key);
+}
+
+/* The router first, then one interface per step. The cursor is "ID COUNT-OF-INTERFACES". */
+int create_router(struct session *session, const struct vim_op *op, json_t *spec)
+{
+    char id[64];
+    unsigned done = 0;
+    struct page page = {0};
+    json_t *interfaces = json_incref(json_object_get(spec, "interfaces"));
+    size_t wanted = json_array_size(interfaces);
+    int code;
+    json_object_del(spec, "interfaces");
+    if (op->kept == NULL) {
+        session->host->note(session->call, "step", "create-router");
+        code = make_once(session, "router", spec, op->request_id, op->attempt > 0, &page);
+        if (code == VIM_OK) {
+            (void)emit_view(session, "router", &page.views[0]);
+            code = vim_keep(session->host, session->call, "%s 0", page.views[0].id);
+        }
+        if (code == VIM_OK && wanted > 0) {
+            code = vim_again(session->host, session->call, 0);
+        }
+    } else if (sscanf(op->kept, "%63s %u", id, &done) != 2) {
+        code = vim_fail(session->host, session->call, VIM_E_INTERNAL, 0, "the cursor is damaged");
+    } else if (done < wanted) {
+        vim_note(session->host, session->call, "step", "add-interface-%u", done);
+        code = wire_action(session, "router", id, "add_interface", json_array_get(interfaces, done),
+                           op->request_id, &page);
+        if (code == VIM_E_CONFLICT && op->attempt > 0) { /* a step before may have done it */
+            code = leads_there(session, id, json_array_get(interfaces, done));
+        }
+        if (code == VIM_OK) {
+            code = vim_keep(session->host, session->call, "%s %u", id, done + 1);
+            code = code == VIM_OK ? vim_again(session->host, session->call, 0) : code;
+        }
+    } else {
+        code = settle_later(session, op, id);
+    }
+    json_decref(interfaces);
+    page_free(&page);
+    return code;
+}
+
+int remove_router(struct session *session, const char *id)
+{
+    struct page page = {0};
+    size_t i;
+    json_t *interface;
+    int code = wire_get(session, "router", id, &page);
+    json_t *body = code == VIM_OK ? json_loads(page.views[0].body, 0, NULL) : NULL;
+    page_free(&page);
+    json_array_foreach(json_object_get(body, "interfaces"), i, interface)
+    {
+        json_t *argument = json_pack("{s:O}", "port", json_object_get(interface, "port"));
+        code = wire_action(session, "router", id, "remove_interface", argument, NULL, &page);
+        json_decref(argument);
+        page_free(&page);
+        if (code != VIM_OK && code != VIM_E_NOT_FOUND) {
+            break;
+        }
+        code = VIM_OK;
+    }
+    json_decref(body);
+    return code == VIM_OK ? wire_delete(session, "router", id) : code;
+}

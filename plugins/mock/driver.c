@@ -13,35 +13,26 @@
 /* Bytes of an image's data read at a time. */
 #define CHUNK 65536
 
+#define READS (VIM_VERB_LIST | VIM_VERB_GET | VIM_VERB_CHANGES)
+#define MAKES (READS | VIM_VERB_CREATE | VIM_VERB_DELETE)
+#define WRITES (MAKES | VIM_VERB_UPDATE)
+
 static const struct vim_trait traits[] = {
-    {"server",
-     VIM_VERB_LIST | VIM_VERB_GET | VIM_VERB_CREATE | VIM_VERB_UPDATE | VIM_VERB_DELETE |
-         VIM_VERB_ACTION | VIM_VERB_CHANGES,
-     0, "start stop reboot"},
-    {"network",
-     VIM_VERB_LIST | VIM_VERB_GET | VIM_VERB_CREATE | VIM_VERB_UPDATE | VIM_VERB_DELETE |
-         VIM_VERB_CHANGES,
-     0, NULL},
-    {"subnet",
-     VIM_VERB_LIST | VIM_VERB_GET | VIM_VERB_CREATE | VIM_VERB_UPDATE | VIM_VERB_DELETE |
-         VIM_VERB_CHANGES,
-     0, NULL},
-    {"port",
-     VIM_VERB_LIST | VIM_VERB_GET | VIM_VERB_CREATE | VIM_VERB_UPDATE | VIM_VERB_DELETE |
-         VIM_VERB_CHANGES,
-     0, NULL},
-    {"image",
-     VIM_VERB_LIST | VIM_VERB_GET | VIM_VERB_CREATE | VIM_VERB_UPDATE | VIM_VERB_DELETE |
-         VIM_VERB_UPLOAD | VIM_VERB_CHANGES,
-     0, NULL},
-    {"flavor", VIM_VERB_LIST | VIM_VERB_GET | VIM_VERB_CREATE | VIM_VERB_DELETE | VIM_VERB_CHANGES,
-     0, NULL},
-    {"keypair", VIM_VERB_LIST | VIM_VERB_GET | VIM_VERB_CREATE | VIM_VERB_DELETE | VIM_VERB_CHANGES,
-     0, NULL},
-    {"security-group",
-     VIM_VERB_LIST | VIM_VERB_GET | VIM_VERB_CREATE | VIM_VERB_UPDATE | VIM_VERB_DELETE |
-         VIM_VERB_CHANGES,
-     0, NULL},
+    {"server", WRITES | VIM_VERB_ACTION, 0,
+     "start stop reboot pause unpause suspend resume rebuild resize confirm_resize revert_resize "
+     "migrate snapshot"},
+    {"network", WRITES, 0, NULL},
+    {"subnet", WRITES, 0, NULL},
+    {"port", WRITES, 0, NULL},
+    {"router", WRITES | VIM_VERB_ACTION, 0, "add_interface remove_interface"},
+    {"floating-ip", WRITES, 0, NULL},
+    {"image", WRITES | VIM_VERB_UPLOAD, 0, NULL},
+    {"flavor", MAKES, 0, NULL},
+    {"keypair", MAKES, 0, NULL},
+    {"affinity-group", MAKES, 0, NULL},
+    {"security-group", WRITES, 0, NULL},
+    {"volume", WRITES | VIM_VERB_ACTION, 0, "attach detach extend"},
+    {"snapshot", WRITES, 0, NULL},
 };
 
 static struct session session_of(struct vim_call *call, void *instance)
@@ -177,6 +168,13 @@ int settle_later(struct session *session, const struct vim_op *op, const char *i
     return code;
 }
 
+/* True for what is DELETING for a while. */
+static bool goes_slowly(const char *kind)
+{
+    return strcmp(kind, "server") == 0 || strcmp(kind, "volume") == 0 ||
+           strcmp(kind, "snapshot") == 0;
+}
+
 /* Asks for the deletion of all that carries the operation's tag. What goes slowly is awaited: the
  * next step looks again. */
 int take_back(struct session *session, const struct vim_op *op)
@@ -188,14 +186,15 @@ int take_back(struct session *session, const struct vim_op *op)
     for (size_t i = 0; i < page.count && code == VIM_OK; i++) {
         const struct view *view = &page.views[i];
         if (!view->pending || strcmp(view->status, "DELETING") != 0) {
-            code = wire_delete(session, op->kind, view->id);
+            code = strcmp(op->kind, "router") == 0 ? remove_router(session, view->id)
+                                                   : wire_delete(session, op->kind, view->id);
             code = code == VIM_E_NOT_FOUND ? VIM_OK : code;
         }
         slow = view->id;
     }
     if (code == VIM_OK && page.more != 0) {
         code = vim_again(session->host, session->call, 0);
-    } else if (code == VIM_OK && slow != NULL && strcmp(op->kind, "server") == 0) {
+    } else if (code == VIM_OK && slow != NULL && goes_slowly(op->kind)) {
         code = vim_await(session->host, session->call, op->kind, slow, AWAIT_MS);
     }
     page_free(&page);
@@ -215,9 +214,17 @@ static int step_create(struct session *session, const struct vim_op *op, json_t 
     if (strcmp(op->kind, "security-group") == 0) {
         return create_group(session, op, spec);
     }
+    if (strcmp(op->kind, "router") == 0) {
+        return create_router(session, op, spec);
+    }
+    if (op->kept != NULL) { /* made already: has it settled? */
+        vim_note(session->host, session->call, "step", "await-%s", op->kind);
+        return settle_later(session, op, op->kept);
+    }
     session->host->note(session->call, "step", "create");
     int code = make_once(session, op->kind, spec, op->request_id, op->attempt > 0, &page);
     if (code == VIM_OK) {
+        session->host->keep(session->call, page.views[0].id);
         code = settle_view(session, op->kind, &page.views[0]);
     }
     page_free(&page);
@@ -239,7 +246,6 @@ static int step_update(struct session *session, const struct vim_op *op, json_t 
 static int step_delete(struct session *session, const struct vim_op *op)
 {
     struct page page = {0};
-    bool slow = strcmp(op->kind, "server") == 0;
     int code;
     session->host->note(session->call, "step", op->kept ? "await-deletion" : "delete");
     if (op->kept != NULL) { /* asked for already: has it gone? */
@@ -261,11 +267,12 @@ static int step_delete(struct session *session, const struct vim_op *op)
             return code == VIM_E_NOT_FOUND ? VIM_OK : code;
         }
     }
-    code = wire_delete(session, op->kind, op->id);
+    code = strcmp(op->kind, "router") == 0 ? remove_router(session, op->id)
+                                           : wire_delete(session, op->kind, op->id);
     if (code != VIM_OK) {
         return code == VIM_E_NOT_FOUND ? VIM_OK : code;
     }
-    if (!slow) {
+    if (!goes_slowly(op->kind)) {
         return VIM_OK;
     }
     session->host->keep(session->call, "asked");
@@ -280,7 +287,7 @@ static int step_action(struct session *session, const struct vim_op *op, json_t 
     if (op->kept != NULL) {
         return settle_later(session, op, op->id);
     }
-    if (op->attempt > 0) { /* may have been asked for already: the server remembers by whom */
+    if (op->attempt > 0) { /* may have been asked for already: the thing remembers by whom */
         code = wire_get(session, op->kind, op->id, &page);
         if (code == VIM_OK &&
             (page.views[0].did == NULL || strcmp(page.views[0].did, op->request_id) != 0)) {
@@ -288,7 +295,7 @@ static int step_action(struct session *session, const struct vim_op *op, json_t 
         }
     }
     if (code == VIM_OK && page.count == 0) {
-        code = wire_action(session, op->id, op->action, arguments, op->request_id, &page);
+        code = wire_action(session, op->kind, op->id, op->action, arguments, op->request_id, &page);
     }
     if (code == VIM_OK) {
         session->host->keep(session->call, "asked");

@@ -21,6 +21,7 @@ static const struct field fields[] = {
     {"server", "key", TEXT, C},
     {"server", "user_data", TEXT, C},
     {"server", "zone", TEXT, C},
+    {"server", "affinity_group", TEXT, C},
     {"server", "metadata", TEXTS, C | U},
     {"network", "description", TEXT, C | U},
     {"network", "mtu", WHOLE, C | U},
@@ -47,7 +48,8 @@ static const struct field fields[] = {
     {"port", "allowed_address_pairs", LIST, C | U},
     {"port", "vnic_type", TEXT, C},
     {"port", "owned", TRUTH, C},
-    {"image", "disk_format", TEXT, C | R},
+    {"image", "disk_format", TEXT, C},
+    {"image", "server", TEXT, C},
     {"image", "container_format", TEXT, C},
     {"image", "visibility", TEXT, C | U},
     {"image", "min_disk", WHOLE, C | U},
@@ -67,6 +69,28 @@ static const struct field fields[] = {
     {"security-group", "stateful", TRUTH, C},
     {"security-group", "rules", LIST, C | U},
     {"security-group", "default_rules", TRUTH, C},
+    {"affinity-group", "policy", TEXT, C | R},
+    {"affinity-group", "max_per_host", WHOLE, C},
+    {"router", "description", TEXT, C | U},
+    {"router", "admin_state_up", TRUTH, C | U},
+    {"router", "external_network", TEXT_OR_NULL, C | U},
+    {"router", "enable_snat", TRUTH, C | U},
+    {"floating-ip", "description", TEXT, C | U},
+    {"floating-ip", "network", TEXT, C | R},
+    {"floating-ip", "subnet", TEXT, C},
+    {"floating-ip", "address", TEXT, C},
+    {"floating-ip", "port", TEXT_OR_NULL, C | U},
+    {"floating-ip", "fixed_ip", TEXT, C | U},
+    {"volume", "description", TEXT, C | U},
+    {"volume", "size", WHOLE, C},
+    {"volume", "image", TEXT, C},
+    {"volume", "snapshot", TEXT, C},
+    {"volume", "type", TEXT, C},
+    {"volume", "zone", TEXT, C},
+    {"volume", "metadata", TEXTS, C | U},
+    {"snapshot", "description", TEXT, C | U},
+    {"snapshot", "volume", TEXT, C | R},
+    {"snapshot", "metadata", TEXTS, C | U},
     {"security-group-rule", "group", TEXT, C | R},
     {"security-group-rule", "rule", OBJECT, C | R},
 };
@@ -117,6 +141,7 @@ int check_fields(struct scene *scene, const char *kind, json_t *spec, bool updat
     const char *key;
     json_t *value;
     bool is_rule = strcmp(kind, "security-group-rule") == 0;
+    bool needs_name = !is_rule && strcmp(kind, "floating-ip") != 0;
     if (!json_is_object(spec)) {
         return refuse(scene, 400, "invalid", "%s: an object is expected", kind);
     }
@@ -133,7 +158,7 @@ int check_fields(struct scene *scene, const char *kind, json_t *spec, bool updat
         }
     }
     const char *name = json_string_value(json_object_get(spec, "name"));
-    if ((!update && !is_rule && name == NULL) ||
+    if ((!update && needs_name && name == NULL) ||
         (name != NULL && (*name == '\0' || strlen(name) > 255))) {
         return refuse(scene, 400, "invalid", "%s: a name of 1 to 255 bytes is needed", kind);
     }

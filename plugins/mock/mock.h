@@ -3,7 +3,8 @@
  *   plugin.c   descriptor, options, open, close, probe
  *   wire.c     one function per call to the far side: token, counting, errors translated
  *   driver.c   list, get, and the steps of what is done in one call
- *   create.c   creates that take several steps: servers with their ports, groups with their rules
+ *   create.c   creates that take several steps: servers with their ports, groups with their rules,
+ *              routers with their interfaces
  */
 #ifndef MOCK_H
 #define MOCK_H
@@ -22,6 +23,9 @@ struct mock_config {
     int64_t delete_latency_mean;
     int64_t call_latency;
     int64_t page_limit;
+    int64_t hosts;
+    int64_t host_vcpus;
+    int64_t host_ram;
     struct vim_texts quotas;
     struct vim_texts faults;
 };
@@ -55,8 +59,8 @@ int wire_create(struct session *session, const char *kind, json_t *spec, const c
 int wire_update(struct session *session, const char *kind, const char *id, json_t *fields,
                 struct page *page);
 int wire_delete(struct session *session, const char *kind, const char *id);
-int wire_action(struct session *session, const char *id, const char *action, json_t *arguments,
-                const char *tag, struct page *page);
+int wire_action(struct session *session, const char *kind, const char *id, const char *action,
+                json_t *arguments, const char *tag, struct page *page);
 int wire_upload(struct session *session, const char *id, int64_t size, const char *checksum,
                 struct page *page);
 
@@ -84,5 +88,9 @@ int take_back(struct session *session, const struct vim_op *op);
 int create_server(struct session *session, const struct vim_op *op, json_t *spec);
 int undo_server(struct session *session, const struct vim_op *op);
 int create_group(struct session *session, const struct vim_op *op, json_t *spec);
+int create_router(struct session *session, const struct vim_op *op, json_t *spec);
+
+/* Takes the router's interfaces away, and then itself. VIM_E_NOT_FOUND if it is gone already. */
+int remove_router(struct session *session, const char *id);
 
 #endif

@@ -21,12 +21,33 @@ static const struct vim_option options[] = {
                         "how long every call to the mock cloud takes"),
     VIM_OPTION_INTEGER(struct mock_config, page_limit, VIM_LIVE, "1000", 1, 1000,
                        "the most things that the mock cloud puts on one page of a list"),
+    VIM_OPTION_INTEGER(struct mock_config, hosts, VIM_LIVE, "8", 1, 1000,
+                       "how many compute hosts the mock cloud has, compute-1, compute-2 and so on, "
+                       "in turn in the zones az1 and az2"),
+    VIM_OPTION_INTEGER(struct mock_config, host_vcpus, VIM_LIVE, "1000000", 1, 1000000000,
+                       "virtual processors that each host has room for"),
+    VIM_OPTION_INTEGER(struct mock_config, host_ram, VIM_LIVE, "1000000000", 1, 1000000000000,
+                       "MiB of memory that each host has room for"),
     VIM_OPTION_LIST(struct mock_config, quotas, VIM_LIVE,
-                    "quotas as \"KIND COUNT\", say \"server 100\"; kinds not named have none"),
+                    "quotas as \"KIND COUNT\", say \"server 100\", or of vcpus, ram (MiB) and "
+                    "storage (GiB); what is not named has none"),
     VIM_OPTION_LIST(struct mock_config, faults, VIM_LIVE,
                     "fault script: rules as \"VERB KIND FAULT CHANCE [MILLISECONDS]\", say "
                     "\"create server lost 0.2\"; the first that strikes a call counts"),
 };
+
+static bool set_amount(struct backend_config *config, const char *name, int64_t most)
+{
+    static const char *const names[AMOUNT_COUNT] = {
+        [AMOUNT_VCPUS] = "vcpus", [AMOUNT_RAM] = "ram", [AMOUNT_STORAGE] = "storage"};
+    for (int i = 0; i < AMOUNT_COUNT; i++) {
+        if (strcmp(name, names[i]) == 0) {
+            config->amounts[i] = (struct amount_quota){.is_set = true, .most = most};
+            return true;
+        }
+    }
+    return false;
+}
 
 static int read_quotas(const struct mock_config *config, struct backend_config *ret_config,
                        char *error, size_t error_size)
@@ -39,13 +60,15 @@ static int read_quotas(const struct mock_config *config, struct backend_config *
         char rest[2];
         long long count;
         int kind;
-        if (sscanf(config->quotas.items[i], "%31s %lld %1s", name, &count, rest) != 2 ||
-            count < 0 || (kind = kind_find(name)) < 0) {
+        bool fine =
+            sscanf(config->quotas.items[i], "%31s %lld %1s", name, &count, rest) == 2 && count >= 0;
+        if (fine && (kind = kind_find(name)) >= 0) {
+            ret_config->quotas[kind] = count;
+        } else if (!fine || !set_amount(ret_config, name, count)) {
             snprintf(error, error_size, "quotas: \"%.60s\" is not \"KIND COUNT\"",
                      config->quotas.items[i]);
             return -1;
         }
-        ret_config->quotas[kind] = count;
     }
     return 0;
 }
@@ -85,7 +108,10 @@ static int read_config(const struct mock_config *config, struct backend_config *
         .build_ms = config->latency_mean,
         .delete_ms = config->delete_latency_mean,
         .call_ms = config->call_latency,
-        .page_limit = (size_t)config->page_limit};
+        .page_limit = (size_t)config->page_limit,
+        .hosts = config->hosts,
+        .host_vcpus = config->host_vcpus,
+        .host_ram = config->host_ram};
     if (read_quotas(config, ret_config, error, error_size) != 0) {
         return -1;
     }

@@ -56,12 +56,12 @@ int rules_check_groups(struct scene *scene, const json_t *list)
     return 200;
 }
 
-/* True if a thing of KIND names ID in its list FIELD, be it as a text or as the member MEMBER. */
-static bool is_named(struct scene *scene, enum kind kind, const char *field, const char *member,
-                     const char *id)
+/* A thing of KIND that names ID in its list FIELD, be it as a text or as the member MEMBER. */
+static const struct thing *find_named(struct scene *scene, enum kind kind, const char *field,
+                                      const char *member, const char *id)
 {
     uint64_t at = 0;
-    struct thing *thing;
+    const struct thing *thing;
     while ((thing = cloud_next(scene->cloud, kind, at)) != NULL) {
         size_t i;
         json_t *entry;
@@ -78,10 +78,10 @@ static bool is_named(struct scene *scene, enum kind kind, const char *field, con
         }
         json_decref(fields);
         if (found) {
-            return true;
+            return thing;
         }
     }
-    return false;
+    return NULL;
 }
 
 /* Puts what was made, ready at once unless BUILD. Takes over FIELDS. */
@@ -160,8 +160,42 @@ static bool is_visible(const json_t *fields)
            (strcmp(visibility, "public") == 0 || strcmp(visibility, "community") == 0);
 }
 
+/* An image of a server's disk: has its data after a while. */
+static int create_image_of(struct scene *scene, json_t *fields, const char *server_id,
+                           const char *tag, const char *id)
+{
+    bool pending;
+    const struct thing *server = rules_referred(scene, KIND_SERVER, server_id);
+    if (server == NULL) {
+        json_decref(fields);
+        return scene->reply->status;
+    }
+    const char *status = thing_status(server, scene->now, &pending);
+    if (pending || strcmp(status, "ERROR") == 0) {
+        json_decref(fields);
+        return refuse(scene, 409, "conflict", "server %s is %s", server->id,
+                      thing_word(server, scene->now));
+    }
+    json_object_del(fields, "server");
+    json_object_set_new(fields, "disk_format", json_string("qcow2"));
+    json_object_set_new(fields, "size", json_integer(1048576));
+    json_object_set_new(fields, "checksum", json_string("b6d81b360a5672d80c27430f39153e2c"));
+    struct change change = {.kind = KIND_IMAGE,
+                            .id = id,
+                            .tag = tag,
+                            .status = scene->error_build ? "ERROR" : "ACTIVE",
+                            .doing = "SAVING",
+                            .shared = is_visible(fields)};
+    rules_put_new(scene, &change, fields, true);
+    return 202;
+}
+
 static int create_image(struct scene *scene, json_t *spec, const char *tag, char ret_id[256])
 {
+    const char *server = json_text(spec, "server");
+    if (server == NULL && json_text(spec, "disk_format") == NULL) {
+        return refuse(scene, 400, "invalid", "image: 'disk_format' is missing");
+    }
     json_t *fields = json_copy(spec);
     json_default(fields, "container_format", json_string("bare"));
     json_default(fields, "visibility", json_string("private"));
@@ -169,6 +203,9 @@ static int create_image(struct scene *scene, json_t *spec, const char *tag, char
     json_default(fields, "min_ram", json_integer(0));
     json_default(fields, "protected", json_false());
     cloud_new_id(scene->cloud, ret_id);
+    if (server != NULL) {
+        return create_image_of(scene, fields, server, tag, ret_id);
+    }
     struct change change = {.kind = KIND_IMAGE,
                             .id = ret_id,
                             .tag = tag,
@@ -213,6 +250,16 @@ int rules_create(struct scene *scene, enum kind kind, json_t *spec, const char *
         return port_make(scene, spec, tag, NULL, NULL, ret_id);
     case KIND_SERVER:
         return server_create(scene, spec, tag, ret_id);
+    case KIND_AFFINITY_GROUP:
+        return affinity_create(scene, spec, tag, ret_id);
+    case KIND_ROUTER:
+        return router_create(scene, spec, tag, ret_id);
+    case KIND_FLOATING_IP:
+        return floating_create(scene, spec, tag, ret_id);
+    case KIND_VOLUME:
+        return volume_create(scene, spec, tag, ret_id);
+    case KIND_SNAPSHOT:
+        return snapshot_create(scene, spec, tag, ret_id);
     case KIND_COUNT:
         break;
     }
@@ -221,8 +268,15 @@ int rules_create(struct scene *scene, enum kind kind, json_t *spec, const char *
 
 int rules_update(struct scene *scene, struct thing *thing, json_t *changes)
 {
-    if (thing->kind == KIND_KEYPAIR || thing->kind == KIND_FLAVOR) {
+    if (thing->kind == KIND_KEYPAIR || thing->kind == KIND_FLAVOR ||
+        thing->kind == KIND_AFFINITY_GROUP) {
         return refuse(scene, 400, "invalid", "a %s cannot be changed", kind_name(thing->kind));
+    }
+    if (thing->kind == KIND_ROUTER) {
+        return router_update(scene, thing, changes);
+    }
+    if (thing->kind == KIND_FLOATING_IP) {
+        return floating_update(scene, thing, changes);
     }
     json_t *fields = thing_fields(thing);
     int status = group_check_rules(scene, json_object_get(changes, "rules"));
@@ -255,34 +309,113 @@ int rules_update(struct scene *scene, struct thing *thing, json_t *changes)
     return 200;
 }
 
+/* Names a thing of KIND that names ID in its list FIELD, and refuses; 200 if there is none. */
+static int refuse_named(struct scene *scene, const struct thing *thing, enum kind kind,
+                        const char *field, const char *member)
+{
+    const struct thing *by = find_named(scene, kind, field, member, thing->id);
+    return by == NULL ? 200
+                      : refuse(scene, 409, "in_use", "%s %s is used by %s %s",
+                               kind_name(thing->kind), thing->id, kind_name(kind), by->id);
+}
+
+static int delete_port(struct scene *scene, struct thing *port)
+{
+    if (port->server != NULL || port->router != NULL) {
+        return refuse(scene, 409, "in_use", "port %s is plugged into %s %s", port->id,
+                      port->server ? "server" : "router",
+                      port->server ? port->server : port->router);
+    }
+    floating_forget_port(scene, port->id);
+    cloud_end_at(scene->cloud, port, scene->now, false, scene->now);
+    return 204;
+}
+
+static int delete_subnet(struct scene *scene, struct thing *subnet)
+{
+    const struct thing *network = cloud_find(scene->cloud, KIND_NETWORK, subnet->network);
+    if (refuse_named(scene, subnet, KIND_PORT, "fixed_ips", "subnet") >= 300 ||
+        refuse_named(scene, subnet, KIND_ROUTER, "external_ips", "subnet") >= 300) {
+        return scene->reply->status;
+    }
+    if (network != NULL) {
+        network_list_subnet(scene, network, subnet->id, false);
+    }
+    cloud_end_at(scene->cloud, subnet, scene->now, false, scene->now);
+    return 204;
+}
+
 int rules_delete(struct scene *scene, struct thing *thing)
 {
-    if (thing->kind == KIND_SERVER) {
+    switch (thing->kind) {
+    case KIND_SERVER:
         return server_delete(scene, thing);
-    }
-    if (thing->kind == KIND_NETWORK) {
+    case KIND_NETWORK:
         return network_delete(scene, thing);
-    }
-    if (thing->kind == KIND_PORT && thing->server != NULL) {
-        return refuse(scene, 409, "in_use", "port %s is plugged into a server", thing->id);
-    }
-    if (thing->kind == KIND_SUBNET) {
-        struct thing *network = cloud_find(scene->cloud, KIND_NETWORK, thing->network);
-        if (is_named(scene, KIND_PORT, "fixed_ips", "subnet", thing->id)) {
-            return refuse(scene, 409, "in_use", "subnet %s has ports", thing->id);
+    case KIND_SUBNET:
+        return delete_subnet(scene, thing);
+    case KIND_PORT:
+        return delete_port(scene, thing);
+    case KIND_ROUTER:
+        return router_delete(scene, thing);
+    case KIND_VOLUME:
+        return volume_delete(scene, thing);
+    case KIND_SNAPSHOT:
+        return snapshot_delete(scene, thing);
+    case KIND_SECURITY_GROUP:
+        if (refuse_named(scene, thing, KIND_PORT, "security_groups", NULL) >= 300 ||
+            refuse_named(scene, thing, KIND_SERVER, "security_groups", NULL) >= 300) {
+            return scene->reply->status;
         }
-        if (network != NULL) {
-            network_list_subnet(scene, network, thing->id, false);
+        break;
+    case KIND_IMAGE:
+        if (strstr(thing->fields, "\"protected\":true") != NULL) {
+            return refuse(scene, 403, "denied", "image %s is protected", thing->id);
         }
-    }
-    if (thing->kind == KIND_SECURITY_GROUP &&
-        (is_named(scene, KIND_PORT, "security_groups", NULL, thing->id) ||
-         is_named(scene, KIND_SERVER, "security_groups", NULL, thing->id))) {
-        return refuse(scene, 409, "in_use", "security group %s is in use", thing->id);
-    }
-    if (thing->kind == KIND_IMAGE && strstr(thing->fields, "\"protected\":true") != NULL) {
-        return refuse(scene, 403, "denied", "image %s is protected", thing->id);
+        break;
+    default:
+        break;
     }
     cloud_end_at(scene->cloud, thing, scene->now, false, scene->now);
     return 204;
+}
+
+int rules_action(struct scene *scene, struct thing *thing, const char *action, json_t *arguments,
+                 const char *tag)
+{
+    switch (thing->kind) {
+    case KIND_SERVER:
+        return server_action(scene, thing, action, arguments, tag);
+    case KIND_ROUTER:
+        return router_action(scene, thing, action, arguments, tag);
+    case KIND_VOLUME:
+        return volume_action(scene, thing, action, arguments, tag);
+    default:
+        return refuse(scene, 400, "invalid", "a %s has no actions", kind_name(thing->kind));
+    }
+}
+
+int rules_check_amounts(struct scene *scene, const struct amounts *more)
+{
+    const struct backend_config *config = scene->config;
+    const struct amounts *used = &scene->cloud->used;
+    if (config == NULL) {
+        return 200;
+    }
+    const struct {
+        const char *name;
+        int64_t sum, more;
+    } amounts[AMOUNT_COUNT] = {
+        [AMOUNT_VCPUS] = {"vcpus", used->vcpus + more->vcpus, more->vcpus},
+        [AMOUNT_RAM] = {"ram", used->ram + more->ram, more->ram},
+        [AMOUNT_STORAGE] = {"storage", used->storage + more->storage, more->storage}};
+    for (int i = 0; i < AMOUNT_COUNT; i++) {
+        const struct amount_quota *quota = &config->amounts[i];
+        if (quota->is_set && amounts[i].more > 0 && amounts[i].sum > quota->most) {
+            return refuse(scene, 403, "quota", "the quota of %s is exhausted: %lld of %lld",
+                          amounts[i].name, (long long)(amounts[i].sum - amounts[i].more),
+                          (long long)quota->most);
+        }
+    }
+    return 200;
 }

@@ -13,6 +13,7 @@
 /* What a call knows of its circumstances. */
 struct scene {
     struct cloud *cloud;
+    const struct backend_config *config; /* NULL for who is bound by nothing */
     struct reply *reply;
     int64_t now;
     int64_t build_ms; /* latency drawn for this call; NEVER: it never ends */
@@ -35,9 +36,12 @@ int rules_create(struct scene *scene, enum kind kind, json_t *spec, const char *
 int rules_create_rule(struct scene *scene, json_t *spec, char ret_id[256]);
 int rules_update(struct scene *scene, struct thing *thing, json_t *fields);
 int rules_delete(struct scene *scene, struct thing *thing);
-int rules_action(struct scene *scene, struct thing *server, const char *action, json_t *arguments,
+int rules_action(struct scene *scene, struct thing *thing, const char *action, json_t *arguments,
                  const char *tag);
 int rules_upload(struct scene *scene, struct thing *image, int64_t size, const char *checksum);
+
+/* Refuses if the quotas leave no room for so much more. */
+int rules_check_amounts(struct scene *scene, const struct amounts *more);
 
 /* Flavors, images and the external network of a new cloud. */
 void rules_seed(struct scene *scene);

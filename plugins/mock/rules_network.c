@@ -197,12 +197,40 @@ int subnet_create(struct scene *scene, json_t *spec, const char *tag, char ret_i
     return 201;
 }
 
+/* Says how many ports it still has, and which is the first. */
+static int refuse_with_ports(struct scene *scene, const struct thing *network)
+{
+    const struct thing *port = cloud_next(scene->cloud, KIND_PORT, 0);
+    while (port != NULL && strcmp(port->network, network->id) != 0) {
+        port = cloud_next(scene->cloud, KIND_PORT, port->seq);
+    }
+    return refuse(scene, 409, "in_use", "network %s has %u ports, %s first", network->id,
+                  network->ports, port ? port->id : "?");
+}
+
+/* An external network stays while a router or a floating IP has an address of it. */
+static int refuse_outside(struct scene *scene, const struct thing *network, enum kind kind)
+{
+    const struct thing *thing = cloud_next(scene->cloud, kind, 0);
+    for (; thing != NULL; thing = cloud_next(scene->cloud, kind, thing->seq)) {
+        if (strstr(thing->fields, network->id) != NULL) {
+            return refuse(scene, 409, "in_use", "network %s is used by %s %s", network->id,
+                          kind_name(kind), thing->id);
+        }
+    }
+    return 200;
+}
+
 int network_delete(struct scene *scene, struct thing *network)
 {
     uint64_t at = 0;
     struct thing *subnet;
     if (network->ports > 0) {
-        return refuse(scene, 409, "in_use", "network %s has %u ports", network->id, network->ports);
+        return refuse_with_ports(scene, network);
+    }
+    if (refuse_outside(scene, network, KIND_ROUTER) >= 300 ||
+        refuse_outside(scene, network, KIND_FLOATING_IP) >= 300) {
+        return scene->reply->status;
     }
     while ((subnet = cloud_next(scene->cloud, KIND_SUBNET, at)) != NULL) {
         at = subnet->seq;

@@ -48,8 +48,74 @@ int group_create(struct scene *scene, json_t *spec, const char *tag, char ret_id
 /* Checks the rules of a group and completes them with their defaults. */
 int group_check_rules(struct scene *scene, json_t *rules);
 
+/* --- rules_router.c --- */
+int router_create(struct scene *scene, json_t *spec, const char *tag, char ret_id[256]);
+int router_update(struct scene *scene, struct thing *router, json_t *changes);
+int router_action(struct scene *scene, struct thing *router, const char *action,
+                  const json_t *arguments, const char *tag);
+int router_delete(struct scene *scene, struct thing *router);
+int floating_create(struct scene *scene, json_t *spec, const char *tag, char ret_id[256]);
+int floating_update(struct scene *scene, struct thing *floating, json_t *changes);
+
+/* PORT goes: the floating IP that leads to it leads nowhere from now on. */
+void floating_forget_port(struct scene *scene, const char *port);
+
+/* --- rules_storage.c --- */
+int volume_create(struct scene *scene, json_t *spec, const char *tag, char ret_id[256]);
+int volume_action(struct scene *scene, struct thing *volume, const char *action,
+                  const json_t *arguments, const char *tag);
+int volume_delete(struct scene *scene, struct thing *volume);
+int snapshot_create(struct scene *scene, json_t *spec, const char *tag, char ret_id[256]);
+int snapshot_delete(struct scene *scene, struct thing *snapshot);
+
+/* Adds or removes VOLUME in the server's list. */
+void server_list_volume(struct scene *scene, const struct thing *server, const char *volume,
+                        bool add);
+
+/* SERVER goes: nothing is attached to it any more. */
+void volumes_forget_server(struct scene *scene, const char *server);
+
+/* --- place.c --- */
+
+/* How many hosts there are; their names and zones. */
+unsigned place_count(const struct scene *scene);
+void place_name(unsigned place, char ret_name[32]);
+void place_zone(unsigned place, char ret_name[32]);
+
+/* What a server asks of its host. */
+struct wanted_place {
+    const char *server; /* its id */
+    struct amounts uses;
+    const char *zone; /* or NULL */
+    const char *host; /* or NULL */
+    unsigned except; /* not this one; 0: any */
+    const struct thing *group; /* affinity group, or NULL */
+};
+
+/* The number of a host for it; 0 if there is none. */
+unsigned place_choose(struct scene *scene, const struct wanted_place *wanted);
+
+/* Refuses a zone (NULL: none is asked for) that does not exist. */
+int place_check_zone(struct scene *scene, const char *zone);
+
+int affinity_create(struct scene *scene, json_t *spec, const char *tag, char ret_id[256]);
+
+/* Adds or removes SERVER in the group's list. */
+void affinity_list_member(struct scene *scene, const struct thing *group, const char *server,
+                          bool add);
+
+/* The group that SERVER is in, or NULL. */
+const struct thing *affinity_of(const struct scene *scene, const char *server);
+
 /* --- rules_server.c --- */
 int server_create(struct scene *scene, json_t *spec, const char *tag, char ret_id[256]);
 int server_delete(struct scene *scene, struct thing *server);
+
+/* --- rules_action.c --- */
+int server_action(struct scene *scene, struct thing *server, const char *action,
+                  const json_t *arguments, const char *tag);
+
+/* What a server of FLAVOR uses. */
+struct amounts flavor_amounts(const struct thing *flavor);
 
 #endif

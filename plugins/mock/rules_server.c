@@ -27,6 +27,13 @@ static int check_server(struct scene *scene, const json_t *spec)
     if (!fits) {
         return refuse(scene, 400, "invalid", "flavor %s is too small for the image", flavor->id);
     }
+    struct amounts uses = flavor_amounts(flavor);
+    const char *group = json_text(spec, "affinity_group");
+    if ((group != NULL && rules_referred(scene, KIND_AFFINITY_GROUP, group) == NULL) ||
+        place_check_zone(scene, json_text(spec, "zone")) >= 300 ||
+        rules_check_amounts(scene, &uses) >= 300) {
+        return scene->reply->status;
+    }
     return rules_check_groups(scene, json_object_get(spec, "security_groups"));
 }
 
@@ -56,7 +63,7 @@ static int plug(struct scene *scene, const json_t *entry, const json_t *spec, co
     if (port == NULL) {
         return scene->reply->status;
     }
-    if (port->server != NULL) {
+    if (port->server != NULL || port->router != NULL) {
         return refuse(scene, 409, "conflict", "port %s is plugged in already", port_id);
     }
     struct change change = thing_change(port, NULL, scene->now);
@@ -68,6 +75,37 @@ static int plug(struct scene *scene, const json_t *entry, const json_t *spec, co
     port_add_addresses(addresses, port_id, change.fields);
     cloud_put(scene->cloud, &change);
     return 200;
+}
+
+/* Puts the server with FIELDS, which are taken over, on a host; without one it ends in ERROR, as
+ * clouds have it that accept before they look for room. */
+static void put_new_server(struct scene *scene, const json_t *spec, const char *tag, const char *id,
+                           json_t *fields)
+{
+    char host[32];
+    const char *group = json_text(spec, "affinity_group");
+    struct wanted_place wanted = {
+        .server = id,
+        .uses = flavor_amounts(cloud_find(scene->cloud, KIND_FLAVOR, json_text(spec, "flavor"))),
+        .zone = json_text(spec, "zone"),
+        .group = group ? cloud_find(scene->cloud, KIND_AFFINITY_GROUP, group) : NULL};
+    unsigned place = place_choose(scene, &wanted);
+    struct change change = {.kind = KIND_SERVER,
+                            .id = id,
+                            .tag = tag,
+                            .status = scene->error_build || place == 0 ? "ERROR" : "ACTIVE",
+                            .uses = wanted.uses,
+                            .place = place};
+    if (place > 0) {
+        place_name(place, host);
+        json_object_set_new(fields, "host", json_string(host));
+        place_zone(place, host);
+        json_default(fields, "zone", json_string(host));
+    }
+    if (wanted.group != NULL) {
+        affinity_list_member(scene, wanted.group, id, true);
+    }
+    rules_put_new(scene, &change, fields, true);
 }
 
 int server_create(struct scene *scene, json_t *spec, const char *tag, char ret_id[256])
@@ -91,15 +129,10 @@ int server_create(struct scene *scene, json_t *spec, const char *tag, char ret_i
     json_t *fields = json_copy(spec);
     json_object_del(fields, "networks");
     json_object_del(fields, "user_data");
+    json_object_del(fields, "affinity_group");
     json_object_set_new(fields, "addresses", addresses);
-    json_object_set_new(
-        fields, "host",
-        json_sprintf("compute-%u", (unsigned)(chance_bits(scene->cloud->seed, ret_id, 1) % 8) + 1));
-    struct change change = {.kind = KIND_SERVER,
-                            .id = ret_id,
-                            .tag = tag,
-                            .status = scene->error_build ? "ERROR" : "ACTIVE"};
-    rules_put_new(scene, &change, fields, true);
+    json_object_set_new(fields, "volumes", json_array());
+    put_new_server(scene, spec, tag, ret_id, fields);
     return 202;
 }
 
@@ -109,6 +142,11 @@ int server_delete(struct scene *scene, struct thing *server)
         return 204;
     }
     int64_t gone = scene->now + scene->delete_ms;
+    const struct thing *group = affinity_of(scene, server->id);
+    if (group != NULL) {
+        affinity_list_member(scene, group, server->id, false);
+    }
+    volumes_forget_server(scene, server->id);
     cloud_end_at(scene->cloud, server, gone, true, scene->now);
     /* By what the ports say: one without an address is not among the server's addresses. */
     const struct thing *port = cloud_next(scene->cloud, KIND_PORT, 0);
@@ -117,6 +155,7 @@ int server_delete(struct scene *scene, struct thing *server)
             continue;
         }
         if (port->owned) {
+            floating_forget_port(scene, port->id);
             cloud_end_at(scene->cloud, port, gone, true, scene->now);
         } else {
             struct change change = thing_change(port, NULL, scene->now);
@@ -126,38 +165,4 @@ int server_delete(struct scene *scene, struct thing *server)
         }
     }
     return 204;
-}
-
-int rules_action(struct scene *scene, struct thing *server, const char *action, json_t *arguments,
-                 const char *tag)
-{
-    bool pending;
-    const char *status = thing_status(server, scene->now, &pending);
-    struct change change = thing_change(server, NULL, scene->now);
-    const char *needs = strcmp(action, "start") == 0 ? "SHUTOFF" : "ACTIVE";
-    const char *type = json_text(arguments, "type");
-    int result = 202;
-    if (strcmp(action, "start") != 0 && strcmp(action, "stop") != 0 &&
-        strcmp(action, "reboot") != 0) {
-        result = refuse(scene, 400, "invalid", "there is no action '%.60s'", action);
-    } else if (type != NULL && strcmp(type, "soft") != 0 && strcmp(type, "hard") != 0) {
-        result = refuse(scene, 400, "invalid", "reboot: the type is soft or hard");
-    } else if (strcmp(status, needs) != 0) {
-        result =
-            refuse(scene, 409, "conflict", "%s: the server is %s, not %s", action, status, needs);
-    }
-    if (result >= 300) {
-        json_decref(change.fields);
-        return result;
-    }
-    change.status = strcmp(action, "stop") == 0 ? "SHUTOFF" : "ACTIVE";
-    change.did = tag;
-    change.until = NULL;
-    change.ready = 0;
-    if (scene->build_ms > 0) {
-        change.until = "UPDATING";
-        change.ready = scene->build_ms == NEVER ? NEVER : scene->now + scene->build_ms;
-    }
-    cloud_put(scene->cloud, &change);
-    return 202;
 }

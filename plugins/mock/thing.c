@@ -13,6 +13,14 @@ const char *thing_status(const struct thing *thing, int64_t now, bool *ret_pendi
     return leaving ? "DELETING" : waiting ? thing->until : thing->status;
 }
 
+const char *thing_word(const struct thing *thing, int64_t now)
+{
+    bool pending;
+    const char *status = thing_status(thing, now, &pending);
+    const char *word = thing->leaving ? NULL : pending ? thing->doing : thing->word;
+    return word ? word : status;
+}
+
 int64_t thing_changed(const struct thing *thing, int64_t now)
 {
     return thing->ready <= now && thing->ready > thing->changed ? thing->ready : thing->changed;
@@ -35,6 +43,24 @@ static void add_time(struct text *text, const char *key, int64_t at)
     text_addf(text, "\"%s\":\"%s.%03dZ\"", key, digits, (int)(at % 1000));
 }
 
+static const char *power_state(const char *status)
+{
+    static const struct {
+        const char *status;
+        const char *power;
+    } states[] = {{"ACTIVE", "running"},
+                  {"UPDATING", "running"},
+                  {"SHUTOFF", "shutdown"},
+                  {"PAUSED", "paused"},
+                  {"SUSPENDED", "suspended"}};
+    for (size_t i = 0; i < sizeof(states) / sizeof(states[0]); i++) {
+        if (strcmp(status, states[i].status) == 0) {
+            return states[i].power;
+        }
+    }
+    return "none";
+}
+
 void thing_body(const struct thing *thing, int64_t now, struct text *text)
 {
     bool pending;
@@ -47,16 +73,18 @@ void thing_body(const struct thing *thing, int64_t now, struct text *text)
     add_time(text, "created", thing->created);
     text_add(text, ",", 1);
     add_time(text, "updated", thing_changed(thing, now));
-    text_addf(text, ",\"backend_status\":\"%s\"", status);
+    text_addf(text, ",\"backend_status\":\"%s\"", thing_word(thing, now));
     if (thing->kind == KIND_SERVER) {
-        bool runs = strcmp(status, "ACTIVE") == 0 || strcmp(status, "UPDATING") == 0;
-        bool off = strcmp(status, "SHUTOFF") == 0;
-        text_addf(text, ",\"power_state\":\"%s\"", runs ? "running" : off ? "shutdown" : "none");
+        text_addf(text, ",\"power_state\":\"%s\"", power_state(status));
         if (strcmp(status, "ERROR") == 0) {
             text_addf(text, ",\"fault\":{\"code\":500,\"message\":\"No valid host was found\"}");
         }
     } else if (thing->kind == KIND_PORT && thing->server != NULL) {
         text_addf(text, ",\"server\":\"%s\",\"device_owner\":\"compute:mock\"", thing->server);
+    } else if (thing->kind == KIND_PORT && thing->router != NULL) {
+        text_addf(text, ",\"device_owner\":\"network:router_interface\"");
+    } else if (thing->kind == KIND_VOLUME && thing->server != NULL) {
+        text_addf(text, ",\"server\":\"%s\"", thing->server);
     }
     text_add(text, "}", 1);
 }

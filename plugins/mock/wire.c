@@ -142,17 +142,17 @@ int wire_delete(struct session *session, const char *kind, const char *id)
     return conclude(session, "delete", kind);
 }
 
-int wire_action(struct session *session, const char *id, const char *action, json_t *arguments,
-                const char *tag, struct page *page)
+int wire_action(struct session *session, const char *kind, const char *id, const char *action,
+                json_t *arguments, const char *tag, struct page *page)
 {
     struct backend_caller caller = caller_of(session);
     int code = authenticate(session);
     if (code != VIM_OK) {
         return code;
     }
-    (void)backend_action(session->mock->backend, &caller, id, action, arguments, tag, page,
+    (void)backend_action(session->mock->backend, &caller, kind, id, action, arguments, tag, page,
                          &session->reply);
-    return conclude(session, "action", "server");
+    return conclude(session, "action", kind);
 }
 
 int wire_upload(struct session *session, const char *id, int64_t size, const char *checksum,

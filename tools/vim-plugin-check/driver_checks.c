@@ -211,11 +211,26 @@ static void check_update(struct run *run)
         with_thing(run, update_thing);
 }
 
-static void act_on_thing(struct run *run, const char *id)
+/* Every step twice, the first time with its outcome lost. */
+static void act(struct run *run, const char *id, const char *action, const char *arguments)
 {
-    char *actions = text_duplicate(run->trait->actions), *save = NULL;
     struct operation operation;
     int code;
+
+    operation_init(&operation, VIM_VERB_ACTION, run->trait->kind, id, arguments);
+    operation.action = action;
+    code = operation_carry(run, &operation, 0, OPERATION_TORTURE);
+    if (code != VIM_OK)
+        check_fail(run, "%s: %s: %s", action, code_name(code), operation.text);
+    else if (!operation.last.id)
+        check_fail(run, "%s: VIM_OK, and no item was emitted", action);
+    operation_clear(&operation);
+}
+
+/* What a configuration without `actions` asks for. */
+static void act_as_usual(struct run *run, const char *id)
+{
+    char *actions = text_duplicate(run->trait->actions), *save = NULL;
 
     for (char *name = strtok_r(actions, " ", &save); name && !run->failed;
          name = strtok_r(NULL, " ", &save)) {
@@ -224,24 +239,66 @@ static void act_on_thing(struct run *run, const char *id)
                                strcmp(name, "start") == 0 || strcmp(name, "stop") == 0 ? "start"
                                                                                        : NULL};
 
-        for (size_t i = 0; i < 2 && steps[i] && !run->failed; i++) {
-            operation_init(&operation, VIM_VERB_ACTION, run->trait->kind, id, NULL);
-            operation.action = steps[i];
-            code = operation_carry(run, &operation, 0, OPERATION_PLAIN);
-            if (code != VIM_OK)
-                check_fail(run, "%s: %s: %s", steps[i], code_name(code), operation.text);
-            else if (!operation.last.id)
-                check_fail(run, "%s: VIM_OK, and no item was emitted", steps[i]);
-            operation_clear(&operation);
-        }
+        for (size_t i = 0; i < 2 && steps[i] && !run->failed; i++)
+            act(run, id, steps[i], NULL);
     }
     free(actions);
+}
+
+/* The image of a server: asked for as its action, carried out as the create of an image. */
+static void take_image(struct run *run, const char *id, json_t *arguments)
+{
+    char *spec, *image;
+
+    json_object_set_new(arguments, "server", json_string(id));
+    spec = json_print(arguments);
+    image = world_create_by(run, "image", spec);
+    if (image)
+        world_delete(run, "image", image);
+    free(image);
+    free(spec);
+}
+
+static void act_on_thing(struct run *run, const char *id)
+{
+    struct world world = {0};
+    CLEANUP_TEXT struct text done = {0};
+    char *text, *known = text_duplicate(run->trait->actions), *save = NULL;
+    struct operation operation;
+    int code;
+    size_t count = 0;
+
+    if (!sample_exists(run, "actions", run->trait->kind))
+        act_as_usual(run, id);
+    while (!run->failed && (text = action_make(run, &world, run->trait->kind, count))) {
+        json_t *arguments = json_loads(text, 0, NULL);
+        char *name = text_duplicate(json_string_value(json_object_get(arguments, "action")));
+
+        json_object_del(arguments, "action");
+        free(text);
+        text = json_print(arguments);
+        if (strcmp(name, "snapshot") == 0)
+            take_image(run, id, arguments);
+        else
+            act(run, id, name, text);
+        text_printf(&done, "%s ", name);
+        count++;
+        json_decref(arguments);
+        free(text);
+        free(name);
+    }
+    for (char *name = strtok_r(known, " ", &save); name && count && !run->failed;
+         name = strtok_r(NULL, " ", &save))
+        if (!text_has_word(text_get(&done), name))
+            check_fail(run, "no sample of the action %s", name);
+    free(known);
     operation_init(&operation, VIM_VERB_ACTION, run->trait->kind, id, NULL);
     operation.action = "no-such-action";
     code = operation_carry(run, &operation, 0, OPERATION_PLAIN);
     if (code != VIM_E_UNSUPPORTED && code != VIM_E_INVALID)
         check_fail(run, "an unknown action: %s", code_name(code));
     operation_clear(&operation);
+    world_clear(run, &world);
 }
 
 static void check_actions(struct run *run)

@@ -141,6 +141,37 @@ char *sample_make(struct run *run, struct world *world, const char *section, con
     return text;
 }
 
+char *action_make(struct run *run, struct world *world, const char *kind_name, size_t count)
+{
+    const struct config_node *node =
+        config_get(config_get(config_root(run->config), "actions"), kind_name);
+    const struct kind *kind = kind_by_name(kind_name);
+    struct field whole = {.type = FIELD_OBJECT};
+    struct findings findings = {0};
+    const char *name;
+    char *text = NULL;
+    json_t *sample, *arguments;
+
+    if (!kind || !node || count >= config_count(node))
+        return NULL;
+    whole.fields = kind->action_fields;
+    whole.field_count = kind->action_field_count;
+    sample = node_value(run, world, config_at(node, count), &whole);
+    arguments = json_copy(sample);
+    json_object_del(arguments, "action");
+    name = json_string_value(json_object_get(sample, "action"));
+    kind_check_action(kind, name ? name : "", arguments, &findings);
+    if (findings.count)
+        check_fail(run, "actions.%s[%zu]%s: %s", kind_name, count, findings.items[0].pointer,
+                   findings.items[0].detail);
+    else if (!run->failed)
+        text = json_print(sample);
+    findings_free(&findings);
+    json_decref(arguments);
+    json_decref(sample);
+    return text;
+}
+
 /* An image is of no use before it has its data. */
 static bool upload(struct run *run, const char *kind, const char *id)
 {
@@ -165,20 +196,28 @@ static bool upload(struct run *run, const char *kind, const char *id)
 
 char *world_create(struct run *run, struct world *world, const char *kind)
 {
-    char *spec = sample_make(run, world, "samples", kind), *id = NULL;
-    struct operation operation;
-    int code;
+    char *spec = sample_make(run, world, "samples", kind), *id;
 
     if (!spec)
         return NULL;
-    operation_init(&operation, VIM_VERB_CREATE, kind, NULL, spec);
+    id = world_create_by(run, kind, spec);
     free(spec);
+    return id;
+}
+
+char *world_create_by(struct run *run, const char *kind, const char *spec)
+{
+    struct operation operation;
+    char *id = NULL;
+    int code;
+
+    operation_init(&operation, VIM_VERB_CREATE, kind, NULL, spec);
     code = operation_carry(run, &operation, 0, OPERATION_PLAIN);
     if (code != VIM_OK)
         check_fail(run, "create %s: %s: %s", kind, code_name(code), operation.text);
     else if (!operation.id)
         check_fail(run, "create %s: VIM_OK, and no item was emitted", kind);
-    else if (upload(run, kind, operation.id))
+    else if (strcmp(operation.last.status, "QUEUED") != 0 || upload(run, kind, operation.id))
         id = text_duplicate(operation.id);
     operation_clear(&operation);
     return id;

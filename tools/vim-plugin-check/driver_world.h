@@ -26,9 +26,17 @@ bool sample_exists(const struct run *run, const char *section, const char *kind)
  * WORLD before. malloc'ed; NULL after check_fail(). */
 char *sample_make(struct run *run, struct world *world, const char *section, const char *kind);
 
+/* The COUNT-th action that the check configuration wants done to KIND, as JSON: its name under
+ * "action", then its arguments; what they refer to is made in WORLD before. malloc'ed; NULL if there
+ * are no so many, or after check_fail(). */
+char *action_make(struct run *run, struct world *world, const char *kind, size_t count);
+
 /* Makes one thing by the sample and waits until it has settled. Its id, malloc'ed; NULL after
  * check_fail(). */
 char *world_create(struct run *run, struct world *world, const char *kind);
+
+/* The same by SPEC, JSON. */
+char *world_create_by(struct run *run, const char *kind, const char *spec);
 
 /* Deletes a thing and waits until it is gone. False after check_fail(). */
 bool world_delete(struct run *run, const char *kind, const char *id);

@@ -67,7 +67,8 @@ static void print_help(void)
         "A driver is checked with those kinds of which there is a sample: the fields for a\n"
         "create, in the vocabulary of docs/resources.md. $KIND.id stands for a thing of that kind,\n"
         "made from its own sample first; $unique for a text that differs each time. `updates` has\n"
-        "fields to change; `timeout` bounds each operation, 60s without it.\n"
+        "fields to change, `actions` a list of what is done to one, in this order (without it:\n"
+        "each action without arguments); `timeout` bounds each operation, 60s without it.\n"
         "\n"
         "  timeout: 30s\n"
         "  samples:\n"
@@ -75,6 +76,10 @@ static void print_help(void)
         "    subnet: {name: $unique, network: $network.id, cidr: 10.9.0.0/24}\n"
         "  updates:\n"
         "    network: {name: renamed}\n"
+        "  actions:\n"
+        "    server:\n"
+        "      - {action: resize, flavor: $new-flavor.id}\n"
+        "      - {action: confirm_resize}\n"
         "\n"
         "Each group runs in a process of its own: a plugin that crashes fails its group, and the\n"
         "next one begins anew. Try it with a plugin that is built with -fsanitize=address too.\n"
@@ -156,7 +161,7 @@ static int load_config(const char *path, struct config **ret_config, int64_t *re
     int code = path ? config_load(path, ret_config, &errors)
                     : config_parse_text("", 0, "(none)", ret_config, &errors);
 
-    table.nested = "plugin samples updates";
+    table.nested = "plugin samples updates actions";
     if (code == VIM_OK)
         code = config_fill(&table, config_root(*ret_config), NULL, &errors, &filled);
     if (code == VIM_OK)

@@ -25,6 +25,9 @@ struct settings {
     int64_t delete_latency_mean;
     int64_t call_latency;
     int64_t page_limit;
+    int64_t hosts;
+    int64_t host_vcpus;
+    int64_t host_ram;
     struct vim_texts quotas;
     struct vim_texts faults;
 };

@@ -299,7 +299,7 @@ static void tables(void **state)
     (void)state;
     size_t count;
     const struct kind *kinds = kinds_all(&count);
-    assert_int_equal(count, 8);
+    assert_int_equal(count, 13);
     for (size_t i = 0; i < count; i++) {
         assert_ptr_equal(kind_by_name(kinds[i].name), &kinds[i]);
         assert_ptr_equal(kind_by_plural(kinds[i].plural), &kinds[i]);
