@@ -335,9 +335,9 @@ static struct scene scene_of(struct visit *visit, const char *name)
         return scene;
     }
     scene.config = config;
-    scene.build_ms =
-        chance_latency(config->distribution, config->build_ms,
-                       chance_uniform(config->seed, name, visit->backend->cloud.next_seq));
+    scene.build_ms = chance_latency(
+        config->distribution, visit->number == KIND_NETWORK ? config->network_ms : config->build_ms,
+        chance_uniform(config->seed, name, visit->backend->cloud.next_seq));
     scene.delete_ms =
         chance_latency(config->distribution, config->delete_ms,
                        chance_uniform(config->seed, name, visit->backend->cloud.next_seq + 1));
@@ -385,6 +385,13 @@ static bool has_tag(const struct thing *thing, const char *tag)
            (thing->tag[length] == '\0' || thing->tag[length] == '/');
 }
 
+static bool is_of(const struct thing *thing, const char *id)
+{
+    return (thing->network != NULL && strcmp(thing->network, id) == 0) ||
+           (thing->server != NULL && strcmp(thing->server, id) == 0) ||
+           (thing->kind == KIND_ROUTER && strstr(thing->fields, id) != NULL);
+}
+
 static void add_traces(struct page *page, const struct cloud *cloud, enum kind kind, int64_t since)
 {
     for (size_t i = cloud->trace_used; i > 0 && cloud->traces[i - 1].gone >= since; i--) {
@@ -415,7 +422,8 @@ static int fill_page(struct visit *visit, const struct backend_query *query, str
     size_t room = page->count + limit;
     while ((thing = cloud_next(cloud, kind, marker)) != NULL) {
         bool wanted = (query->since == 0 || thing_changed(thing, visit->now) >= query->since) &&
-                      (query->tag == NULL || has_tag(thing, query->tag));
+                      (query->tag == NULL || has_tag(thing, query->tag)) &&
+                      (query->of == NULL || is_of(thing, query->of));
         if (wanted && page->count == room) {
             page->more = marker;
             break;

@@ -28,6 +28,8 @@ struct backend_config {
     enum latency_distribution distribution;
     int64_t build_ms; /* mean time until a new server is ACTIVE, or an action is done */
     int64_t delete_ms; /* mean time until a deleted server is gone */
+    int64_t network_ms; /* mean time until a new network is ACTIVE */
+    int64_t builders; /* so many things of a kind are built at once; 0 for no limit */
     int64_t call_ms; /* how long each call takes */
     size_t page_limit; /* the most things on one page */
     int64_t quotas[KIND_COUNT]; /* the most things of a kind; -1 for no limit */
@@ -71,6 +73,7 @@ struct view {
     const char *body; /* JSON, as docs/resources.md */
     const char *did; /* tag of the last action, or NULL */
     uint64_t seq;
+    int64_t left_ms; /* of what is pending: until it is ready or gone; -1 if that never comes */
     bool pending;
     bool shared;
     bool gone; /* only the id is told */
@@ -106,6 +109,7 @@ struct backend_query {
     size_t limit; /* 0 for as many as a page holds */
     int64_t since; /* 0, or only what has changed at that time or later */
     const char *tag; /* NULL, or only what has this tag, or this tag and "/..." */
+    const char *of; /* NULL, or only what lies in or is plugged into the thing with this id */
 };
 int backend_list(struct backend *backend, const struct backend_caller *caller,
                  const struct backend_query *query, struct page *page, struct reply *reply);

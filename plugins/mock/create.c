@@ -60,18 +60,26 @@ static int make_port(struct session *session, const struct vim_op *op, json_t *s
     return code;
 }
 
-static int make_server(struct session *session, const struct vim_op *op, json_t *spec,
-                       json_t *cursor)
+/* Names the ports that were made in place of their networks. */
+static void plug_ports(json_t *spec, const json_t *cursor)
 {
     size_t i;
     json_t *port;
-    struct page page = {0};
     json_t *plugs = json_array();
     json_array_foreach(json_object_get(cursor, "ports"), i, port)
     {
         json_array_append_new(plugs, json_pack("{s:O}", "port", port));
     }
     json_object_set_new(spec, "networks", plugs);
+}
+
+static int make_server(struct session *session, const struct vim_op *op, json_t *spec,
+                       json_t *cursor)
+{
+    struct page page = {0};
+    if (!session->mock->ports_by_cloud) {
+        plug_ports(spec, cursor);
+    }
     session->host->note(session->call, "step", "create-server");
     int code = make_once(session, "server", spec, op->request_id, op->attempt > 0, &page);
     if (code == VIM_OK) {
@@ -97,7 +105,8 @@ int create_server(struct session *session, const struct vim_op *op, json_t *spec
     } else if (server != NULL) {
         session->host->note(session->call, "step", "await-server");
         code = settle_later(session, op, server);
-    } else if (done < json_array_size(json_object_get(spec, "networks"))) {
+    } else if (!session->mock->ports_by_cloud &&
+               done < json_array_size(json_object_get(spec, "networks"))) {
         code = make_port(session, op, spec, done, ports);
         if (code == VIM_OK) {
             code = keep_cursor(session, cursor);

@@ -123,11 +123,25 @@ int make_once(struct session *session, const char *kind, json_t *spec, const cha
     return wire_create(session, kind, spec, tag, page);
 }
 
+/* Ends a step that waits for VIEW: looks again when the shared list shows that it has settled; or,
+ * naively, when the far side said that it will have. */
+static int wait_for_view(struct session *session, const char *kind, const struct view *view)
+{
+    if (!session->mock->polls_naively) {
+        return vim_await(session->host, session->call, kind, view->id, AWAIT_MS);
+    }
+    int64_t left = view->left_ms < 0 || view->left_ms > AWAIT_MS ? AWAIT_MS : view->left_ms;
+    return vim_again(session->host, session->call, (uint32_t)left + 1);
+}
+
 int settle_view(struct session *session, const char *kind, const struct view *view)
 {
     if (view->pending) {
         (void)emit_view(session, kind, view);
-        return vim_await(session->host, session->call, kind, view->id, AWAIT_MS);
+        if (session->mock->polls_naively) {
+            naive_remember(session->mock->naive, kind, view->id);
+        }
+        return wait_for_view(session, kind, view);
     }
     if (view->status != NULL && strcmp(view->status, "ERROR") == 0) {
         (void)emit_view(session, kind, view);
@@ -142,7 +156,7 @@ int settle_later(struct session *session, const struct vim_op *op, const char *i
 {
     struct page page = {0};
     struct vim_item seen;
-    if (op->seen != NULL) {
+    if (op->seen != NULL && !session->mock->polls_naively) {
         vim_take(&seen, sizeof(seen), op->seen);
         if (seen.flags & VIM_ITEM_GONE) {
             return vim_fail(session->host, session->call, VIM_E_FAILED, 0,
@@ -157,7 +171,8 @@ int settle_later(struct session *session, const struct vim_op *op, const char *i
             return settle_view(session, op->kind, &view);
         }
     }
-    int code = wire_get(session, op->kind, id, &page);
+    int code = session->mock->polls_naively ? naive_round(session, op->kind, id, &page)
+                                            : wire_get(session, op->kind, id, &page);
     if (code == VIM_E_NOT_FOUND) {
         code = vim_fail(session->host, session->call, VIM_E_FAILED, 0,
                         "%s %s disappeared while it was being made", op->kind, id);
@@ -175,6 +190,14 @@ static bool goes_slowly(const char *kind)
            strcmp(kind, "snapshot") == 0;
 }
 
+/* Ends a step that waits until what is DELETING has gone. */
+static int wait_for_end(struct session *session, const char *kind, const char *id)
+{
+    return session->mock->polls_naively
+               ? vim_again(session->host, session->call, 100)
+               : vim_await(session->host, session->call, kind, id, AWAIT_MS);
+}
+
 /* Asks for the deletion of all that carries the operation's tag. What goes slowly is awaited: the
  * next step looks again. */
 int take_back(struct session *session, const struct vim_op *op)
@@ -190,12 +213,13 @@ int take_back(struct session *session, const struct vim_op *op)
                                                    : wire_delete(session, op->kind, view->id);
             code = code == VIM_E_NOT_FOUND ? VIM_OK : code;
         }
+        naive_forget(session->mock->naive, op->kind, view->id);
         slow = view->id;
     }
     if (code == VIM_OK && page.more != 0) {
         code = vim_again(session->host, session->call, 0);
     } else if (code == VIM_OK && slow != NULL && goes_slowly(op->kind)) {
-        code = vim_await(session->host, session->call, op->kind, slow, AWAIT_MS);
+        code = wait_for_end(session, op->kind, slow);
     }
     page_free(&page);
     return code;
@@ -261,7 +285,7 @@ static int step_delete(struct session *session, const struct vim_op *op)
                        strcmp(page.views[0].status, "DELETING") == 0;
         page_free(&page);
         if (leaving) {
-            return vim_await(session->host, session->call, op->kind, op->id, AWAIT_MS);
+            return wait_for_end(session, op->kind, op->id);
         }
         if (code != VIM_OK) {
             return code == VIM_E_NOT_FOUND ? VIM_OK : code;
@@ -272,11 +296,12 @@ static int step_delete(struct session *session, const struct vim_op *op)
     if (code != VIM_OK) {
         return code == VIM_E_NOT_FOUND ? VIM_OK : code;
     }
+    naive_forget(session->mock->naive, op->kind, op->id);
     if (!goes_slowly(op->kind)) {
         return VIM_OK;
     }
     session->host->keep(session->call, "asked");
-    return vim_await(session->host, session->call, op->kind, op->id, AWAIT_MS);
+    return wait_for_end(session, op->kind, op->id);
 }
 
 static int step_action(struct session *session, const struct vim_op *op, json_t *arguments)

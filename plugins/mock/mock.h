@@ -3,6 +3,7 @@
  *   plugin.c   descriptor, options, open, close, probe
  *   wire.c     one function per call to the far side: token, counting, errors translated
  *   driver.c   list, get, and the steps of what is done in one call
+ *   naive.c    how a create would wait if waiting were not shared, to be measured against
  *   create.c   creates that take several steps: servers with their ports, groups with their rules,
  *              routers with their interfaces
  */
@@ -20,6 +21,10 @@ struct mock_config {
     int64_t seed;
     const char *latency_distribution;
     int64_t latency_mean;
+    int64_t network_latency_mean;
+    int64_t builders;
+    const char *server_ports;
+    const char *polling;
     int64_t delete_latency_mean;
     int64_t call_latency;
     int64_t page_limit;
@@ -30,13 +35,19 @@ struct mock_config {
     struct vim_texts faults;
 };
 
-/* An instance. Immutable but for the token and, in reconfigure(), the rules. */
+struct naive;
+
+/* An instance. Immutable but for the token, what naive.c remembers, and, in reconfigure(), what the
+ * options say. */
 struct mock {
     const struct vim_host *host;
     struct vim_self *self;
     struct backend *backend;
     struct fault_rule *rules; /* the backend uses them */
     atomic_bool token; /* good, as far as we know */
+    bool ports_by_cloud;
+    bool polls_naively;
+    struct naive *naive;
 };
 
 /* One call of vimd's to the driver, with what the far side last answered. */
@@ -83,6 +94,17 @@ int settle_later(struct session *session, const struct vim_op *op, const char *i
 
 /* Deletes whatever carries the tag of the operation, for an undo. */
 int take_back(struct session *session, const struct vim_op *op);
+
+/* --- naive.c: waiting as it should not be done, see there. --- */
+struct naive *naive_new(void);
+void naive_free(struct naive *naive);
+
+/* The instance has made, or deleted, a thing. */
+void naive_remember(struct naive *naive, const char *kind, const char *id);
+void naive_forget(struct naive *naive, const char *kind, const char *id);
+
+/* One round: asks about every thing of the kind. PAGE gets the one with ID. As wire_get(). */
+int naive_round(struct session *session, const char *kind, const char *id, struct page *page);
 
 /* --- create.c --- */
 int create_server(struct session *session, const struct vim_op *op, json_t *spec);

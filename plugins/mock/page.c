@@ -41,6 +41,8 @@ void page_add_thing(struct page *page, const struct thing *thing, int64_t now)
     view->tag = add_word(page, thing->tag);
     view->did = add_word(page, thing->did);
     view->seq = thing->seq;
+    int64_t until = thing->leaving ? thing->gone : thing->ready;
+    view->left_ms = !view->pending ? 0 : until == NEVER ? -1 : until - now;
     view->shared = thing->shared;
     size_t at = page->text.length;
     thing_body(thing, now, &page->text);

@@ -11,6 +11,19 @@ static const struct vim_option options[] = {
                        "seed of ids, latencies and faults: the same seed repeats them"),
     VIM_OPTION_DURATION(struct mock_config, latency_mean, VIM_LIVE, "2s", 0, 86400000,
                         "mean time until a new server is ACTIVE or an action on it is done"),
+    VIM_OPTION_DURATION(struct mock_config, network_latency_mean, VIM_LIVE, "0ms", 0, 86400000,
+                        "mean time until a new network is ACTIVE"),
+    VIM_OPTION_INTEGER(struct mock_config, builders, VIM_LIVE, "0", 0, 1000000,
+                       "how many things of one kind the mock cloud builds at once, the others wait "
+                       "for their turn; 0 for no limit"),
+    VIM_OPTION_CHOICE(struct mock_config, server_ports, VIM_LIVE, "driver", "driver cloud",
+                      "who makes the ports of a new server: the driver, each in a call of its own, "
+                      "or the mock cloud within the server's create"),
+    VIM_OPTION_CHOICE(
+        struct mock_config, polling, VIM_LIVE, "shared", "shared naive",
+        "how a create waits: shared, by the lists that all share; or, to measure what "
+        "that saves, naive: each by itself, asking about every thing of its kind that "
+        "was made here, with 2 calls per server and 4 per network"),
     VIM_OPTION_DURATION(struct mock_config, delete_latency_mean, VIM_LIVE, "500ms", 0, 86400000,
                         "mean time until a deleted server is gone"),
     VIM_OPTION_CHOICE(struct mock_config, latency_distribution, VIM_LIVE, "exponential",
@@ -107,6 +120,8 @@ static int read_config(const struct mock_config *config, struct backend_config *
                                                                    : LATENCY_UNIFORM,
         .build_ms = config->latency_mean,
         .delete_ms = config->delete_latency_mean,
+        .network_ms = config->network_latency_mean,
+        .builders = config->builders,
         .call_ms = config->call_latency,
         .page_limit = (size_t)config->page_limit,
         .hosts = config->hosts,
@@ -116,6 +131,13 @@ static int read_config(const struct mock_config *config, struct backend_config *
         return -1;
     }
     return read_faults(config, ret_config, ret_rules, error, error_size);
+}
+
+/* What the driver itself does otherwise. */
+static void set_ways(struct mock *mock, const struct mock_config *config)
+{
+    mock->ports_by_cloud = strcmp(config->server_ports, "cloud") == 0;
+    mock->polls_naively = strcmp(config->polling, "naive") == 0;
 }
 
 static int mock_open(struct vim_call *call, const struct vim_host *host, struct vim_self *self,
@@ -128,14 +150,16 @@ static int mock_open(struct vim_call *call, const struct vim_host *host, struct 
     const char *name = host->about(self, "instance");
     const char *folder = host->about(self, "state_dir");
     struct mock *mock = calloc(1, sizeof(*mock));
-    if (mock == NULL || name == NULL || folder == NULL) {
+    if (mock == NULL || name == NULL || folder == NULL || (mock->naive = naive_new()) == NULL) {
         free(mock);
         return vim_fail(host, call, VIM_E_INTERNAL, 0, "there is no place for the state");
     }
     mock->host = host;
     mock->self = self;
     atomic_init(&mock->token, true);
+    set_ways(mock, config);
     if (read_config(config, &settings, &mock->rules, error, sizeof(error)) != 0) {
+        naive_free(mock->naive);
         free(mock);
         return host->fail(call, VIM_E_INVALID, 0, error);
     }
@@ -154,6 +178,7 @@ static int mock_open(struct vim_call *call, const struct vim_host *host, struct 
     free(path);
     free(counters);
     if (result != 0) {
+        naive_free(mock->naive);
         free(mock->rules);
         free(mock);
         return host->fail(call, VIM_E_INTERNAL, 0, error);
@@ -166,6 +191,7 @@ static void mock_close(void *instance)
 {
     struct mock *mock = instance;
     backend_close(mock->backend);
+    naive_free(mock->naive);
     free(mock->rules);
     free(mock);
 }
@@ -192,6 +218,7 @@ static int mock_reconfigure(struct vim_call *call, void *instance, const void *c
         return mock->host->fail(call, VIM_E_INVALID, 0, error);
     }
     backend_configure(mock->backend, &settings);
+    set_ways(mock, config);
     free(mock->rules);
     mock->rules = rules;
     return VIM_OK;

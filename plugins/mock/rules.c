@@ -4,6 +4,7 @@
 
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 int refuse(struct scene *scene, int status, const char *code, const char *format, ...)
@@ -84,6 +85,39 @@ static const struct thing *find_named(struct scene *scene, enum kind kind, const
     return NULL;
 }
 
+static int compare_times(const void *a, const void *b)
+{
+    int64_t one = *(const int64_t *)a;
+    int64_t other = *(const int64_t *)b;
+    return (one > other) - (one < other);
+}
+
+/* When a builder is free for one more thing of KIND: now, or when enough of what is being built
+ * before it is done. What is stuck keeps no builder busy. */
+static int64_t build_begins(struct scene *scene, enum kind kind)
+{
+    size_t builders = scene->config ? (size_t)scene->config->builders : 0;
+    size_t live = scene->cloud->live[kind];
+    size_t busy = 0;
+    const struct thing *thing = cloud_next(scene->cloud, kind, 0);
+    if (builders == 0 || live < builders) {
+        return scene->now;
+    }
+    int64_t *times = calloc(live, sizeof(*times));
+    if (times == NULL) {
+        abort();
+    }
+    for (; thing != NULL; thing = cloud_next(scene->cloud, kind, thing->seq)) {
+        if (!thing->leaving && thing->ready > scene->now && thing->ready != NEVER) {
+            times[busy++] = thing->ready;
+        }
+    }
+    qsort(times, busy, sizeof(*times), compare_times);
+    int64_t begins = busy < builders ? scene->now : times[busy - builders];
+    free(times);
+    return begins;
+}
+
 /* Puts what was made, ready at once unless BUILD. Takes over FIELDS. */
 void rules_put_new(struct scene *scene, struct change *change, json_t *fields, bool build)
 {
@@ -91,7 +125,8 @@ void rules_put_new(struct scene *scene, struct change *change, json_t *fields, b
     change->created = change->changed = scene->now;
     if (build && scene->build_ms > 0) {
         change->until = "BUILD";
-        change->ready = scene->build_ms == NEVER ? NEVER : scene->now + scene->build_ms;
+        change->ready =
+            scene->build_ms == NEVER ? NEVER : build_begins(scene, change->kind) + scene->build_ms;
     }
     if (scene->vanish_ms > 0) {
         change->gone = scene->now + scene->vanish_ms;

@@ -149,10 +149,10 @@ int network_create(struct scene *scene, json_t *spec, const char *tag, char ret_
     struct change change = {.kind = KIND_NETWORK,
                             .id = ret_id,
                             .tag = tag,
-                            .status = "ACTIVE",
+                            .status = scene->error_build ? "ERROR" : "ACTIVE",
                             .shared = json_is_true(json_object_get(fields, "external")) ||
                                       json_is_true(json_object_get(fields, "shared_network"))};
-    rules_put_new(scene, &change, fields, false);
+    rules_put_new(scene, &change, fields, true);
     return 201;
 }
 

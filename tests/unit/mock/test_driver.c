@@ -22,6 +22,10 @@ struct settings {
     int64_t seed;
     const char *latency_distribution;
     int64_t latency_mean;
+    int64_t network_latency_mean;
+    int64_t builders;
+    const char *server_ports;
+    const char *polling;
     int64_t delete_latency_mean;
     int64_t call_latency;
     int64_t page_limit;
