@@ -22,6 +22,8 @@
 /* An await of something that a list showed as settled this lately wants a complete pass. */
 #define LATELY_MS 60000
 #define STOP_WAIT_MS 5000
+/* Between looks at what other processes want. */
+#define WANTS_INTERVAL_MS 250
 
 struct inventory *inventory_new(struct store *store, struct vims *vims, struct tasks *tasks,
                                 struct aliases *aliases)
@@ -194,6 +196,7 @@ void inventory_hint(struct inventory *inventory, const char *vim, const char *ki
     if (!poll) {
         return;
     }
+    poll->wants |= WANT_SOON;
     if (poll->running) {
         poll->hinted = true;
         return;
@@ -223,6 +226,21 @@ static int prepare_round(struct poll *poll, int64_t *ret_wait_ms, struct failure
     return code;
 }
 
+/* Another process polls: it is told what is wanted here. */
+static void tell_wants(struct poll *poll)
+{
+    struct inventory *inventory = poll->inventory;
+    bool awaited = tasks_awaited(inventory->tasks, poll->vim, poll->kind);
+    pthread_mutex_lock(&inventory->mutex);
+    uint32_t wants = poll->wants | (awaited ? WANT_SOON : 0);
+    poll->wants = 0;
+    pthread_mutex_unlock(&inventory->mutex);
+    if (wants && poll_want_tell(poll, wants, NULL) != VIM_OK) {
+        LOCK_GUARD(&inventory->mutex);
+        poll->wants |= wants;
+    }
+}
+
 static void begin_round(struct poll *poll)
 {
     struct failure failure = {0};
@@ -234,11 +252,16 @@ static void begin_round(struct poll *poll)
         return;
     }
     if (code == VIM_OK) {
+        pthread_mutex_lock(&poll->inventory->mutex);
+        poll->wants = 0;
+        pthread_mutex_unlock(&poll->inventory->mutex);
         round_start(poll, target);
         return;
     }
     vim_target_release(target);
-    if (code != VIM_E_BUSY) {
+    if (code == VIM_E_BUSY) {
+        tell_wants(poll);
+    } else {
         log_event(VIM_WARNING, "poll not begun", "vim=%s kind=%s error=%s text=%s", poll->vim,
                   poll->kind, error_name(code), failure.text);
     }
@@ -257,15 +280,36 @@ static struct poll *first_due(struct inventory *inventory)
     return first;
 }
 
+/* Is any of the polls ours? Under the lock. */
+static bool polls_here(const struct inventory *inventory)
+{
+    const struct poll *poll = inventory->polls;
+    while (poll && !poll_lease_is_ours(poll)) {
+        poll = poll->next;
+    }
+    return poll;
+}
+
 static void *inventory_main(void *argument)
 {
     struct inventory *inventory = argument;
+    int64_t wants_due = 0;
     pthread_mutex_lock(&inventory->mutex);
     while (!inventory->stop) {
+        int64_t now = clock_mono_ms();
         struct poll *poll = first_due(inventory);
-        if (!poll || poll->due > clock_mono_ms()) {
+        if (wants_due <= now && polls_here(inventory)) {
+            pthread_mutex_unlock(&inventory->mutex);
+            poll_wants_look(inventory);
+            wants_due = clock_mono_ms() + WANTS_INTERVAL_MS;
+            pthread_mutex_lock(&inventory->mutex);
+            continue;
+        }
+        if (!poll || poll->due > now) {
+            int64_t due = poll ? poll->due : INT64_MAX;
+            int64_t wants = polls_here(inventory) ? wants_due : INT64_MAX;
             (void)clock_cond_wait_until(&inventory->cond, &inventory->mutex,
-                                        poll ? poll->due : INT64_MAX);
+                                        wants < due ? wants : due);
             continue;
         }
         poll->running = true;
@@ -362,6 +406,7 @@ void inventory_learn(struct inventory *inventory, const char *vim, const char *k
         entry->added = clock_mono_ms();
     }
     entry->hash = 0;
+    entry->revision = 0;
     entry->skipped = false;
     entry->deleted = id == NULL;
     memset(entry->id, 0, ID_SIZE);
@@ -395,6 +440,7 @@ void inventory_doubt(struct inventory *inventory, const char *vim, const char *k
     if (poll) {
         LOCK_GUARD(&poll->mutex);
         poll->need_full = true;
+        poll->wants |= WANT_FULL;
     }
     pthread_mutex_unlock(&inventory->mutex);
     inventory_hint(inventory, vim, kind);

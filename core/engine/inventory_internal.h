@@ -7,6 +7,7 @@
  *   cache.c       what is known per backend id, so that unchanged items cost a hash
  *   merge.c       an item into a resource
  *   poll_lease.c  which process polls
+ *   poll_want.c   what the others want of it
  */
 #ifndef VIMD_ENGINE_INVENTORY_INTERNAL_H
 #define VIMD_ENGINE_INVENTORY_INTERNAL_H
@@ -27,6 +28,8 @@ struct entry {
     bool skipped; /* a task works on it: the row was left to the task */
     bool unresolved; /* refers to things that nobody here knows (yet) */
     uint32_t generation; /* of aliases, when it was merged */
+    uint64_t revision; /* of the row, when it was read or written here last; 0: not known */
+    uint32_t doubts; /* looks that were not believed, one after the other */
     uint64_t hash; /* of the item as it is in the row; 0: not known */
     int64_t added; /* clock_mono_ms(); 0: from the store */
     int64_t touched; /* a step of this process ended; looks begun before are not believed */
@@ -50,6 +53,9 @@ uint64_t item_hash(const struct vim_item *item);
 
 /* --- inventory.c --------------------------------------------------------------------------------- */
 
+/* What a process wants of the one that polls: a round soon, and that one complete. */
+enum want { WANT_SOON = 1u << 0, WANT_FULL = 1u << 1 };
+
 /* One (VIM, kind). Made by a refresh, removed by another one when no round is in progress. */
 struct poll {
     struct inventory *inventory;
@@ -60,6 +66,7 @@ struct poll {
     struct vim_call *call; /* the list in progress */
     bool running, wanted; /* wanted: the VIM and the kind are still there */
     bool hinted;
+    uint32_t wants; /* enum want: what was asked for here and not told to whoever polls */
     int64_t due, last_end; /* clock_mono_ms() */
     int64_t pending_ms; /* interval while something is pending */
     int64_t last_pass; /* ms since 1970 */
@@ -73,6 +80,7 @@ struct poll {
     char *cursor;
     int64_t lease_until; /* clock_mono_ms() */
     uint64_t lease_revision;
+    uint64_t want_seen[2]; /* revisions of the rows in which others want something */
 
     pthread_mutex_t mutex; /* the cache; a leaf */
     struct cache cache;
@@ -119,6 +127,7 @@ struct batch {
     int64_t looked; /* clock_mono_ms(): when the round began */
     struct vim_item items[BATCH_MAX];
     uint32_t count;
+    bool again; /* an item was not believed: a later look has to show it once more */
     uint64_t changes; /* rows written, all together */
 };
 /* Writes what has changed, and empties the batch. */
@@ -150,5 +159,14 @@ int merge_item(struct inventory *inventory, const char *vim, const char *kind,
 int poll_lease_take(struct poll *poll, bool *ret_taken, int64_t *ret_wait_ms,
                     struct failure *failure);
 void poll_lease_release(struct poll *poll);
+/* Is it this process that polls now? */
+bool poll_lease_is_ours(const struct poll *poll);
+
+/* --- poll_want.c: on the inventory's thread ------------------------------------------------------- */
+
+/* Tells whoever polls that WANTS (enum want) are wanted here. */
+int poll_want_tell(struct poll *poll, uint32_t wants, struct failure *failure);
+/* Looks at what others want of the polls that are ours. */
+void poll_wants_look(struct inventory *inventory);
 
 #endif

@@ -82,9 +82,14 @@ int poll_lease_take(struct poll *poll, bool *ret_taken, int64_t *ret_wait_ms,
     return code;
 }
 
+bool poll_lease_is_ours(const struct poll *poll)
+{
+    return poll->lease_until > clock_mono_ms();
+}
+
 void poll_lease_release(struct poll *poll)
 {
-    if (poll->lease_until > clock_mono_ms()) {
+    if (poll_lease_is_ours(poll)) {
         (void)write_lease(poll, poll->lease_revision, true, NULL);
     }
     poll->lease_until = 0;

@@ -195,7 +195,10 @@ static int finish_pass(struct round *round, struct vim_call *call)
     forget_returned(round);
     int code =
         update_gone(poll, round->gone, round->gone_count, &round->batch.changes, &round->failure);
-    if (code == VIM_OK && call_kept(call, &cursor)) {
+    /* From the cursor as it was, what was not believed is told once more. */
+    if (round->batch.again) {
+        inventory_hint(inventory, poll->vim, poll->kind);
+    } else if (code == VIM_OK && call_kept(call, &cursor)) {
         free(poll->cursor);
         poll->cursor = text_duplicate(cursor);
     }

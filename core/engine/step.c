@@ -37,9 +37,6 @@
 #define LOOK_AGAIN_DELAY_MS 1000
 /* By how much the clocks of processes that share a store may differ. */
 #define CLOCK_SLACK_MS 60000
-/* Until a task that waits for another one looks by itself. */
-#define BLOCKED_DELAY_MS 5000
-
 /* One step in progress: made when its task was claimed, freed when its outcome is committed. */
 struct step {
     uint32_t magic;

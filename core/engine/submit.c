@@ -143,7 +143,7 @@ int tasks_submit(struct tasks *tasks, const struct task_wish *wish, char ret_tas
     assert(!wish->idempotency_id == !wish->idempotency_digest);
     struct tasks_settings settings = tasks_settings_now(tasks);
     enum resource_status before = STATUS_UNKNOWN;
-    if (settings.active_max && atomic_load(&tasks->active) >= settings.active_max) {
+    if (settings.active_max && tasks_are_too_many(tasks, settings.active_max)) {
         failure_set(failure, VIM_E_BUSY, "%u tasks have not ended yet; no more are accepted",
                     settings.active_max);
         if (failure) {

@@ -1,6 +1,7 @@
 /*
  * What hints have lost, what processes have left behind, and what is too old.
- * Lock order: tasks->mutex is a leaf; it is not held over anything here.
+ * Lock order: tasks->counting before tasks->mutex, which is a leaf and not held over anything here; the
+ * first is held over a scan, and only ever tried.
  */
 #include "engine/tasks_internal.h"
 
@@ -24,7 +25,11 @@
 #define PUSHES_MAX 5000u /* per sweep */
 #define DELETES_MAX 500u /* per commit */
 #define SEEN_AGE_MS 600000
-#define COUNT_INTERVAL_MS 60000
+/* Between counts of the active tasks; and of the time, they take at most one part in COUNT_SHARE. */
+#define COUNT_INTERVAL_MS 5000
+#define COUNT_SHARE 20
+/* A count that is older than this does not refuse anybody. */
+#define COUNT_FRESH_MS 500
 #define PARKED_ROUNDS 16u /* sweeps in which each task is looked at whose VIM takes no calls */
 
 /* Ids collected by a scan: nothing else is called while it runs. */
@@ -285,6 +290,7 @@ static int recover(struct tasks *tasks, struct failure *failure)
     free(recovery.waiting);
     if (code == VIM_OK) {
         atomic_store(&tasks->active, (long long)recovery.active);
+        atomic_store(&tasks->counted, clock_mono_ms());
         log_event(VIM_INFO, "tasks recovered", "active=%zu waiting=%zu", recovery.active,
                   recovery.waiting_count);
         push_all(tasks, &recovery.push);
@@ -302,15 +308,42 @@ static int count_row(void *argument, const struct vim_item *item)
     return 0;
 }
 
-/* Other processes accept and end tasks too. */
 static void count_active(struct tasks *tasks)
 {
     long long active = 0;
     struct vim_scan scan = {
         .collection = COLLECTION_TASK, .flags = VIM_SCAN_NO_BODY, .states = TASK_STATES_ACTIVE};
+    int64_t began = clock_mono_ms();
     if (store_scan(tasks->store, &scan, count_row, &active, NULL) == VIM_OK) {
         atomic_store(&tasks->active, active);
+        atomic_store(&tasks->counted, clock_mono_ms());
+        atomic_store(&tasks->count_ms, clock_mono_ms() - began);
     }
+}
+
+/* Other processes accept and end tasks too. */
+static void count_active_again(struct tasks *tasks)
+{
+    int64_t bound = atomic_load(&tasks->count_ms) * COUNT_SHARE;
+    int64_t interval = bound > COUNT_INTERVAL_MS ? bound : COUNT_INTERVAL_MS;
+    if (clock_mono_ms() - atomic_load(&tasks->counted) >= interval) {
+        count_active(tasks);
+    }
+}
+
+bool tasks_are_too_many(struct tasks *tasks, uint32_t maximum)
+{
+    if (atomic_load(&tasks->active) < maximum) {
+        return false;
+    }
+    int64_t bound = atomic_load(&tasks->count_ms) * COUNT_SHARE;
+    int64_t fresh = bound > COUNT_FRESH_MS ? bound : COUNT_FRESH_MS;
+    if (clock_mono_ms() - atomic_load(&tasks->counted) >= fresh &&
+        pthread_mutex_trylock(&tasks->counting) == 0) {
+        count_active(tasks);
+        pthread_mutex_unlock(&tasks->counting);
+    }
+    return atomic_load(&tasks->active) >= maximum;
 }
 
 static void sweep(struct tasks *tasks, const struct tasks_settings *settings)
@@ -326,7 +359,7 @@ static void sweep(struct tasks *tasks, const struct tasks_settings *settings)
 static void *sweep_main(void *argument)
 {
     struct tasks *tasks = argument;
-    int64_t last = clock_mono_ms(), counted = last;
+    int64_t last = clock_mono_ms();
     pthread_mutex_lock(&tasks->mutex);
     while (!tasks->sweep_stop) {
         struct tasks_settings settings = tasks->settings;
@@ -338,10 +371,7 @@ static void *sweep_main(void *argument)
         pthread_mutex_unlock(&tasks->mutex);
         sweep(tasks, &settings);
         last = clock_mono_ms();
-        if (last - counted > COUNT_INTERVAL_MS) {
-            count_active(tasks);
-            counted = last;
-        }
+        count_active_again(tasks);
         pthread_mutex_lock(&tasks->mutex);
     }
     pthread_mutex_unlock(&tasks->mutex);

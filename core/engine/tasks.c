@@ -26,6 +26,7 @@ struct tasks *tasks_new(struct store *store, struct instance *queue, struct vims
     tasks->parking = parking_new();
     tasks->watches = watches_new(tasks);
     pthread_mutex_init(&tasks->mutex, NULL);
+    pthread_mutex_init(&tasks->counting, NULL);
     clock_cond_init(&tasks->sweep_cond);
     return tasks;
 }
@@ -40,6 +41,7 @@ void tasks_free(struct tasks *tasks)
         awaits_free(tasks->awaits);
         parking_free(tasks->parking);
         pthread_cond_destroy(&tasks->sweep_cond);
+        pthread_mutex_destroy(&tasks->counting);
         pthread_mutex_destroy(&tasks->mutex);
         free(tasks);
     }

@@ -21,6 +21,9 @@
 #include "engine/tasks.h"
 #include "engine/vims_internal.h"
 
+/* Until a task that waits for another one looks by itself. */
+#define BLOCKED_DELAY_MS 5000
+
 struct watches;
 struct vim_call;
 
@@ -34,7 +37,9 @@ struct tasks {
     struct parking *parking;
     struct watches *watches;
     atomic_uint in_progress; /* steps */
-    atomic_llong active; /* accepted tasks that have not ended, counted anew by the sweep */
+    atomic_llong active; /* accepted tasks that have not ended, counted anew now and then */
+    atomic_llong counted, count_ms; /* when (clock_mono_ms()), and how long it took */
+    pthread_mutex_t counting; /* by one thread is enough */
 
     pthread_mutex_t mutex; /* settings, and the sweep's thread; a leaf */
     struct tasks_settings settings;
@@ -142,8 +147,14 @@ struct watches *watches_new(struct tasks *tasks);
 void watches_free(struct watches *watches);
 int watches_start(struct watches *watches);
 void watches_stop(struct watches *watches);
+/* tasks_watch() for the engine itself. */
+void watches_add(struct watches *watches, const char *id, int64_t timeout_ms,
+                 task_watch_fn function, void *argument);
 /* The task was committed with a final state. */
 void watches_notify(struct watches *watches, const char *task_id);
+
+/* Are there MAXIMUM active tasks or more? Counts them anew, if it has to be known better. */
+bool tasks_are_too_many(struct tasks *tasks, uint32_t maximum);
 
 int sweep_start(struct tasks *tasks, struct failure *failure);
 void sweep_stop(struct tasks *tasks);

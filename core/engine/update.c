@@ -1,6 +1,10 @@
 /*
  * Items as changed rows: which resource is it, what does its row become, and the commits, of many rows
  * at once; one row after the other when somebody else was at one of them.
+ *
+ * A list tells what was when it was asked for. What a step of this process has done since is known by the
+ * entry's `touched`; what another process has done shows in the row, which is not as it was left here: then
+ * it cannot be told which of the two is newer, and the item waits for a look that begins after this.
  */
 #include "engine/inventory_internal.h"
 
@@ -16,6 +20,9 @@
 #include "model/event.h"
 
 #define TRIES_MAX 4
+/* So often in a row an item is not believed because somebody has been at its row; who is at it all the time
+ * must not keep what happens at the far side out of it. */
+#define DOUBTS_MAX 8
 
 /* What becomes of one item. */
 struct update {
@@ -26,6 +33,7 @@ struct update {
     bool alias; /* write one */
     bool skipped; /* left to the task that works on it */
     bool unresolved;
+    bool disbelieved; /* may be older than the row */
     uint32_t generation;
     struct alias_buffer alias_buffer;
     enum resource_status before;
@@ -104,6 +112,7 @@ static int find_resource(struct poll *poll, struct vim_target *target, struct up
 {
     const struct vim_item *item = update->item;
     char id[ID_SIZE] = "", derived[ID_SIZE];
+    bool was_known;
     int code = VIM_E_NOT_FOUND;
     pthread_mutex_lock(&poll->mutex);
     struct entry *entry = cache_find(&poll->cache, item->id);
@@ -111,7 +120,8 @@ static int find_resource(struct poll *poll, struct vim_target *target, struct up
         memcpy(id, entry->id, ID_SIZE);
     }
     pthread_mutex_unlock(&poll->mutex);
-    if (id[0]) {
+    was_known = id[0];
+    if (was_known) {
         code = get_resource(poll, id, &update->resource, ret_body, failure);
     }
     if (code == VIM_E_NOT_FOUND && id_valid(item->tag)) {
@@ -128,11 +138,46 @@ static int find_resource(struct poll *poll, struct vim_target *target, struct up
     if (code == VIM_E_NOT_FOUND && strcmp(id, derived) != 0) {
         code = get_resource(poll, derived, &update->resource, ret_body, failure);
     }
+    if (code == VIM_E_NOT_FOUND && (was_known || strcmp(id, derived) != 0)) {
+        /* It had a row: another process has deleted it, and this look may be from before. */
+        aliases_learn(poll->inventory->aliases, poll->vim, poll->kind, item->id, NULL);
+        update->disbelieved = true;
+        return VIM_OK;
+    }
     if (code == VIM_E_NOT_FOUND) {
         new_resource(poll, target, update, derived);
         code = VIM_OK;
     }
     return code;
+}
+
+/* Has another process, or a step of this one, been at the row since it was read or written here? */
+static bool was_changed(struct batch *batch, const struct update *update)
+{
+    struct poll *poll = batch->poll;
+    LOCK_GUARD(&poll->mutex);
+    const struct entry *entry = cache_find(&poll->cache, update->item->id);
+    return entry && !update->created &&
+           (entry->touched >= batch->looked ||
+            (entry->revision && entry->revision != update->resource.revision &&
+             entry->doubts < DOUBTS_MAX));
+}
+
+/* Leaves the row as it is, and has the item shown by a look that begins after this. */
+static void disbelieve(struct batch *batch, const struct update *update)
+{
+    struct poll *poll = batch->poll;
+    pthread_mutex_lock(&poll->mutex);
+    struct entry *entry = cache_make(&poll->cache, update->item->id);
+    entry->hash = 0;
+    entry->touched = clock_mono_ms();
+    entry->revision = update->resource.revision;
+    entry->doubts++;
+    if (!update->resource.id) {
+        entry->id[0] = '\0';
+    }
+    pthread_mutex_unlock(&poll->mutex);
+    batch->again = true;
 }
 
 /* --- What it becomes ----------------------------------------------------------------------------- */
@@ -166,16 +211,23 @@ static int merge_beside_task(struct poll *poll, struct update *update, struct fa
     return code;
 }
 
-static int make_update(struct poll *poll, struct vim_target *target, struct update *update,
-                       struct failure *failure)
+static int make_update(struct batch *batch, struct update *update, struct failure *failure)
 {
+    struct poll *poll = batch->poll;
     CLEANUP_FREE char *old_body = NULL;
     update->generation = atomic_load(&poll->inventory->generation);
-    int code = find_resource(poll, target, update, &old_body, failure);
+    int code = find_resource(poll, batch->target, update, &old_body, failure);
     if (code != VIM_OK) {
         return code;
     }
     update->before = update->resource.status;
+    update->disbelieved = update->disbelieved || was_changed(batch, update);
+    if (update->disbelieved) {
+        if (update->resource.task && !(update->item->flags & VIM_ITEM_PENDING)) {
+            tasks_nudge(poll->inventory->tasks, update->resource.task);
+        }
+        return VIM_OK;
+    }
     if (update->resource.task) {
         code = merge_beside_task(poll, update, failure);
     } else {
@@ -226,6 +278,8 @@ static void remember(struct batch *batch, const struct update *update)
         strncpy(entry->id, update->resource.id, ID_SIZE - 1);
     }
     entry->deleted = false;
+    entry->revision = update->resource.revision + (update->body != NULL);
+    entry->doubts = 0;
     entry->hash = item_hash(update->item);
     entry->skipped = update->skipped;
     entry->unresolved = update->unresolved;
@@ -251,6 +305,10 @@ static void check_created(struct batch *batch, struct update *update)
 
 static void settle(struct batch *batch, struct update *update)
 {
+    if (update->disbelieved) {
+        disbelieve(batch, update);
+        return;
+    }
     batch->changes += update->body != NULL;
     if (update->alias && update->body) {
         aliases_learn(batch->poll->inventory->aliases, batch->poll->vim, batch->poll->kind,
@@ -269,7 +327,7 @@ static int update_one(struct batch *batch, const struct vim_item *item, struct f
     for (int tries = 0; tries < TRIES_MAX && code == VIM_E_CONFLICT; tries++) {
         struct update update = {.item = item};
         struct vim_write writes[UPDATE_WRITES];
-        code = make_update(batch->poll, batch->target, &update, failure);
+        code = make_update(batch, &update, failure);
         if (code == VIM_OK) {
             uint32_t count = add_writes(batch->poll, &update, writes);
             code = count ? store_commit(batch->poll->inventory->store, writes, count, failure)
@@ -317,7 +375,7 @@ static int flush_together(struct batch *batch, struct failure *failure)
     int code = VIM_OK;
     for (; made < batch->count && code == VIM_OK; made++) {
         updates[made].item = &batch->items[made];
-        code = make_update(batch->poll, batch->target, &updates[made], failure);
+        code = make_update(batch, &updates[made], failure);
         if (code == VIM_OK) {
             count += add_writes(batch->poll, &updates[made], writes + count);
         }
@@ -450,12 +508,23 @@ static int load_row(void *argument, const struct vim_item *item)
         }
     }
     strncpy(entry->id, item->id, ID_SIZE - 1);
+    entry->revision = item->revision;
     return 0;
+}
+
+/* What was known of the rows is from before others polled. */
+static void forget_rows(struct poll *poll)
+{
+    LOCK_GUARD(&poll->mutex);
+    for (struct entry *entry = poll->cache.entries; entry; entry = entry->hh.next) {
+        entry->hash = entry->revision = 0;
+    }
 }
 
 int update_load(struct poll *poll, struct failure *failure)
 {
     struct load load = {.poll = poll};
+    forget_rows(poll);
     struct vim_scan scan = {.collection = poll->kind};
     int code = store_scan(poll->inventory->store, &scan, load_row, &load, failure);
     for (size_t i = 0; i < load.stray_count && code == VIM_OK; i++) {

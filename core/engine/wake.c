@@ -3,6 +3,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include "base/memory.h"
 #include "base/text.h"
 #include "engine/hints.h"
 #include "engine/inventory.h"
@@ -20,17 +21,28 @@ static void push_woken(struct tasks *tasks, struct awaits_woken *woken)
     *woken = (struct awaits_woken){0};
 }
 
+struct blocked {
+    struct tasks *tasks;
+    char blocker[ID_SIZE];
+};
+
+/* The blocker has ended, in whichever process; or it has not for a while, then the sweep looks. */
+static void blocker_seen(void *argument, int code, const struct task *task)
+{
+    struct blocked *blocked = argument;
+    if (code == VIM_E_NOT_FOUND || (code == VIM_OK && task_state_is_final(task->state))) {
+        wake_dependents(blocked->tasks, blocked->blocker);
+    }
+    free(blocked);
+}
+
 static void register_for_task(struct tasks *tasks, const struct task *task)
 {
-    struct task blocker = {0};
+    struct blocked *blocked = MEMORY_NEW(struct blocked);
+    blocked->tasks = tasks;
+    strncpy(blocked->blocker, task->await_id, ID_SIZE - 1);
     awaits_add(tasks->awaits, task->id, NO_VIM, KIND_TASK, task->await_id, 0);
-    /* It may have ended before somebody waited for it. */
-    int code = tasks_get(tasks, task->await_id, &blocker, NULL);
-    if (code == VIM_E_NOT_FOUND || (code == VIM_OK && task_state_is_final(blocker.state))) {
-        awaits_remove(tasks->awaits, task->id);
-        hints_push(tasks->queue, task->id, 0);
-    }
-    task_free(&blocker);
+    watches_add(tasks->watches, task->await_id, BLOCKED_DELAY_MS, blocker_seen, blocked);
 }
 
 void wake_register(struct tasks *tasks, const struct task *task)

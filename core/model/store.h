@@ -83,5 +83,6 @@ int store_probe(struct store *store, struct failure *failure);
 #define COLLECTION_TOKEN "token"
 #define COLLECTION_POLL "poll"
 #define COLLECTION_PROCESS "process"
+#define COLLECTION_WANT "want"
 
 #endif

@@ -385,7 +385,6 @@ static void claims_end_when_the_heartbeat_has_stopped(void **state)
     house_create(task, resource);
     house_edit_task(task, claim_from_afar);
     assert_int_equal(tasks_start(house.tasks, NULL), VIM_OK);
-    house.started = true;
     house_work();
     assert_int_equal(house_state(task), TASK_RUNNING); /* its lease lasts for an hour */
     struct presence *presence = open_presence(house.store, 10);
