@@ -145,6 +145,16 @@ unsigned api_in_progress(const struct api *api)
     return atomic_load(&api->in_flight);
 }
 
+unsigned api_connections(const struct api *api)
+{
+    return connections_count(api->connections);
+}
+
+void api_drain(struct api *api)
+{
+    atomic_store(&api->draining, true);
+}
+
 void api_stop(struct api *api, int64_t timeout_ms)
 {
     if (!api) {

@@ -52,11 +52,6 @@ extern const struct config_table api_table;
  * would send tokens over a network in the clear. Returns VIM_E_INVALID and why. */
 int api_check(const struct api_config *config, struct failure *failure);
 
-/* How a peer proves itself: "Authorization: " PEER_SCHEME SECRET. */
-#define PEER_SCHEME "Vimd-Link "
-/* Header of an answer to a peer: nothing was begun, the same request may be made elsewhere. */
-#define PEER_REFUSED "Vimd-Refused"
-
 struct api;
 
 /* Listens and serves. SPOOL_DIR is used for uploads if the configuration names no other; it must
@@ -77,6 +72,12 @@ uint16_t api_port(const struct api *api);
 
 /* Requests in progress: from complete headers to a sent answer. */
 unsigned api_in_progress(const struct api *api);
+
+/* Open connections. */
+unsigned api_connections(const struct api *api);
+
+/* From now on answers close their connections; everything is taken as before. */
+void api_drain(struct api *api);
 
 /* Stops listening, lets requests in progress end for up to TIMEOUT_MS, ends what then still waits
  * for a task, answers the rest with 503 a second later, closes all connections and frees. Answers

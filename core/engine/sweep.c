@@ -369,7 +369,9 @@ static void *sweep_main(void *argument)
             continue;
         }
         pthread_mutex_unlock(&tasks->mutex);
-        sweep(tasks, &settings);
+        if (tasks->sweep_works) {
+            sweep(tasks, &settings);
+        }
         last = clock_mono_ms();
         count_active_again(tasks);
         pthread_mutex_lock(&tasks->mutex);
@@ -378,12 +380,18 @@ static void *sweep_main(void *argument)
     return NULL;
 }
 
-int sweep_start(struct tasks *tasks, struct failure *failure)
+int sweep_start(struct tasks *tasks, bool works, struct failure *failure)
 {
-    int code = recover(tasks, failure);
+    int code = VIM_OK;
+    if (works) {
+        code = recover(tasks, failure);
+    } else {
+        count_active(tasks);
+    }
     if (code != VIM_OK) {
         return code;
     }
+    tasks->sweep_works = works;
     tasks->sweep_stop = false;
     code = thread_start("task-sweep", sweep_main, tasks, &tasks->sweep_thread);
     if (code != VIM_OK) {

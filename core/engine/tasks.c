@@ -65,17 +65,27 @@ void tasks_set_inventory(struct tasks *tasks, struct inventory *inventory)
     tasks->inventory = inventory;
 }
 
-int tasks_start(struct tasks *tasks, struct failure *failure)
+static int start(struct tasks *tasks, bool works, struct failure *failure)
 {
     int code = watches_start(tasks->watches);
     if (code != VIM_OK) {
         return failure_set(failure, code, "no thread for those who wait for tasks");
     }
-    code = sweep_start(tasks, failure);
+    code = sweep_start(tasks, works, failure);
     if (code != VIM_OK) {
         watches_stop(tasks->watches);
     }
     return code;
+}
+
+int tasks_start(struct tasks *tasks, struct failure *failure)
+{
+    return start(tasks, true, failure);
+}
+
+int tasks_start_apart(struct tasks *tasks, struct failure *failure)
+{
+    return start(tasks, false, failure);
 }
 
 void tasks_stop(struct tasks *tasks)

@@ -42,6 +42,8 @@ void tasks_configure(struct tasks *tasks, const struct tasks_settings *settings)
 
 /* Starts recovery (claims of dead owners) and the sweep; stop() ends them. */
 int tasks_start(struct tasks *tasks, struct failure *failure);
+/* Instead, where other processes look after what is due and forgotten: only counts the active ones. */
+int tasks_start_apart(struct tasks *tasks, struct failure *failure);
 void tasks_stop(struct tasks *tasks);
 
 /* What to submit. Texts live for the call. */

@@ -45,7 +45,7 @@ struct tasks {
     struct tasks_settings settings;
     pthread_cond_t sweep_cond;
     pthread_t sweep_thread;
-    bool sweep_running, sweep_stop;
+    bool sweep_running, sweep_stop, sweep_works;
 };
 
 struct tasks_settings tasks_settings_now(struct tasks *tasks);
@@ -156,7 +156,8 @@ void watches_notify(struct watches *watches, const char *task_id);
 /* Are there MAXIMUM active tasks or more? Counts them anew, if it has to be known better. */
 bool tasks_are_too_many(struct tasks *tasks, uint32_t maximum);
 
-int sweep_start(struct tasks *tasks, struct failure *failure);
+/* WORKS: this process carries tasks out; else it only counts them. */
+int sweep_start(struct tasks *tasks, bool works, struct failure *failure);
 void sweep_stop(struct tasks *tasks);
 
 /* step.c: does somebody hold the task at this moment (NOW: ms since 1970), a step of this process or

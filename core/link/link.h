@@ -1,19 +1,50 @@
 /*
  * link/link.h - the seam between the API block and the logic block.
  *
- * In one process it is a function call; to others it is HTTP (remote.h).
+ * In one process it is a function call (local.c); to others it is HTTP on connections that are kept
+ * (remote.c). Users do not see which.
  */
 #ifndef VIMD_LINK_LINK_H
 #define VIMD_LINK_LINK_H
 
+#include "config/fill.h"
+#include "link/message.h"
 #include "logic/logic.h"
 
 struct link;
+
+/* The section `link` of the configuration, as link_table fills it. Texts belong to the filled struct,
+ * which has to outlive what is made of it. */
+struct link_config {
+    struct vim_texts listen;
+    const char *advertise;
+    struct vim_texts logic;
+    const char *secret;
+    int32_t insecure;
+    /* Of the listener. */
+    int64_t threads, blocking_threads, blocking_queue, connections, in_flight;
+    /* Towards the logic. Live. */
+    int64_t requests, queue, queue_wait_ms, answer_max;
+    int64_t connect_timeout_ms, probe_interval_ms, probe_timeout_ms, refresh_ms;
+};
+
+extern const struct config_table link_table;
+
+/* Checks what the table cannot: addresses, a secret worth the name, plain text that would leave the
+ * host. Returns VIM_E_INVALID and why. */
+int link_check(const struct link_config *config, struct failure *failure);
 
 /* A link to LOGIC in this process, which must outlive it. Requests that may block run on THREADS
  * threads of the link's own, behind a queue of QUEUE_MAX; a full queue answers 503. */
 int link_new_local(struct logic *logic, unsigned threads, unsigned queue_max,
                    struct link **ret_link);
+
+/* A link to the logic in other processes. OWN answers what is about this process; it has no engine, and
+ * must outlive the link. VIM_E_INVALID, VIM_E_UNAVAILABLE. */
+int link_new_remote(const struct link_config *config, struct logic *own, struct link **ret_link,
+                    struct failure *failure);
+
+/* Answers what has not been answered. */
 void link_free(struct link *link);
 
 /* See logic.h; the same meaning. */
@@ -30,5 +61,28 @@ typedef void (*link_principal_fn)(void *argument, int code, const struct princip
                                   const struct failure *failure);
 void link_authenticate(struct link *link, const char *token, link_principal_fn complete,
                        void *argument);
+
+/* What the link adds to a request's headers at most, and how long the listener has to keep connections. */
+#define LINK_HEADERS_MAX 4096
+#define LINK_IDLE_MS 600000
+
+/* The first address of "NAME:PORT", as text to be handed on; malloc'ed, NULL if there is none. */
+char *link_resolve(const char *text);
+
+/* --- For processes without a logic of their own: links to others ---------------------------------- */
+
+/* Replaces the live options of CONFIG, and the addresses. */
+void link_configure(struct link *link, const struct link_config *config);
+
+/* Replicas that are known by other ways than the configuration: replaces those told earlier. */
+void link_set_replicas(struct link *link, const char *const *addresses, size_t count);
+
+/* Is a replica there that takes requests? */
+bool link_is_ready(struct link *link);
+
+/* Asks any logic process for itself (logic/peers.h) and waits for the answer for up to TIMEOUT_MS.
+ * *RET_ANSWER is malloc'ed. An answer other than 200 is an error. */
+int link_ask(struct link *link, const char *method, const char *path, const char *body,
+             size_t length, int64_t timeout_ms, char **ret_answer, struct failure *failure);
 
 #endif

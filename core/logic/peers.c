@@ -50,17 +50,36 @@ static void peers_authenticate(struct call *call)
     logic_send(call, &answer);
 }
 
+/* The body is the heartbeat of a process without a store; see engine/presence.h. */
+static void peers_beat(struct call *call)
+{
+    struct failure failure = {0};
+    char *answer = NULL;
+    int code = presence_take(call->logic->environment.presence, call->request->body,
+                             call->request->body_length, &answer, &failure);
+    if (code) {
+        logic_failure(call, &failure, ORIGIN_OWN);
+        return;
+    }
+    struct answer sent;
+    answer_init(&sent, 200);
+    answer_body(&sent, CONTENT_JSON, answer, strlen(answer));
+    logic_send(call, &sent);
+}
+
 static const struct route peers_routes[] = {
     {.method = "GET", .template = PEERS_STATE, .handle = peers_state, .flags = ROUTE_CHEAP},
     {.method = "POST",
      .template = PEERS_AUTHENTICATE,
      .handle = peers_authenticate,
      .flags = ROUTE_BODY},
+    {.method = "POST", .template = PEERS_BEAT, .handle = peers_beat, .flags = ROUTE_BODY},
 };
 
 static const struct route_entry peers_entries[] = {
     {.route = &peers_routes[0], .template = (char *)PEERS_STATE},
     {.route = &peers_routes[1], .template = (char *)PEERS_AUTHENTICATE},
+    {.route = &peers_routes[2], .template = (char *)PEERS_BEAT},
 };
 
 const struct route_entry *peers_match(const char *method, const char *path)

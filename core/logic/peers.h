@@ -7,6 +7,7 @@
 #include "logic/route.h"
 
 #define PEERS_STATE "/link/state"
+#define PEERS_BEAT "/link/beat"
 #define PEERS_AUTHENTICATE "/link/authenticate"
 
 /* The route, or NULL. */

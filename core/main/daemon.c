@@ -14,10 +14,8 @@
 #include <unistd.h>
 #include "base/cleanup.h"
 #include "base/clock.h"
-#include "base/json.h"
 #include "base/log.h"
 #include "base/memory.h"
-#include "base/metrics.h"
 #include "base/text.h"
 #include "plugin/lane.h"
 
@@ -32,44 +30,6 @@ void daemon_tell(const struct config_errors *errors)
     for (size_t i = 0; i < errors->count; i++) {
         fprintf(stderr, "vimd: %s\n", errors->items[i]);
     }
-}
-
-/* --- What the logic asks of the process ------------------------------------------------------------- */
-
-static json_t *daemon_plugins(void *argument)
-{
-    struct daemon *daemon = argument;
-    return registry_json(daemon->registry);
-}
-
-static char *daemon_metrics(void *argument)
-{
-    (void)argument;
-    struct text text = {0};
-    metrics_render(&text);
-    return text_take(&text);
-}
-
-static int daemon_ready(void *argument, char **ret_detail)
-{
-    struct daemon *daemon = argument;
-    struct failure failure = {0};
-    const char *what = NULL;
-    if (atomic_load(&daemon->stopping)) {
-        what = "stopping";
-    } else if (store_probe(daemon->store, &failure)) {
-        what = "store";
-    } else if (!inventory_is_ready(daemon->inventory)) {
-        what = "inventory";
-        failure_set(&failure, VIM_E_BUSY, "not every VIM was looked at yet");
-    }
-    if (!what) {
-        return VIM_OK;
-    }
-    CLEANUP_JSON json_t *detail = json_object();
-    json_set_text(detail, what, failure.text[0] ? failure.text : "the service is being stopped");
-    *ret_detail = json_print(detail);
-    return VIM_E_UNAVAILABLE;
 }
 
 /* --- Parts ------------------------------------------------------------------------------------- */
@@ -97,7 +57,10 @@ int daemon_make_folders(const struct settings *settings, struct failure *failure
     const struct daemon_config *config = settings_section(settings, SECTION_DAEMON);
     CLEANUP_FREE char *spool = text_format("%s/spool", config->state_dir);
     int code = daemon_make_folder(config->state_dir, failure);
-    return code ? code : daemon_make_folder(spool, failure);
+    code = code ? code : daemon_make_folder(spool, failure);
+    return code || !config->spool_dir || !(settings->roles & PROCESS_ENGINE)
+               ? code
+               : daemon_make_folder(config->spool_dir, failure);
 }
 
 /* A process that was killed a moment ago holds its lock until the kernel is through with it. */
@@ -186,6 +149,9 @@ static int daemon_open_plugins(struct daemon *daemon, struct config_errors *erro
 {
     struct settings *settings = daemon->settings;
     CLEANUP_TEXT struct text reason = {0};
+    if (!(daemon->roles & PROCESS_ENGINE)) {
+        return VIM_OK;
+    }
     if (daemon_open_instance(settings, "store", &settings->store, &daemon->store_instance,
                              &reason)) {
         daemon_complain(errors, &settings->store, "store", settings->store.plugin->descriptor.name,
@@ -217,25 +183,18 @@ static int daemon_open_plugins(struct daemon *daemon, struct config_errors *erro
     return errors->count ? VIM_E_INVALID : VIM_OK;
 }
 
-/* Before the first claim: others have to know whose it is. */
-static int daemon_open_presence(struct daemon *daemon, struct failure *failure)
-{
-    const struct daemon_config *config = settings_section(daemon->settings, SECTION_DAEMON);
-    struct presence_settings settings = {
-        .roles = "api logic worker", .store = daemon->store, .interval_ms = config->heartbeat_ms};
-    daemon->presence = presence_new(&settings);
-    return presence_start(daemon->presence, failure);
-}
-
 static int daemon_open_engine(struct daemon *daemon, struct failure *failure)
 {
     const struct store_config *store = settings_section(daemon->settings, SECTION_STORE);
+    if (!(daemon->roles & PROCESS_ENGINE)) {
+        return VIM_OK;
+    }
     daemon->store = store_new(daemon->store_instance, store->timeout_ms);
     int code = store_probe(daemon->store, failure);
     if (code) {
         return code;
     }
-    code = daemon_open_presence(daemon, failure);
+    code = front_open_presence(daemon, failure);
     if (code) {
         return code;
     }
@@ -246,55 +205,25 @@ static int daemon_open_engine(struct daemon *daemon, struct failure *failure)
     tasks_set_inventory(daemon->tasks, daemon->inventory);
     struct events_settings events = settings_events(daemon->settings);
     daemon->events = events_new(daemon->store, &events);
+    /* What is due and forgotten, and what is at the VIMs, the workers look after. */
+    bool works = daemon->roles & PROCESS_WORKER;
     code = events_start(daemon->events, failure);
-    code = code ? code : tasks_start(daemon->tasks, failure);
-    return code ? code : inventory_start(daemon->inventory, failure);
-}
-
-static int daemon_open_front(struct daemon *daemon, struct failure *failure)
-{
-    const struct api_config *api = settings_section(daemon->settings, SECTION_API);
-    const struct daemon_config *config = settings_section(daemon->settings, SECTION_DAEMON);
-    const struct worker_config *worker = settings_section(daemon->settings, SECTION_WORKER);
-    struct logic_environment environment = {
-        .store = daemon->store,
-        .vims = daemon->vims,
-        .tasks = daemon->tasks,
-        .inventory = daemon->inventory,
-        .aliases = daemon->aliases,
-        .presence = daemon->presence,
-        .events = daemon->events,
-        .argument = daemon,
-        .plugins = daemon_plugins,
-        .ready = daemon_ready,
-        .metrics = daemon_metrics,
-        .body_max = api->body_max,
-        .upload_max = api->upload_max,
-        .server_url = api->public_url,
-    };
-    int code = logic_new(&environment, &daemon->logic);
     if (!code) {
-        code = link_new_local(daemon->logic, (unsigned)api->blocking_threads,
-                              (unsigned)api->blocking_queue, &daemon->link);
+        code = works ? tasks_start(daemon->tasks, failure)
+                     : tasks_start_apart(daemon->tasks, failure);
     }
-    if (code) {
-        return failure_set(failure, code, "no more threads");
-    }
-    code = worker_start(daemon->tasks, (uint32_t)worker->threads, &daemon->worker, failure);
-    if (code) {
-        return code;
-    }
-    CLEANUP_FREE char *spool = text_format("%s/spool", config->state_dir);
-    return api_start(api, spool, daemon->link, &daemon->api, failure);
+    return code || !works ? code : inventory_start(daemon->inventory, failure);
 }
 
 static int daemon_open(struct daemon *daemon, struct config_errors *errors)
 {
     struct failure failure = {0};
-    int code = settings_load(daemon->config_path, &daemon->registry, &daemon->settings, errors);
+    int code = settings_load(daemon->config_path, daemon->roles, &daemon->registry,
+                             &daemon->settings, errors);
     if (code) {
         return code;
     }
+    daemon->roles = daemon->settings->roles;
     const struct log_config *log = settings_section(daemon->settings, SECTION_LOG);
     log_init(settings_log_level(daemon->settings),
              text_equal(log->format, "json") ? LOG_JSON : LOG_LOGFMT);
@@ -304,7 +233,11 @@ static int daemon_open(struct daemon *daemon, struct config_errors *errors)
         code = daemon_open_plugins(daemon, errors);
     }
     code = code ? code : daemon_open_engine(daemon, &failure);
-    code = code ? code : daemon_open_front(daemon, &failure);
+    code = code ? code : front_open(daemon, &failure);
+    if (!code && (daemon->roles & PROCESS_WORKER)) {
+        const struct worker_config *worker = settings_section(daemon->settings, SECTION_WORKER);
+        code = worker_start(daemon->tasks, (uint32_t)worker->threads, &daemon->worker, &failure);
+    }
     if (code && !errors->count) {
         config_error(errors, NULL, "%s", failure.text);
     }
@@ -313,10 +246,11 @@ static int daemon_open(struct daemon *daemon, struct config_errors *errors)
 
 /* --- The whole ---------------------------------------------------------------------------------- */
 
-int daemon_start(const char *config_path, struct daemon **ret_daemon)
+int daemon_start(const char *config_path, unsigned roles, struct daemon **ret_daemon)
 {
     struct daemon *daemon = MEMORY_NEW(struct daemon);
     daemon->config_path = text_duplicate(config_path);
+    daemon->roles = roles;
     daemon->lock_fd = -1;
     struct config_errors errors = {0};
     int code = daemon_open(daemon, &errors);
@@ -354,7 +288,7 @@ void daemon_stop(struct daemon *daemon)
         presence_drain(daemon->presence);
     }
     int64_t end = clock_mono_ms() + daemon_drain_ms(daemon);
-    api_stop(daemon->api, daemon_drain_ms(daemon));
+    front_stop(daemon, end);
     if (daemon->worker) {
         int64_t left = end - clock_mono_ms();
         worker_stop(daemon->worker, left > 1000 ? left : 1000);
@@ -375,8 +309,7 @@ void daemon_stop(struct daemon *daemon)
     if (daemon->events) {
         events_stop(daemon->events);
     }
-    link_free(daemon->link);
-    logic_free(daemon->logic);
+    front_free(daemon);
     presence_free(daemon->presence);
     vims_free(daemon->vims);
     inventory_free(daemon->inventory);

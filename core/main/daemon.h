@@ -11,6 +11,8 @@
 
 struct daemon {
     char *config_path;
+    unsigned roles; /* enum process_role; what is not needed for them is NULL below */
+    bool is_apart; /* `link` leads to other processes */
     struct registry *registry;
     struct settings *settings; /* in force */
     int lock_fd;
@@ -24,14 +26,17 @@ struct daemon {
     struct events *events;
     struct logic *logic;
     struct link *link;
-    struct api *api;
+    struct api *api; /* for clients; NULL without that role */
+    struct api **peers; /* listeners of the link */
+    size_t peer_count;
+    struct api *probes; /* for health checks, or NULL */
     struct worker *worker;
     atomic_bool stopping;
 };
 
-/* Reads CONFIG_PATH and brings everything up. On error tells all that is wrong on standard error,
- * and nothing is left running. */
-int daemon_start(const char *config_path, struct daemon **ret_daemon);
+/* Reads CONFIG_PATH and brings everything up that ROLES (0: as the file says) need. On error tells all
+ * that is wrong on standard error, and nothing is left running. */
+int daemon_start(const char *config_path, unsigned roles, struct daemon **ret_daemon);
 
 /* Reads the file again and applies it; a file with errors changes nothing. */
 void daemon_reload(struct daemon *daemon);
@@ -53,6 +58,16 @@ int daemon_open_instance(const struct settings *settings, const char *name, stru
 int daemon_put_vim(struct daemon *daemon, const struct vim_use *use, struct instance *instance,
                    struct lane *lane, struct failure *failure);
 int daemon_open_lane(const struct vim_use *use, struct instance *instance, struct lane **ret_lane);
+
+/* --- front.c ------------------------------------------------------------------------------------- */
+
+/* Makes others see this process. Before its first claim: they have to know whose it is. */
+int front_open_presence(struct daemon *daemon, struct failure *failure);
+int front_open(struct daemon *daemon, struct failure *failure);
+void front_configure(struct daemon *daemon, const struct settings *settings); /* what is live */
+/* Lets what is in progress end until END (monotonic ms). Health checks go on. */
+void front_stop(struct daemon *daemon, int64_t end);
+void front_free(struct daemon *daemon);
 
 /* Makes `state_dir` (0700) and what is in it. */
 int daemon_make_folders(const struct settings *settings, struct failure *failure);

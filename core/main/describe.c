@@ -14,7 +14,7 @@ static struct settings *load(const struct options *options, struct registry **re
 {
     struct config_errors errors = {0};
     struct settings *settings = NULL;
-    settings_load(options->config, ret_registry, &settings, &errors);
+    settings_load(options->config, options->roles, ret_registry, &settings, &errors);
     for (size_t i = 0; i < errors.warning_count; i++) {
         fprintf(stderr, "vimd: warning: %s\n", errors.warnings[i]);
     }

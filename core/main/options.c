@@ -3,6 +3,7 @@
 #include <getopt.h>
 #include <stdio.h>
 #include <string.h>
+#include "main/roles.h"
 
 enum {
     OPTION_CHECK = 256,
@@ -31,7 +32,7 @@ static const struct option options_long[] = {
 static const char options_text[] =
     "vimd - a Virtualised Infrastructure Manager: one REST API over OpenStack and others\n"
     "\n"
-    "  vimd [--config FILE]                 run, in the foreground; log on standard error\n"
+    "  vimd [--config FILE] [--role R,...]  run, in the foreground; log on standard error\n"
     "  vimd [--config FILE] --check-config  tell every mistake in the file, and end\n"
     "  vimd [--config FILE] --dump-config   print what is in force, secrets hidden\n"
     "  vimd [--config FILE] --describe      list sections and plugins\n"
@@ -41,7 +42,11 @@ static const char options_text[] =
     "  vimd [--config FILE] token revoke ID\n"
     "\n"
     "  -c, --config FILE   configuration; " VIMD_CONFIG_FILE " if left out\n"
-    "      --role R        reader, member, operator or admin\n"
+    "      --role R,...    what the process does: api (takes the requests of clients), logic (knows\n"
+    "                      what they mean; has the store), worker (carries tasks out); left out:\n"
+    "                      `roles` in the configuration, or all three in one process. Apart they find\n"
+    "                      each other by the section `link`: vimd --describe link\n"
+    "      --role R        with token create: reader, member, operator or admin\n"
     "      --expires T     30m, 12h, 30d, 8w from now; left out: never\n"
     "  -V, --version       version, and end\n"
     "  -h, --help          this text, and end\n"
@@ -54,7 +59,8 @@ static const char options_text[] =
     "  vimd --config etc/vimd.yaml &\n"
     "  TOKEN=$(vimd --config etc/vimd.yaml token create --project demo --role admin --name me)\n"
     "  curl -H \"Authorization: Bearer $TOKEN\" http://127.0.0.1:8780/v1/vims\n"
-    "  vimd --describe openstack\n";
+    "  vimd --describe openstack\n"
+    "  vimd --config etc/vimd-apart.yaml --role worker\n";
 
 void options_help(void)
 {
@@ -105,6 +111,22 @@ static int options_operands(int count, char **words, struct options *options)
     return options_wrong("unexpected word: ", words[0]);
 }
 
+/* What --role means where no token is made. */
+static int options_roles(struct options *options)
+{
+    char wrong[96];
+    if (!options->role || options->command == COMMAND_TOKEN_CREATE) {
+        return 0;
+    }
+    if (options->command != COMMAND_RUN && options->command != COMMAND_CHECK_CONFIG &&
+        options->command != COMMAND_DUMP_CONFIG) {
+        return options_wrong("--role does not belong here", "");
+    }
+    return roles_parse(options->role, &options->roles, wrong, sizeof wrong)
+               ? options_wrong("--role: ", wrong)
+               : 0;
+}
+
 int options_parse(int argc, char **argv, struct options *ret_options)
 {
     struct options options = {.config = VIMD_CONFIG_FILE};
@@ -151,9 +173,11 @@ int options_parse(int argc, char **argv, struct options *ret_options)
         return -1;
     }
     if (options.command != COMMAND_TOKEN_CREATE &&
-        (options.project || options.role || options.name || options.expires)) {
-        return options_wrong("--project, --role, --name and --expires belong to 'token create'",
-                             "");
+        (options.project || options.name || options.expires)) {
+        return options_wrong("--project, --name and --expires belong to 'token create'", "");
+    }
+    if (options_roles(&options)) {
+        return -1;
     }
     *ret_options = options;
     return 0;

@@ -24,6 +24,7 @@ struct options {
     bool config_given;
     const char *describe; /* what to describe; NULL: list */
     const char *project, *role, *name, *expires; /* token create */
+    unsigned roles; /* of the process: enum process_role; 0: as the configuration says */
     const char *token_id; /* token revoke */
 };
 

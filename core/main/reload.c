@@ -71,7 +71,7 @@ static int reload_open(struct daemon *daemon, struct settings *settings, struct 
                        struct config_errors *errors)
 {
     CLEANUP_TEXT struct text reason = {0};
-    for (size_t i = 0; i < settings->vim_count; i++) {
+    for (size_t i = 0; i < settings->vim_count && daemon->vims; i++) {
         struct vim_use *use = &settings->vims[i];
         if (!reload_needs_instance(daemon, use)) {
             continue;
@@ -193,12 +193,16 @@ static void reload_sections(struct daemon *daemon, struct settings *settings)
     const struct log_config *log = settings_section(settings, SECTION_LOG);
     log_init(settings_log_level(settings), text_equal(log->format, "json") ? LOG_JSON : LOG_LOGFMT);
     struct tasks_settings tasks = settings_tasks(settings);
-    tasks_configure(daemon->tasks, &tasks);
-    struct events_settings events = settings_events(settings);
-    events_configure(daemon->events, &events);
-    api_configure(daemon->api, settings_section(settings, SECTION_API));
+    if (daemon->tasks) {
+        tasks_configure(daemon->tasks, &tasks);
+    }
+    if (daemon->events) {
+        struct events_settings events = settings_events(settings);
+        events_configure(daemon->events, &events);
+    }
+    front_configure(daemon, settings);
     struct failure failure = {0};
-    if (api_reload_tls(daemon->api, &failure)) {
+    if (daemon->api && api_reload_tls(daemon->api, &failure)) {
         log_event(VIM_ERROR, "the old TLS certificate stays in use", "error=%s", failure.text);
     }
 }
@@ -224,7 +228,8 @@ void daemon_reload(struct daemon *daemon)
     struct config_errors errors = {0};
     struct settings *settings = NULL;
     struct fresh *fresh = NULL;
-    int code = settings_load(daemon->config_path, &daemon->registry, &settings, &errors);
+    int code =
+        settings_load(daemon->config_path, daemon->roles, &daemon->registry, &settings, &errors);
     if (!code) {
         fresh = memory_new_array(settings->vim_count + 1, sizeof *fresh);
         code = reload_open(daemon, settings, fresh, &errors);
@@ -238,10 +243,12 @@ void daemon_reload(struct daemon *daemon)
         settings_free(settings);
     } else {
         daemon_tell(&errors);
-        reload_plugin("store", &settings->store, daemon->store_instance);
-        reload_plugin("queue", &settings->queue, daemon->queue_instance);
         reload_sections(daemon, settings);
-        reload_vims(daemon, settings, fresh);
+        if (daemon->roles & PROCESS_ENGINE) {
+            reload_plugin("store", &settings->store, daemon->store_instance);
+            reload_plugin("queue", &settings->queue, daemon->queue_instance);
+            reload_vims(daemon, settings, fresh);
+        }
         settings_free(daemon->settings);
         daemon->settings = settings;
         log_event(VIM_INFO, "reloaded", "file=%s", daemon->config_path);

@@ -4,6 +4,7 @@
 #include "main/settings.h"
 
 #include <stddef.h>
+#include "link/link.h"
 
 #define SECTION(name_, list, type, help_, nested_)                                           \
     {                                                                                        \
@@ -24,6 +25,19 @@ static const struct vim_option daemon_options[] = {
      .help =
          "Folder with the plugins; left out: ../plugins and the lib folder beside the folder of the "
          "program, and where they were installed."},
+    {.name = "roles",
+     .type = VIM_LIST,
+     .offset = AT(roles),
+     .help =
+         "Blocks that this process is made of: api, logic, worker; left out: all three. --role on the "
+         "command line counts more."},
+    {.name = "spool_dir",
+     .type = VIM_PATH,
+     .offset = AT(spool_dir),
+     .help =
+         "Folder where uploads wait until the infrastructure has taken them. Logic processes put them "
+         "there and worker processes take them from there, under the same path; left out: spool in "
+         "state_dir, which suits processes that are both."},
     {.name = "drain_timeout",
      .type = VIM_DURATION,
      .default_value = "20s",
@@ -59,6 +73,22 @@ static const struct vim_option log_options[] = {
      .flags = VIM_LIVE,
      .offset = AT(format),
      .help = "Form of the lines, which go to standard error."},
+};
+#undef AT
+
+#define AT(field) offsetof(struct health_config, field)
+static const struct vim_option health_options[] = {
+    {.name = "listen",
+     .type = VIM_TEXT,
+     .offset = AT(listen),
+     .help =
+         "Where /healthz and /readyz of this process are answered without a token, whatever its roles: "
+         "as 127.0.0.1:8781; left out: nowhere but at the API."},
+    {.name = "metrics",
+     .type = VIM_BOOLEAN,
+     .default_value = "false",
+     .offset = AT(metrics),
+     .help = "Answer /metrics there too, to everybody who can reach it."},
 };
 #undef AT
 
@@ -281,9 +311,12 @@ static const struct vim_option vims_options[] = {
 
 static const struct config_table daemon_table =
     SECTION("daemon", daemon_options, struct daemon_config, "Top level of the file.",
-            "log api store queue tasks events worker vims");
+            "log api link health store queue tasks events worker vims");
 static const struct config_table log_table =
     SECTION("log", log_options, struct log_config, "The log, on standard error.", NULL);
+static const struct config_table health_table =
+    SECTION("health", health_options, struct health_config,
+            "Health checks of a process, for whoever looks after it.", NULL);
 static const struct config_table store_table =
     SECTION("store", store_options, struct store_config,
             "Where the truth is kept. `options` holds those of the plugin.", "options");
@@ -303,7 +336,8 @@ const struct config_table vims_table = SECTION(
 
 const struct config_table *const section_tables[SECTION_COUNT] = {
     [SECTION_DAEMON] = &daemon_table, [SECTION_LOG] = &log_table,
-    [SECTION_API] = &api_table,       [SECTION_STORE] = &store_table,
+    [SECTION_API] = &api_table,       [SECTION_LINK] = &link_table,
+    [SECTION_HEALTH] = &health_table, [SECTION_STORE] = &store_table,
     [SECTION_QUEUE] = &queue_table,   [SECTION_TASKS] = &tasks_table,
     [SECTION_EVENTS] = &events_table, [SECTION_WORKER] = &worker_table,
 };

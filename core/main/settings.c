@@ -5,6 +5,7 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
+#include "api/listen.h"
 #include "base/cleanup.h"
 #include "base/log.h"
 #include "base/memory.h"
@@ -93,8 +94,13 @@ static void settings_use(struct settings *settings, const struct config_node *pa
 {
     CLEANUP_TEXT struct text reason = {0};
     const struct config_node *node = config_get(parent, key);
+    node = node ? node : parent;
     if (registry_load(settings->registry, name, type, &use->plugin, &reason)) {
-        config_error(errors, node ? node : parent, "%s", text_get(&reason));
+        if (settings->roles & PROCESS_ENGINE) {
+            config_error(errors, node, "%s", text_get(&reason));
+        } else {
+            config_warning(errors, node, "options are not checked: %s", text_get(&reason));
+        }
         return;
     }
     use->node = config_get(parent, "options");
@@ -157,6 +163,89 @@ static void settings_vims(struct settings *settings, struct config_errors *error
     }
 }
 
+/* The roles that the file names, unless the command line does. */
+static void settings_roles(struct settings *settings, struct config_errors *errors)
+{
+    const struct daemon_config *daemon =
+        settings->sections[SECTION_DAEMON] ? settings_section(settings, SECTION_DAEMON) : NULL;
+    unsigned named = 0;
+    for (size_t i = 0; daemon && i < daemon->roles.count; i++) {
+        char wrong[96];
+        if (roles_parse(daemon->roles.items[i], &named, wrong, sizeof wrong)) {
+            config_error(errors, config_get(config_root(settings->config), "roles"), "%s", wrong);
+        }
+    }
+    settings->roles = settings->roles ? settings->roles : named ? named : PROCESS_ALL;
+}
+
+/* What processes that are apart have to have in common. */
+static void settings_check_apart(struct settings *settings, struct config_errors *errors)
+{
+    const struct config_node *root = config_root(settings->config);
+    const struct store_config *store = settings_section(settings, SECTION_STORE);
+    const struct queue_config *queue = settings_section(settings, SECTION_QUEUE);
+    const struct daemon_config *daemon = settings_section(settings, SECTION_DAEMON);
+    unsigned engine = settings->roles & PROCESS_ENGINE;
+    if (engine == 0 || engine == PROCESS_ENGINE) {
+        return;
+    }
+    const struct config_node *node = config_get(root, "store");
+    if (text_equal(store->plugin, VIMD_DEFAULT_STORE) && !config_get(node, "options")) {
+        config_error(
+            errors, node ? node : root,
+            "logic and worker processes need a store that they share, and this one would be "
+            "in state_dir, which each has of its own");
+    }
+    node = config_get(root, "queue");
+    if (text_equal(queue->plugin, VIMD_DEFAULT_QUEUE)) {
+        config_warning(
+            errors, node ? node : root,
+            "this queue does not leave the process: tasks begin when a worker process looks "
+            "for them by itself, after up to tasks.sweep");
+    }
+    if (!daemon->spool_dir) {
+        config_warning(errors, root,
+                       "uploads need a spool_dir that logic and worker processes share");
+    }
+}
+
+/* What the roles need that has no default. */
+static void settings_check_link(struct settings *settings, struct config_errors *errors)
+{
+    const struct config_node *root = config_root(settings->config);
+    const struct config_node *node = config_get(root, "link");
+    const struct link_config *link = settings_section(settings, SECTION_LINK);
+    unsigned both = PROCESS_API | PROCESS_LOGIC;
+    struct failure failure = {0};
+    node = node ? node : root;
+    if (link_check(link, &failure)) {
+        config_error(errors, node, "%s", failure.text);
+    } else if ((settings->roles & both) == PROCESS_API && link->logic.count == 0) {
+        config_error(
+            errors, node,
+            "the role api without logic needs link: logic: [ADDRESS:PORT ...], and a secret");
+    } else if ((settings->roles & both) == PROCESS_LOGIC && link->listen.count == 0) {
+        config_error(errors, node,
+                     "the role logic without api needs link: listen: [ADDRESS:PORT], and a secret");
+    }
+}
+
+static void settings_check_listeners(struct settings *settings, struct config_errors *errors)
+{
+    const struct config_node *root = config_root(settings->config);
+    const struct config_node *node = config_get(root, "api");
+    const struct health_config *health = settings_section(settings, SECTION_HEALTH);
+    struct failure failure = {0};
+    bool loopback = false;
+    if (((settings->roles & PROCESS_API) || node) &&
+        api_check(settings_section(settings, SECTION_API), &failure)) {
+        config_error(errors, node ? node : root, "%s", failure.text);
+    }
+    if (health->listen && listen_parse(health->listen, &loopback, &failure)) {
+        config_error(errors, config_get(config_get(root, "health"), "listen"), "%s", failure.text);
+    }
+}
+
 static void settings_sections(struct settings *settings, struct config_errors *errors)
 {
     const struct config_node *root = config_root(settings->config);
@@ -165,11 +254,16 @@ static void settings_sections(struct settings *settings, struct config_errors *e
         const struct config_node *node = i == SECTION_DAEMON ? root : config_get(root, table->name);
         config_fill(table, node, root, errors, &settings->sections[i]);
     }
-    struct failure failure = {0};
-    if (settings->sections[SECTION_API] &&
-        api_check(settings_section(settings, SECTION_API), &failure)) {
-        const struct config_node *node = config_get(root, "api");
-        config_error(errors, node ? node : root, "%s", failure.text);
+    settings_roles(settings, errors);
+    if (settings->sections[SECTION_API] && settings->sections[SECTION_HEALTH]) {
+        settings_check_listeners(settings, errors);
+    }
+    if (settings->sections[SECTION_LINK]) {
+        settings_check_link(settings, errors);
+    }
+    if (settings->sections[SECTION_DAEMON] && settings->sections[SECTION_STORE] &&
+        settings->sections[SECTION_QUEUE]) {
+        settings_check_apart(settings, errors);
     }
 }
 
@@ -185,14 +279,15 @@ static void settings_plugins(struct settings *settings, struct registry **regist
         plugin_dirs_free(&dirs);
     }
     settings->registry = *registry;
+    bool engine = settings->roles & PROCESS_ENGINE;
     const struct config_node *node = config_get(root, "store");
-    if (settings->sections[SECTION_STORE]) {
+    if (settings->sections[SECTION_STORE] && (engine || node)) {
         const struct store_config *store = settings_section(settings, SECTION_STORE);
         settings_use(settings, node ? node : root, "plugin", store->plugin, VIM_STORE,
                      &settings->store, errors);
     }
     node = config_get(root, "queue");
-    if (settings->sections[SECTION_QUEUE]) {
+    if (settings->sections[SECTION_QUEUE] && (engine || node)) {
         const struct queue_config *queue = settings_section(settings, SECTION_QUEUE);
         settings_use(settings, node ? node : root, "plugin", queue->plugin, VIM_QUEUE,
                      &settings->queue, errors);
@@ -200,8 +295,8 @@ static void settings_plugins(struct settings *settings, struct registry **regist
     settings_vims(settings, errors);
 }
 
-int settings_load(const char *path, struct registry **registry, struct settings **ret_settings,
-                  struct config_errors *errors)
+int settings_load(const char *path, unsigned roles, struct registry **registry,
+                  struct settings **ret_settings, struct config_errors *errors)
 {
     struct config *config = NULL;
     int code = config_load(path, &config, errors);
@@ -210,6 +305,7 @@ int settings_load(const char *path, struct registry **registry, struct settings 
     }
     struct settings *settings = MEMORY_NEW(struct settings);
     settings->config = config;
+    settings->roles = roles;
     settings_sections(settings, errors);
     settings_plugins(settings, registry, errors);
     if (errors->count > 0) {
@@ -241,6 +337,9 @@ void settings_free(struct settings *settings)
 
 static void settings_dump_plugin(const struct plugin_use *use, unsigned indent, struct text *text)
 {
+    if (!use->options) {
+        return;
+    }
     text_printf(text, "%*soptions:\n", (int)indent, "");
     config_dump(use->options, indent + 2, text);
 }

@@ -9,11 +9,13 @@
 #include "config/fill.h"
 #include "engine/events.h"
 #include "engine/tasks.h"
+#include "main/roles.h"
 #include "plugin/registry.h"
 
 /* Sections, as their tables (sections.c) fill them. */
 struct daemon_config {
-    const char *state_dir, *plugin_dir;
+    const char *state_dir, *plugin_dir, *spool_dir;
+    struct vim_texts roles;
     int64_t drain_ms, heartbeat_ms;
 };
 
@@ -32,6 +34,11 @@ struct events_config {
 
 struct worker_config {
     int64_t threads;
+};
+
+struct health_config {
+    const char *listen; /* NULL: not at all */
+    int32_t metrics;
 };
 
 struct store_config {
@@ -53,6 +60,8 @@ enum section {
     SECTION_DAEMON,
     SECTION_LOG,
     SECTION_API,
+    SECTION_LINK,
+    SECTION_HEALTH,
     SECTION_STORE,
     SECTION_QUEUE,
     SECTION_TASKS,
@@ -67,7 +76,7 @@ extern const struct config_table vims_table;
 
 /* A plugin that the configuration uses, and its options. */
 struct plugin_use {
-    const struct plugin *plugin;
+    const struct plugin *plugin; /* NULL: the roles of the process need none, and none is there */
     const struct config_node *node; /* of the options, may be NULL */
     const struct config_node *parent;
     struct config_struct *options; /* NULL once an instance has taken it over */
@@ -81,6 +90,7 @@ struct vim_use {
 struct settings {
     struct config *config;
     struct registry *registry; /* borrowed */
+    unsigned roles; /* enum process_role */
     struct config_struct *sections[SECTION_COUNT];
     struct plugin_use store, queue;
     struct vim_use *vims;
@@ -96,9 +106,11 @@ struct plugin_dirs plugin_dirs_find(const char *configured);
 void plugin_dirs_free(struct plugin_dirs *dirs);
 
 /* Reads PATH, checks everything that can be checked without opening anything, and loads the plugins
- * it names. All problems are in ERRORS. *REGISTRY is made if it is NULL, else used as it is. */
-int settings_load(const char *path, struct registry **registry, struct settings **ret_settings,
-                  struct config_errors *errors);
+ * it names. ROLES: of the process; 0: as the file says. What these do not need may be left out of the
+ * file, and is checked all the same if it is there. All problems are in ERRORS. *REGISTRY is made if it
+ * is NULL, else used as it is. */
+int settings_load(const char *path, unsigned roles, struct registry **registry,
+                  struct settings **ret_settings, struct config_errors *errors);
 void settings_free(struct settings *settings); /* NULL is fine */
 
 const void *settings_section(const struct settings *settings, enum section section);

@@ -124,7 +124,7 @@ int command_token(const struct options *options)
     struct registry *registry = NULL;
     struct settings *settings = NULL;
     int code = 1;
-    if (settings_load(options->config, &registry, &settings, &errors) == VIM_OK) {
+    if (settings_load(options->config, PROCESS_ALL, &registry, &settings, &errors) == VIM_OK) {
         code = token_with_store(settings, options);
     }
     for (size_t i = 0; i < errors.count; i++) {

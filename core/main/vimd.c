@@ -41,7 +41,7 @@ static int vimd_run(const struct options *options)
     signal(SIGPIPE, SIG_IGN);
     vimd_raise_file_limit();
     struct daemon *daemon = NULL;
-    if (daemon_start(options->config, &daemon)) {
+    if (daemon_start(options->config, options->roles, &daemon)) {
         fputs("vimd: not started\n", stderr);
         return 1;
     }

@@ -1,0 +1,193 @@
+/*
+ * The section `link` of the configuration.
+ */
+#include <stddef.h>
+#include <string.h>
+#include "link/remote.h"
+
+#define SECRET_MIN 16
+#define SECRET_MAX 512
+
+#define AT(field) offsetof(struct link_config, field)
+
+static const struct vim_option link_options[] = {
+    {.name = "listen",
+     .type = VIM_LIST,
+     .offset = AT(listen),
+     .help = "Where a logic process takes the requests of API processes: addresses and ports, as "
+             "10.0.0.5:8790 or [::1]:8790, or unix:/PATH."},
+    {.name = "advertise",
+     .type = VIM_TEXT,
+     .offset = AT(advertise),
+     .help =
+         "What API processes reach this logic process as; left out: the first of listen, and for "
+         "0.0.0.0 the address that the name of the host has."},
+    {.name = "logic",
+     .type = VIM_LIST,
+     .flags = VIM_LIVE,
+     .offset = AT(logic),
+     .help =
+         "Where an API process finds logic processes: as listen, or NAME:PORT, of which every "
+         "address is a logic process. Those that one of them knows of are found by themselves."},
+    {.name = "secret",
+     .type = VIM_TEXT,
+     .flags = VIM_SECRET,
+     .offset = AT(secret),
+     .help =
+         "By which processes of the service know each other: the same for all, 16 bytes at least."},
+    {.name = "insecure",
+     .type = VIM_BOOLEAN,
+     .default_value = "false",
+     .offset = AT(insecure),
+     .help = "Allow addresses other than loopback without TLS. Secret and requests then cross the "
+             "network in the clear; only for a network that nobody else listens to."},
+    {.name = "threads",
+     .type = VIM_INTEGER,
+     .default_value = "0",
+     .minimum = 0,
+     .maximum = 64,
+     .offset = AT(threads),
+     .help = "Of a logic process: network threads; 0 takes one per processor, at most 8."},
+    {.name = "blocking_threads",
+     .type = VIM_INTEGER,
+     .default_value = "8",
+     .minimum = 1,
+     .maximum = 256,
+     .offset = AT(blocking_threads),
+     .help = "Of a logic process: threads for requests that wait for the store."},
+    {.name = "blocking_queue",
+     .type = VIM_INTEGER,
+     .default_value = "1024",
+     .minimum = 1,
+     .maximum = 100000,
+     .offset = AT(blocking_queue),
+     .help =
+         "Of a logic process: requests that may wait for such a thread; beyond, others are asked."},
+    {.name = "connections",
+     .type = VIM_INTEGER,
+     .default_value = "4096",
+     .minimum = 1,
+     .maximum = 100000,
+     .offset = AT(connections),
+     .help = "Of a logic process: open connections at most; more wait in the kernel."},
+    {.name = "in_flight",
+     .type = VIM_INTEGER,
+     .default_value = "2048",
+     .minimum = 1,
+     .maximum = 100000,
+     .flags = VIM_LIVE,
+     .offset = AT(in_flight),
+     .help = "Of a logic process: requests in progress at most; beyond, others are asked."},
+    {.name = "requests",
+     .type = VIM_INTEGER,
+     .default_value = "256",
+     .minimum = 1,
+     .maximum = 100000,
+     .flags = VIM_LIVE,
+     .offset = AT(requests),
+     .help =
+         "Of an API process: requests in progress at each logic process, and so connections to it."},
+    {.name = "queue",
+     .type = VIM_INTEGER,
+     .default_value = "1024",
+     .minimum = 1,
+     .maximum = 100000,
+     .flags = VIM_LIVE,
+     .offset = AT(queue),
+     .help =
+         "Of an API process: requests that may wait for a logic process with room; beyond: 503."},
+    {.name = "queue_wait",
+     .type = VIM_DURATION,
+     .default_value = "2s",
+     .minimum = 10,
+     .maximum = 60000,
+     .flags = VIM_LIVE,
+     .offset = AT(queue_wait_ms),
+     .help = "Of an API process: how long one may wait so, or for any logic process to be there."},
+    {.name = "answer_max",
+     .type = VIM_BYTES,
+     .default_value = "64MiB",
+     .minimum = 1048576,
+     .maximum = 0x40000000,
+     .flags = VIM_LIVE,
+     .offset = AT(answer_max),
+     .help = "Of an API process: an answer at most."},
+    {.name = "connect_timeout",
+     .type = VIM_DURATION,
+     .default_value = "500ms",
+     .minimum = 10,
+     .maximum = 60000,
+     .flags = VIM_LIVE,
+     .offset = AT(connect_timeout_ms),
+     .help = "Of an API process: for a connection to be made."},
+    {.name = "probe_interval",
+     .type = VIM_DURATION,
+     .default_value = "250ms",
+     .minimum = 10,
+     .maximum = 60000,
+     .flags = VIM_LIVE,
+     .offset = AT(probe_interval_ms),
+     .help = "Of an API process: between looks whether a logic process is well."},
+    {.name = "probe_timeout",
+     .type = VIM_DURATION,
+     .default_value = "700ms",
+     .minimum = 10,
+     .maximum = 60000,
+     .flags = VIM_LIVE,
+     .offset = AT(probe_timeout_ms),
+     .help =
+         "Of an API process: a logic process that takes longer to tell is left alone until it does."},
+    {.name = "refresh",
+     .type = VIM_DURATION,
+     .default_value = "2s",
+     .minimum = 100,
+     .maximum = 3600000,
+     .flags = VIM_LIVE,
+     .offset = AT(refresh_ms),
+     .help = "Of an API process: between looks for the addresses of names."},
+};
+
+const struct config_table link_table =
+    CONFIG_TABLE("link", link_options, struct link_config,
+                 "How API processes and logic processes of the same service reach each other.");
+
+static int check_addresses(const struct vim_texts *texts, const char *what, bool names,
+                           bool insecure, struct failure *failure)
+{
+    for (size_t i = 0; i < texts->count; i++) {
+        struct address address;
+        int code = address_parse(texts->items[i], &address);
+        if (code == VIM_E_INVALID || (code == VIM_AGAIN && !names)) {
+            return failure_set(failure, VIM_E_INVALID,
+                               "%s: '%s' is not ADDRESS:PORT%s or unix:/PATH", what,
+                               texts->items[i], names ? ", NAME:PORT" : "");
+        }
+        if (!insecure && (code == VIM_AGAIN || !address_is_local(&address))) {
+            return failure_set(
+                failure, VIM_E_INVALID,
+                "%s: %s is not on this host, and secret and requests would cross the "
+                "network in the clear; set insecure: true if nobody else listens there",
+                what, texts->items[i]);
+        }
+    }
+    return VIM_OK;
+}
+
+int link_check(const struct link_config *config, struct failure *failure)
+{
+    if (config->secret &&
+        (strlen(config->secret) < SECRET_MIN || strlen(config->secret) > SECRET_MAX ||
+         strspn(config->secret, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+                                "0123456789+/=-_.") != strlen(config->secret))) {
+        return failure_set(
+            failure, VIM_E_INVALID,
+            "secret: not %d to %d letters, digits and +/=-_. ; `openssl rand -base64 33` "
+            "makes a good one",
+            SECRET_MIN, SECRET_MAX);
+    }
+    if ((config->listen.count || config->logic.count) && !config->secret) {
+        return failure_set(failure, VIM_E_INVALID, "secret is missing");
+    }
+    int code = check_addresses(&config->listen, "listen", false, config->insecure, failure);
+    return code ? code : check_addresses(&config->logic, "logic", true, config->insecure, failure);
+}

@@ -1,0 +1,21 @@
+/*
+ * main/roles.h - which blocks a process is made of.
+ */
+#ifndef VIMD_MAIN_ROLES_H
+#define VIMD_MAIN_ROLES_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+enum process_role { PROCESS_API = 1, PROCESS_LOGIC = 2, PROCESS_WORKER = 4 };
+#define PROCESS_ALL (PROCESS_API | PROCESS_LOGIC | PROCESS_WORKER)
+/* Those that have a connection to the store, the queue and the VIMs. */
+#define PROCESS_ENGINE (PROCESS_LOGIC | PROCESS_WORKER)
+
+/* Adds the roles that TEXT names, separated by commas, to *ROLES. VIM_E_INVALID: RET_WRONG says why. */
+int roles_parse(const char *text, unsigned *roles, char *ret_wrong, size_t size);
+
+/* The names, separated by spaces; static. */
+const char *roles_text(unsigned roles);
+
+#endif
