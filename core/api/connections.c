@@ -215,7 +215,6 @@ void connections_remove(struct connections *connections, struct connection *conn
     connections->count--;
     epoll_ctl(connections->epoll, EPOLL_CTL_DEL, connection->fd, NULL);
     pthread_mutex_unlock(&connections->mutex);
-    exchange_free(connection->spare);
     explicit_bzero(connection->token, sizeof connection->token);
     free(connection);
 }

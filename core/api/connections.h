@@ -27,13 +27,13 @@ struct connection {
     atomic_int_fast64_t deadline; /* monotonic ms */
     atomic_bool half_closed; /* the client will send no more */
     uint8_t address[16]; /* of the client: IPv6, its first 64 bits; IPv4 mapped */
-    struct exchange *spare; /* to be used for the next request */
     /* From its request line to its completion, of which MHD does not tell if it closes the
      * connection for want of memory in between. */
     struct exchange *current;
     /* The token of the last request and whose it is, so that a client that keeps its connection
      * costs no look-up at all. */
     char token[ACCESS_TOKEN_MAX + 1];
+    size_t token_size;
     int64_t principal_until; /* monotonic ms */
     struct principal principal;
 };

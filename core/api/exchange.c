@@ -1,10 +1,13 @@
 #include "api/exchange.h"
 
+#include <assert.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 #include "base/log.h"
+#include "base/cleanup.h"
 #include "base/memory.h"
 
 #define BLOCK_SIZE 8192
@@ -75,20 +78,67 @@ static void exchange_clear(struct exchange *exchange)
     spool_init(&exchange->body);
 }
 
+/* --- Spares of the network threads: a thread that has the answers of one connection after the other to
+ * make uses the same memory for all of them --------------------------------------------------------- */
+
+#define SPARES_MAX 32
+
+struct spares {
+    unsigned count;
+    struct exchange *exchanges[SPARES_MAX];
+};
+
+static pthread_key_t spares_key;
+static pthread_once_t spares_once = PTHREAD_ONCE_INIT;
+static _Thread_local struct spares *spares_own; /* what the key has, without a call */
+
+/* The thread ends. */
+static void spares_free(void *argument)
+{
+    struct spares *spares = argument;
+    while (spares->count > 0) {
+        exchange_free(spares->exchanges[--spares->count]);
+    }
+    free(spares);
+    spares_own = NULL;
+}
+
+static void spares_init(void)
+{
+    int error = pthread_key_create(&spares_key, spares_free);
+    assert(error == 0);
+    (void)error;
+}
+
 struct exchange *exchange_new(void)
 {
-    struct exchange *exchange = memory_resize(NULL, 1, sizeof *exchange);
+    struct spares *spares = spares_own;
+    struct exchange *exchange;
+    if (spares && spares->count > 0) {
+        exchange = spares->exchanges[--spares->count];
+    } else {
+        exchange = memory_resize(NULL, 1, sizeof *exchange);
+        arena_init(&exchange->arena);
+    }
     exchange_clear(exchange);
-    arena_init(&exchange->arena);
     return exchange;
 }
 
-void exchange_reset(struct exchange *exchange)
+void exchange_recycle(struct exchange *exchange)
 {
+    if (!spares_own) {
+        pthread_once(&spares_once, spares_init);
+        spares_own = MEMORY_NEW(struct spares);
+        pthread_setspecific(spares_key, spares_own);
+    }
+    if (spares_own->count == SPARES_MAX) {
+        exchange_free(exchange);
+        return;
+    }
     spool_free(&exchange->body, false);
-    free(exchange->answer.body);
+    free(TAKE(exchange->answer.body));
     arena_clear(&exchange->arena);
-    exchange_clear(exchange);
+    spares_own->exchanges[spares_own->count++] = exchange;
 }
 
 void exchange_hold(struct exchange *exchange)

@@ -104,14 +104,15 @@ struct exchange {
     struct arena arena;
 };
 
+/* One that this thread has used before, if there is one: its memory is warm. */
 struct exchange *exchange_new(void);
 
-/* Makes a used exchange, to which nobody else refers, as good as new. */
-void exchange_reset(struct exchange *exchange);
+/* Frees an exchange, to which nobody else refers, or puts it aside for this thread's next one. */
+void exchange_recycle(struct exchange *exchange);
 
 void exchange_hold(struct exchange *exchange);
 
-/* Lets go. True if it was the last reference: the caller then frees or resets it. */
+/* Lets go. True if it was the last reference: the caller then frees or recycles it. */
 bool exchange_drop(struct exchange *exchange);
 void exchange_free(struct exchange *exchange); /* NULL is fine */
 

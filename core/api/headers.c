@@ -3,7 +3,6 @@
  */
 #include "api/internal.h"
 
-#include <ctype.h>
 #include <stdio.h>
 #include <string.h>
 #include <strings.h>
@@ -36,9 +35,25 @@ static void headers_fail(struct headers *headers, int status, const char *fault)
     }
 }
 
+#define EACH_BYTE(byte) (0x0101010101010101u * (byte))
+
+/* Is one of eight bytes below 0x20, or 0x7f? Right for bytes below 0x80; says yes for some above. */
+static bool headers_suspicious(const char *value)
+{
+    uint64_t word;
+    memcpy(&word, value, sizeof word);
+    uint64_t low = (word - EACH_BYTE(0x20)) & ~word;
+    uint64_t delete = ((word ^ EACH_BYTE(0x7f)) - EACH_BYTE(0x01));
+    return (low | delete | word) & EACH_BYTE(0x80);
+}
+
 static bool headers_value_is_clean(const char *value, size_t size)
 {
-    for (size_t i = 0; i < size; i++) {
+    size_t i = 0;
+    while (i + sizeof(uint64_t) <= size && !headers_suspicious(value + i)) {
+        i += sizeof(uint64_t);
+    }
+    for (; i < size; i++) {
         unsigned char c = (unsigned char)value[i];
         if ((c < 0x20 && c != '\t') || c == 0x7f) {
             return false;
@@ -102,7 +117,8 @@ void headers_take(struct headers *headers, struct exchange *exchange, const char
         return; /* none that matters has such a name */
     }
     for (size_t i = 0; i <= name_size; i++) {
-        lower[i] = i == name_size ? '\0' : (char)tolower((unsigned char)name[i]);
+        char letter = i == name_size ? '\0' : name[i];
+        lower[i] = (char)(letter >= 'A' && letter <= 'Z' ? letter | 0x20 : letter);
     }
     const char **place = headers_place(headers, lower);
     bool wanted = logic_wants_header(lower);
@@ -126,6 +142,9 @@ void headers_take(struct headers *headers, struct exchange *exchange, const char
     }
     if (place) {
         *place = value;
+        if (place == &headers->authorization) {
+            headers->authorization_size = value_size;
+        }
     }
     if (wanted) {
         if (exchange->request.header_count == EXCHANGE_HEADERS) {
@@ -136,6 +155,18 @@ void headers_take(struct headers *headers, struct exchange *exchange, const char
             (struct header){.name = exchange_text(exchange, lower, name_size),
                             .value = exchange_text(exchange, value, value_size)};
     }
+}
+
+/* Unique in the process. Threads take them by the thousand, so that they do not wait for each other. */
+static uint64_t headers_number(void)
+{
+    static atomic_uint_fast64_t given;
+    static _Thread_local uint64_t next, end;
+    if (next == end) {
+        next = atomic_fetch_add_explicit(&given, 1024, memory_order_relaxed);
+        end = next + 1024;
+    }
+    return next++;
 }
 
 /* The client's request id if it is sane, else one of ours. */
@@ -149,10 +180,9 @@ static void headers_request_id(struct exchange *exchange, const char *given)
         memcpy(exchange->request_id, given, length + 1);
         return;
     }
-    struct api *api = exchange->api;
-    uint64_t number = atomic_fetch_add_explicit(&api->id_counter, 1, memory_order_relaxed);
-    size_t prefix = strlen(api->id_prefix);
-    memcpy(exchange->request_id, api->id_prefix, prefix);
+    uint64_t number = headers_number();
+    size_t prefix = strlen(exchange->api->id_prefix);
+    memcpy(exchange->request_id, exchange->api->id_prefix, prefix);
     char *out = exchange->request_id + prefix;
     *out++ = '-';
     for (int shift = 44; shift >= 0; shift -= 4) {
@@ -228,17 +258,24 @@ static const char *headers_bearer(struct exchange *exchange, const char *authori
     return length > 0 && length <= ACCESS_TOKEN_MAX && !strpbrk(token, " \t,") ? token : NULL;
 }
 
-/* Whose token it is: what the connection remembers, or the cache behind it. */
+/* What was sent is letter for letter what the connection remembers, and still good. */
+static bool headers_remembered(struct exchange *exchange, const struct headers *headers,
+                               int64_t now_ms)
+{
+    const struct connection *connection = exchange->connection;
+    const struct principal *principal = &connection->principal;
+    return headers->authorization && connection->principal_until > now_ms &&
+           headers->authorization_size == 7 + connection->token_size &&
+           digest_equal(headers->authorization + 7, connection->token, connection->token_size) &&
+           strncasecmp(headers->authorization, "bearer ", 7) == 0 &&
+           (principal->expires == 0 || principal->expires > clock_now_ms());
+}
+
+/* Whose token it is, if that was asked lately. */
 static int headers_principal(struct exchange *exchange, const char *token, int64_t now_ms,
                              uint32_t *ret_wait_ms)
 {
-    struct connection *connection = exchange->connection;
-    if (connection->principal_until > now_ms && digest_text_equal(connection->token, token) &&
-        (connection->principal.expires == 0 || connection->principal.expires > clock_now_ms())) {
-        exchange->principal = connection->principal;
-        return VIM_OK;
-    }
-    int code = access_principal(exchange->api->access, token, connection->address, now_ms,
+    int code = access_principal(exchange->api->access, token, exchange->connection->address, now_ms,
                                 &exchange->ask_key, &exchange->principal, ret_wait_ms);
     exchange->token =
         code == VIM_OK || code == VIM_AGAIN ? exchange_text(exchange, token, strlen(token)) : NULL;
@@ -273,7 +310,8 @@ static void headers_known(struct exchange *exchange, int64_t now_ms)
         /* Half of the cache's time, so that both together stay below twice of it. */
         connection->principal_until = now_ms + ACCESS_TTL_MS / 2;
         connection->principal = exchange->principal;
-        memcpy(connection->token, exchange->token, strlen(exchange->token) + 1);
+        connection->token_size = strlen(exchange->token);
+        memcpy(connection->token, exchange->token, connection->token_size + 1);
     }
     exchange->request.principal = &exchange->principal;
     struct api_live *live = &exchange->api->live;
@@ -304,6 +342,11 @@ static void headers_unknown(struct exchange *exchange, int code, uint32_t wait_m
 /* Leaves the exchange with a principal, answered with a refusal, or (true) asking. */
 static bool headers_authenticate(struct headers *headers, struct exchange *exchange, int64_t now_ms)
 {
+    if (headers_remembered(exchange, headers, now_ms)) {
+        exchange->principal = exchange->connection->principal;
+        headers_known(exchange, now_ms);
+        return false;
+    }
     const char *token = headers_bearer(exchange, headers->authorization);
     if (!token) {
         exchange_refuse(exchange, 401, "unauthenticated",

@@ -28,13 +28,13 @@
 
 static void http_set_deadline(struct connection *connection, int64_t deadline)
 {
-    atomic_store(&connection->deadline, deadline);
+    atomic_store_explicit(&connection->deadline, deadline, memory_order_release);
 }
 
 /* While something of the client is being waited for; once it has stopped sending, not for long. */
 static void http_set_reading_deadline(struct connection *connection, int64_t now, int64_t deadline)
 {
-    http_set_deadline(connection, deadline);
+    atomic_store(&connection->deadline, deadline); /* before the look at the flag */
     if (atomic_load(&connection->half_closed) && deadline > now + HALF_CLOSED_MS) {
         http_set_deadline(connection, now + HALF_CLOSED_MS);
     }
@@ -75,7 +75,7 @@ static enum MHD_Result http_reply(struct exchange *exchange, struct MHD_Connecti
     enum MHD_Result result = MHD_queue_response(handle, (unsigned)answer->status, response);
     MHD_destroy_response(response);
     exchange->phase = PHASE_REPLIED;
-    http_set_deadline(exchange->connection, clock_mono_ms() +
+    http_set_deadline(exchange->connection, clock_coarse_ms() +
                                                 http_live(&exchange->api->live.send_timeout_ms) +
                                                 (int64_t)exchange->sent / SPEED_MIN);
     return result;
@@ -238,14 +238,16 @@ static enum MHD_Result http_asked(struct exchange *exchange, struct MHD_Connecti
 static enum MHD_Result http_headers(struct exchange *exchange, struct MHD_Connection *handle,
                                     const char *method)
 {
-    struct api *api = exchange->api;
     struct http_walk walk = {.exchange = exchange};
     MHD_get_connection_values_n(handle, MHD_HEADER_KIND, http_each_header, &walk);
     exchange->started_us = clock_mono_us();
     int64_t now = exchange->started_us / 1000;
-    http_set_reading_deadline(exchange->connection, now,
-                              now + http_live(&api->live.body_timeout_ms));
-    if (headers_examine(&walk.headers, exchange, method, now)) {
+    bool asks = headers_examine(&walk.headers, exchange, method, now);
+    if (exchange->has_body) {
+        http_set_reading_deadline(exchange->connection, now,
+                                  now + http_live(&exchange->api->live.body_timeout_ms));
+    }
+    if (asks) {
         if (atomic_load(&exchange->asking) != ASK_DONE) {
             return http_ask(exchange, handle);
         }
@@ -346,7 +348,7 @@ static void *http_request_line(void *argument, const char *target, struct MHD_Co
     if (!connection) {
         return NULL;
     }
-    struct exchange *exchange = connection->spare ? TAKE(connection->spare) : exchange_new();
+    struct exchange *exchange = exchange_new();
     http_forget(connection->current);
     connection->current = exchange;
     exchange->api = api;
@@ -356,7 +358,7 @@ static void *http_request_line(void *argument, const char *target, struct MHD_Co
     if (length && !exchange->target_too_long) {
         exchange->raw_target = exchange_text(exchange, target, length);
     }
-    int64_t now = clock_mono_ms();
+    int64_t now = clock_coarse_ms();
     http_set_reading_deadline(connection, now, now + http_live(&api->live.header_timeout_ms));
     return exchange;
 }
@@ -383,15 +385,10 @@ static void http_completed(void *argument, struct MHD_Connection *handle, void *
     if (exchange->counted) {
         atomic_fetch_sub(&api->in_flight, 1);
     }
-    int64_t now = clock_mono_ms();
+    int64_t now = clock_coarse_ms();
     http_set_reading_deadline(connection, now, now + http_live(&api->live.idle_timeout_ms));
     if (exchange_drop(exchange)) {
-        if (connection->spare) {
-            exchange_free(exchange);
-        } else {
-            exchange_reset(exchange);
-            connection->spare = exchange;
-        }
+        exchange_recycle(exchange);
     }
 }
 

@@ -44,7 +44,6 @@ struct api {
     atomic_bool draining; /* answers close their connections */
     atomic_bool stopping; /* no more calls of the logic */
     char id_prefix[17]; /* of the request ids made here */
-    atomic_uint_fast64_t id_counter;
 };
 
 /* --- headers.c --------------------------------------------------------------------------------- */
@@ -53,6 +52,7 @@ struct api {
 struct headers {
     unsigned count;
     size_t size;
+    size_t authorization_size;
     const char *authorization, *content_length, *transfer_encoding, *request_id, *host;
     const char *principal, *left_ms; /* from peers */
     bool expects_continue;

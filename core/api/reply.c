@@ -14,7 +14,7 @@ void reply_call(struct exchange *exchange)
         exchange_refuse(exchange, 503, "shutting-down", "this service is shutting down", 1000);
         return;
     }
-    int64_t now = clock_mono_ms();
+    int64_t now = clock_coarse_ms();
     int64_t timeout = atomic_load_explicit(&api->live.request_timeout_ms, memory_order_relaxed);
     if (api->side == API_PEERS && exchange->left_ms) {
         timeout = exchange->left_ms + GRACE_MS;
@@ -23,6 +23,7 @@ void reply_call(struct exchange *exchange)
     struct request *request = &exchange->request;
     request->method = exchange->method;
     request->path = exchange->target.path;
+    request->entry = exchange->route.entry;
     request->query = exchange->target.query;
     request->query_count = exchange->target.query_count;
     request->headers = exchange->headers;

@@ -15,9 +15,19 @@ static int target_hex(char c)
 
 static const char target_slash[] = "an encoded slash in the path";
 
+/* Letters that stand for themselves, wherever they are in a target. */
+static const bool target_plain[256] = {
+    ['a' ... 'z'] = true, ['A' ... 'Z'] = true, ['0' ... '9'] = true, ['/'] = true,
+    ['-'] = true,         ['_'] = true,         ['.'] = true,         ['~'] = true,
+    [','] = true,         [':'] = true,         ['='] = true,         ['*'] = true,
+};
+
 /* Decodes TEXT in place. PLUS: a plus is a space, and a slash may be encoded. */
 static const char *target_decode(char *text, bool plus)
 {
+    while (target_plain[(unsigned char)*text]) {
+        text++; /* mostly there is nothing else */
+    }
     char *out = text;
     for (const char *in = text; *in; in++) {
         char c = *in;

@@ -23,6 +23,11 @@ int64_t clock_mono_ms(void)
     return clock_read(CLOCK_MONOTONIC, 1000000);
 }
 
+int64_t clock_coarse_ms(void)
+{
+    return clock_read(CLOCK_MONOTONIC_COARSE, 1000000);
+}
+
 int64_t clock_mono_us(void)
 {
     return clock_read(CLOCK_MONOTONIC, 1000);

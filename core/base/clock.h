@@ -14,6 +14,8 @@
 int64_t clock_now_ms(void); /* realtime */
 int64_t clock_mono_ms(void); /* monotonic */
 int64_t clock_mono_us(void);
+/* As clock_mono_ms(), up to some 10 ms late and cheaper: for deadlines of seconds. */
+int64_t clock_coarse_ms(void);
 
 /* "2026-11-23T20:33:12.345Z". MS may be negative; years outside 0..9999 are clipped. Returns
  * RET_TEXT. */

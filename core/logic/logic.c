@@ -66,7 +66,7 @@ bool logic_wants_header(const char *name)
     static const char *const names[] = {"content-type", "idempotency-key", "if-match",
                                         "if-none-match", "prefer"};
     for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
-        if (strcmp(names[i], name) == 0) {
+        if (names[i][0] == name[0] && strcmp(names[i], name) == 0) {
             return true;
         }
     }
@@ -89,8 +89,8 @@ void logic_route(struct logic *logic, const char *method, const char *path,
 {
     char id[CALL_ID_SIZE];
     const struct route_entry *entry = routes_match(logic->routes, method, path, id, NULL);
+    *ret_info = (struct logic_route_info){.route = "(none)", .entry = entry};
     entry = entry ? entry : peers_match(method, path);
-    *ret_info = (struct logic_route_info){.route = "(none)"};
     const struct route_entry *shown =
         entry ? entry : routes_match(logic->routes, "GET", path, id, NULL);
     /* What may be read without a token may also be asked for its methods without one. */
@@ -137,6 +137,18 @@ bool logic_is_cheap(struct logic *logic)
     return store_is_cheap(logic->environment.store);
 }
 
+/* Of a request that is no peer's. */
+static const struct route_entry *find_entry(struct logic *logic, const struct request *request,
+                                            char ret_id[CALL_ID_SIZE])
+{
+    const struct route_entry *entry = request->entry;
+    if (entry) {
+        route_id(entry, request->path, ret_id);
+        return entry;
+    }
+    return routes_match(logic->routes, request->method, request->path, ret_id, NULL);
+}
+
 bool logic_is_inline(struct logic *logic, const struct request *request)
 {
     char id[CALL_ID_SIZE];
@@ -144,8 +156,7 @@ bool logic_is_inline(struct logic *logic, const struct request *request)
         const struct route_entry *asked = peers_match(request->method, request->path);
         return !asked || (asked->route->flags & ROUTE_CHEAP);
     }
-    const struct route_entry *entry =
-        routes_match(logic->routes, request->method, request->path, id, NULL);
+    const struct route_entry *entry = find_entry(logic, request, id);
     if (entry == NULL) {
         return true;
     }
@@ -277,9 +288,8 @@ void logic_handle(struct logic *logic, const struct request *request, logic_resp
     if (!check_size(&call)) {
         return;
     }
-    call.entry = request->peer
-                     ? peers_match(request->method, request->path)
-                     : routes_match(logic->routes, request->method, request->path, call.id, NULL);
+    call.entry = request->peer ? peers_match(request->method, request->path)
+                               : find_entry(logic, request, call.id);
     if (call.entry == NULL && request->peer) {
         logic_not_found(&call);
         return;

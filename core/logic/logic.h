@@ -47,6 +47,7 @@ struct request {
     const char *body_path; /* spooled body (uploads); logic takes the file over on success */
     int64_t body_size;
     const char *request_id;
+    const void *entry; /* of logic_route_info for the same method and path; NULL: to be looked up */
     const struct principal *principal; /* NULL: not authenticated (public routes only) */
     bool peer; /* a process of this service asks for itself: internal routes, and only those */
     int64_t deadline; /* monotonic ms, by which the answer has to be given */
@@ -107,6 +108,7 @@ struct logic_route_info {
     bool spool;
     int64_t body_max;
     const char *route; /* the template, for metrics: "/v1/servers/{id}" */
+    const void *entry; /* what was found, for struct request; means nothing in another process */
 };
 void logic_route(struct logic *logic, const char *method, const char *path,
                  struct logic_route_info *ret_info);

@@ -250,6 +250,23 @@ static bool entry_id(const struct route_entry *entry, const struct path *path,
     return true;
 }
 
+void route_id(const struct route_entry *entry, const char *path, char ret_id[CALL_ID_SIZE])
+{
+    ret_id[0] = '\0';
+    for (unsigned i = 0; i < entry->segment_count; i++) {
+        size_t length = entry->segments[i].length;
+        path++;
+        if (entry->segments[i].text == NULL) {
+            for (length = 0; path[length] != '\0' && path[length] != '/'; length++) {
+                ret_id[length] = path[length];
+            }
+            ret_id[length] = '\0';
+            return;
+        }
+        path += length;
+    }
+}
+
 static void add_allowed(struct text *allow, const char *method)
 {
     text_printf(allow, "%s%s", allow->length > 0 ? ", " : "", method);

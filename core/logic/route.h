@@ -71,6 +71,9 @@ const struct route_entry *routes_match(const struct route_table *routes, const c
                                        const char *path, char ret_id[CALL_ID_SIZE],
                                        struct text *ret_allow);
 
+/* The {id} in PATH, which ENTRY was found for; "" if there is none. */
+void route_id(const struct route_entry *entry, const char *path, char ret_id[CALL_ID_SIZE]);
+
 /* The routes as data, for documentation. */
 const struct route *routes_all(size_t *ret_count);
 
