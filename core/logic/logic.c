@@ -137,26 +137,27 @@ bool logic_is_cheap(struct logic *logic)
     return store_is_cheap(logic->environment.store);
 }
 
-/* Of a request that is no peer's. */
+/* Of a request that is no peer's. RET_ID may be NULL. */
 static const struct route_entry *find_entry(struct logic *logic, const struct request *request,
                                             char ret_id[CALL_ID_SIZE])
 {
     const struct route_entry *entry = request->entry;
-    if (entry) {
+    if (entry && ret_id) {
         route_id(entry, request->path, ret_id);
-        return entry;
     }
-    return routes_match(logic->routes, request->method, request->path, ret_id, NULL);
+    char id[CALL_ID_SIZE];
+    return entry ? entry
+                 : routes_match(logic->routes, request->method, request->path, ret_id ? ret_id : id,
+                                NULL);
 }
 
 bool logic_is_inline(struct logic *logic, const struct request *request)
 {
-    char id[CALL_ID_SIZE];
     if (request->peer) {
         const struct route_entry *asked = peers_match(request->method, request->path);
         return !asked || (asked->route->flags & ROUTE_CHEAP);
     }
-    const struct route_entry *entry = find_entry(logic, request, id);
+    const struct route_entry *entry = find_entry(logic, request, NULL);
     if (entry == NULL) {
         return true;
     }

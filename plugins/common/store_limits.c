@@ -48,16 +48,18 @@ bool limits_collection(const char *text)
     return length > 0;
 }
 
+/* Printable ASCII without spaces. */
+static const bool id_letters[256] = {['!' ... '~'] = true};
+
 bool limits_parent(const char *text)
 {
     size_t length = 0;
 
     if (!text)
         return false;
-    for (; text[length]; length++)
-        if (length == ID_MAX || text[length] <= ' ' || text[length] > '~')
-            return false;
-    return true;
+    while (length <= ID_MAX && id_letters[(unsigned char)text[length]])
+        length++;
+    return length <= ID_MAX && text[length] == '\0';
 }
 
 bool limits_id(const char *text)
