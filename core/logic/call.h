@@ -48,6 +48,7 @@ struct call {
     bool kept; /* on the heap; freed by the answer */
     bool waited; /* for a task */
     int64_t started_us;
+    unsigned tries; /* how often it was begun anew, as another writer was faster */
     /* Of an answer that waits for a task. */
     bool replayed;
     char applied[32]; /* Preference-Applied */

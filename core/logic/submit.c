@@ -7,6 +7,7 @@
 #include "base/cleanup.h"
 #include "base/text.h"
 #include "logic/prefer.h"
+#include "logic/route.h"
 
 /* So much of the time is left for making the answer itself. */
 #define ANSWER_MARGIN_MS 250
@@ -166,7 +167,12 @@ static bool answer_winner(struct call *call, const struct idempotency *idempoten
     return true;
 }
 
-/* 409: which task is in the way, if it still is. Later the same request may find it gone. */
+/* Of this many writers at once each gets through. */
+#define SUBMIT_TRIES 64
+
+/* A task in the way is a 409, and which one; later the same request may find it gone. If there is none,
+ * the row was changed since it was looked at, by the inventory for one: no reason to give up, and if the
+ * client named an entity tag, another look tells what has become of it. */
 static void send_conflict(struct call *call, const struct task_wish *wish,
                           const struct failure *failure)
 {
@@ -176,11 +182,16 @@ static void send_conflict(struct call *call, const struct task_wish *wish,
     if (store_get(store, wish->kind, wish->resource->id, &row, NULL) == VIM_OK) {
         (void)resource_parse(&row, wish->kind, &resource, NULL);
     }
-    struct problem problem = {.task = resource.task, .vim = wish->vim};
-    problem_from_error(&problem, VIM_E_CONFLICT, ORIGIN_OWN);
-    problem.retryable = true;
-    snprintf(problem.detail, sizeof(problem.detail), "%s", failure->text);
-    logic_send_problem(call, &problem);
+    if (wish->resource->revision && resource.id && !resource.task && call->tries < SUBMIT_TRIES) {
+        call->tries++;
+        call->entry->route->handle(call);
+    } else {
+        struct problem problem = {.task = resource.task, .vim = wish->vim};
+        problem_from_error(&problem, VIM_E_CONFLICT, ORIGIN_OWN);
+        problem.retryable = true;
+        snprintf(problem.detail, sizeof(problem.detail), "%s", failure->text);
+        logic_send_problem(call, &problem);
+    }
     resource_free(&resource);
     row_free(&row);
 }

@@ -32,8 +32,8 @@ static int teardown(void **state)
     return 0;
 }
 
-/* Taken away right before the next commit of a task, as the inventory may. */
-static const char *vanishing_network;
+/* Taken away right before the next commit of a task, or written anew, as the inventory may. */
+static const char *vanishing_network, *changing_network;
 
 int __real_store_commit(struct store *store, const struct vim_write *writes, uint32_t count,
                         struct failure *failure);
@@ -48,6 +48,19 @@ int __wrap_store_commit(struct store *store, const struct vim_write *writes, uin
             .collection = "network", .id = vanishing_network, .expect = VIM_EXPECT_ANY};
         vanishing_network = NULL;
         assert_int_equal(__real_store_commit(store, &removal, 1, NULL), VIM_OK);
+    }
+    if (changing_network && strcmp(writes[0].collection, COLLECTION_TASK) == 0) {
+        struct row row;
+        assert_int_equal(store_get(store, "network", changing_network, &row, NULL), VIM_OK);
+        struct vim_write change = {.collection = "network",
+                                   .id = changing_network,
+                                   .parent = row.parent,
+                                   .body = row.body,
+                                   .state = row.state,
+                                   .expect = row.revision};
+        changing_network = NULL;
+        assert_int_equal(__real_store_commit(store, &change, 1, NULL), VIM_OK);
+        row_free(&row);
     }
     return __real_store_commit(store, writes, count, failure);
 }
@@ -328,6 +341,27 @@ static void gone_meanwhile(void **state)
     reply_free(&reply);
 }
 
+/* What somebody else changes in between stands in nobody's way, but for those who named a state of it. */
+static void changed_meanwhile(void **state)
+{
+    (void)state;
+    char id[40];
+    make(&world, BLUE, "networks", "{'vim':'edge1','name':'moving'}", id);
+    CLEANUP_FREE char *path = path_of("networks", id);
+    struct reply reply = ask(&world, BLUE, "GET", path, NULL, NULL);
+    CLEANUP_FREE char *match = text_format("if-match: %s\n", reply_header(&reply, "ETag"));
+    reply_free(&reply);
+    changing_network = id;
+    expect(&world, 412, BLUE, "DELETE", path, match, NULL);
+    assert_null(changing_network);
+    changing_network = id;
+    expect(&world, 200, BLUE, "PATCH", path, "prefer: wait=20\n", "{'description':'new'}");
+    assert_null(changing_network);
+    changing_network = id;
+    expect(&world, 204, BLUE, "DELETE", path, "prefer: wait=20\n", NULL);
+    assert_null(changing_network);
+}
+
 /* What the driver cannot do is told before anything is stored. */
 static void unsupported(void **state)
 {
@@ -504,6 +538,7 @@ int main(void)
         cmocka_unit_test(references),
         cmocka_unit_test(servers),
         cmocka_unit_test(gone_meanwhile),
+        cmocka_unit_test(changed_meanwhile),
         cmocka_unit_test(unsupported),
         cmocka_unit_test(for_another_project),
         cmocka_unit_test(upload),
