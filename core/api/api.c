@@ -16,6 +16,7 @@
 #define API_MAGIC 0x61706931u
 /* For answers of waits that are ended. */
 #define ENDED_WAITS_MS 1000
+#define ENDED_STREAMS_MS 2000
 
 int api_check(const struct api_config *config, struct failure *failure)
 {
@@ -55,6 +56,8 @@ void api_configure(struct api *api, const struct api_config *config)
     atomic_store(&live->in_flight, config->in_flight);
     atomic_store(&live->rate, config->rate);
     atomic_store(&live->rate_burst, config->rate_burst);
+    atomic_store(&live->streams, config->streams);
+    atomic_store(&live->heartbeat_ms, config->heartbeat_ms);
     atomic_store(&live->access_log, text_equal(config->access_log, "all")   ? ACCESS_LOG_ALL
                                     : text_equal(config->access_log, "off") ? ACCESS_LOG_OFF
                                                                             : ACCESS_LOG_ERRORS);
@@ -62,6 +65,7 @@ void api_configure(struct api *api, const struct api_config *config)
 
 static void api_free(struct api *api)
 {
+    streams_close(api->streams);
     connections_close(api->connections);
     access_free(api->access);
     buckets_free(api->rates);
@@ -84,6 +88,9 @@ static int api_open(struct api *api, const struct api_config *config, struct fai
     }
     if (!code) {
         code = connections_open(&api->connections);
+        if (!code && api->side == API_CLIENTS) {
+            code = streams_open(api, &api->streams);
+        }
         if (code) {
             return failure_set(failure, code, "no more threads");
         }
@@ -153,6 +160,23 @@ unsigned api_connections(const struct api *api)
 void api_drain(struct api *api)
 {
     atomic_store(&api->draining, true);
+    if (api->streams) {
+        streams_end(api->streams);
+    }
+}
+
+/* Listeners are told to come again, and get a moment to take it. */
+static void api_end_streams(struct api *api, int64_t end)
+{
+    if (!api->streams) {
+        return;
+    }
+    streams_end(api->streams);
+    int64_t last = clock_mono_ms() + ENDED_STREAMS_MS;
+    last = last < end ? last : end;
+    while (streams_count(api->streams) > 0 && clock_mono_ms() < last) {
+        clock_sleep_ms(10);
+    }
 }
 
 void api_stop(struct api *api, int64_t timeout_ms)
@@ -164,13 +188,12 @@ void api_stop(struct api *api, int64_t timeout_ms)
     int64_t end = clock_mono_ms() + timeout_ms;
     http_quiesce(api);
     atomic_store(&api->draining, true);
+    api_end_streams(api, end);
     while (api_in_progress(api) > 0 && clock_mono_ms() < end) {
         clock_sleep_ms(10);
     }
     atomic_store(&api->stopping, true);
-    if (api_in_progress(api) > 0) {
-        link_end_waits(api->link, true);
-    }
+    link_end_waits(api->link, true);
     end = clock_mono_ms() + ENDED_WAITS_MS;
     while (api_in_progress(api) > 0 && clock_mono_ms() < end) {
         clock_sleep_ms(10);

@@ -40,6 +40,7 @@ struct api_config {
     int64_t in_flight;
     int64_t rate, rate_burst;
     const char *access_log;
+    int64_t streams, heartbeat_ms;
     /* Not of the section: of the other sides. */
     enum api_side side;
     const char *secret; /* API_PEERS */

@@ -225,6 +225,14 @@ void exchange_refuse(struct exchange *exchange, int status, const char *code, co
     }
 }
 
+void exchange_overrule(struct exchange *exchange, int status, const char *code, const char *detail,
+                       uint32_t retry_after_ms)
+{
+    free(exchange->answer.body);
+    exchange->answer = (struct answer){0};
+    exchange_problem(exchange, status, code, detail, retry_after_ms);
+}
+
 static void exchange_publish(struct exchange *exchange)
 {
     if (atomic_exchange(&exchange->state, EXCHANGE_ANSWERED) == EXCHANGE_WAITING) {

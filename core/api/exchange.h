@@ -83,6 +83,8 @@ struct exchange {
     bool counted; /* in api->in_flight */
     bool spooled; /* the body goes to a file */
     bool must_close; /* the connection cannot be used after the answer */
+    bool observed; /* its end was told to the metrics already */
+    struct listener *listener; /* of a stream */
     bool has_body;
     bool expects_continue;
     int64_t content_length; /* -1: not told */
@@ -122,6 +124,10 @@ char *exchange_text(struct exchange *exchange, const char *text, size_t length);
 /* Prepares an error as the answer, on the network thread, before any call of the logic. */
 void exchange_refuse(struct exchange *exchange, int status, const char *code, const char *detail,
                      uint32_t retry_after_ms);
+
+/* Puts an error in the place of an answer that cannot be given. On the network thread. */
+void exchange_overrule(struct exchange *exchange, int status, const char *code, const char *detail,
+                       uint32_t retry_after_ms);
 
 /* What came of the look-up of the token; see link_principal_fn. Drops the look-up's reference. */
 void exchange_learn(void *argument, int code, const struct principal *principal,

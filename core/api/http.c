@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <unistd.h>
 #include <microhttpd.h>
 #include "api/listen.h"
@@ -22,6 +23,10 @@
  * connection. */
 #define DISCARD_MAX (4 << 20)
 #define DISCARD_STRANGERS_MAX (64 << 10)
+
+/* Room for pieces of streams. */
+#define STREAM_BLOCK 16384
+#define STREAM_SEND_BUFFER 65536
 
 /* The least speed of a client, bytes per millisecond. */
 #define SPEED_MIN 16
@@ -52,8 +57,61 @@ static void http_add_header(void *argument, const char *name, const char *value)
     MHD_add_response_header(argument, name, value);
 }
 
+/* --- Streams --- */
+
+static ssize_t http_stream_read(void *argument, uint64_t position, char *buffer, size_t room)
+{
+    (void)position;
+    ssize_t count = streams_read(argument, buffer, room);
+    return count < 0 ? MHD_CONTENT_READER_END_OF_STREAM : count;
+}
+
+void http_suspend(struct exchange *exchange)
+{
+    MHD_suspend_connection(exchange->handle);
+}
+
+/* The answer has no end for now. As a request it is through: neither a stop nor the limit of requests in
+ * progress waits for it. */
+static enum MHD_Result http_stream(struct exchange *exchange, struct MHD_Connection *handle)
+{
+    struct MHD_Response *response = MHD_create_response_from_callback(
+        MHD_SIZE_UNKNOWN, STREAM_BLOCK, http_stream_read, exchange->listener, NULL);
+    if (!response) {
+        return MHD_NO;
+    }
+    /* What a client does not take waits here, and not by the megabyte in the kernel. */
+    int send_buffer = STREAM_SEND_BUFFER;
+    (void)setsockopt(exchange->connection->fd, SOL_SOCKET, SO_SNDBUF, &send_buffer,
+                     sizeof send_buffer);
+    exchange->must_close = true;
+    reply_headers(exchange, http_add_header, response);
+    MHD_add_response_header(response, "X-Accel-Buffering", "no"); /* proxies would hold it back */
+    enum MHD_Result result = MHD_queue_response(handle, MHD_HTTP_OK, response);
+    MHD_destroy_response(response);
+    exchange->phase = PHASE_REPLIED;
+    http_set_deadline(exchange->connection,
+                      clock_mono_ms() + http_live(&exchange->api->live.send_timeout_ms));
+    observe_end(exchange, MHD_HTTP_OK);
+    exchange->observed = true;
+    if (exchange->counted) {
+        exchange->counted = false;
+        atomic_fetch_sub(&exchange->api->in_flight, 1);
+    }
+    return result;
+}
+
 static enum MHD_Result http_reply(struct exchange *exchange, struct MHD_Connection *handle)
 {
+    if (streams_is_stream(exchange)) {
+        exchange->handle = handle;
+        exchange->listener = streams_add(exchange->api->streams, exchange);
+        if (exchange->listener) {
+            return http_stream(exchange, handle);
+        }
+        exchange_overrule(exchange, 503, "overloaded", "there are as many streams as there may be",
+                          5000);
+    }
     struct answer *answer = &exchange->answer;
     struct MHD_Response *response;
     bool bodiless = answer->status == 204 || answer->status == 304;
@@ -378,7 +436,11 @@ static void http_completed(void *argument, struct MHD_Connection *handle, void *
     if (exchange->phase == PHASE_CALLED || exchange->phase == PHASE_ASKING) {
         connections_wait_end(api->connections, exchange);
     }
-    if (exchange->phase != PHASE_HEADERS && exchange->phase != PHASE_ASKING) {
+    if (exchange->listener) {
+        streams_remove(TAKE(exchange->listener));
+    }
+    if (exchange->phase != PHASE_HEADERS && exchange->phase != PHASE_ASKING &&
+        !exchange->observed) {
         observe_end(exchange,
                     code == MHD_REQUEST_TERMINATED_COMPLETED_OK ? exchange->answer.status : 0);
     }

@@ -11,6 +11,7 @@
 #include "api/buckets.h"
 #include "api/connections.h"
 #include "api/exchange.h"
+#include "api/streams.h"
 #include "api/tls.h"
 
 enum access_log { ACCESS_LOG_OFF, ACCESS_LOG_ERRORS, ACCESS_LOG_ALL };
@@ -19,6 +20,7 @@ enum access_log { ACCESS_LOG_OFF, ACCESS_LOG_ERRORS, ACCESS_LOG_ALL };
 struct api_live {
     atomic_int_fast64_t header_timeout_ms, body_timeout_ms, send_timeout_ms, idle_timeout_ms;
     atomic_int_fast64_t request_timeout_ms, in_flight, rate, rate_burst;
+    atomic_int_fast64_t streams, heartbeat_ms;
     atomic_int access_log;
 };
 
@@ -29,6 +31,7 @@ struct api {
     struct access *access;
     struct buckets *rates;
     struct connections *connections;
+    struct streams *streams; /* NULL: none are offered on this side */
     struct tls *tls; /* NULL: plain HTTP */
     enum api_side side;
     char *secret; /* of peers */
@@ -76,6 +79,8 @@ void headers_asked(struct exchange *exchange, int64_t now_ms);
 int http_open(struct api *api, const struct api_config *config, struct failure *failure);
 void http_quiesce(struct api *api); /* no new connections */
 void http_close(struct api *api); /* nothing may be suspended */
+/* Puts the connection of an exchange to sleep that streams; http_resume() wakes it. */
+void http_suspend(struct exchange *exchange);
 
 /* --- reply.c ------------------------------------------------------------------------------------ */
 

@@ -9,7 +9,7 @@
 #ifndef VIMD_LOGIC_ACCESS_H
 #define VIMD_LOGIC_ACCESS_H
 
-#include "logic/call.h"
+#include "logic/logic.h"
 
 /* Sees what belongs to every project? */
 bool access_sees_all(const struct principal *principal);

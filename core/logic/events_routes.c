@@ -1,5 +1,11 @@
 /*
- * logic/events_routes.c - /v1/events: what happened, as a list.
+ * logic/events_routes.c - /v1/events: what happened, as a list and as the beginning of a stream.
+ *
+ * A stream is begun here and continued by the API block: the answer to GET /v1/events/stream is an
+ * ordinary one of type text/event-stream, whose body is the first lines of the stream and whose header
+ * Last-Event-ID says behind which event it goes on. The API block then asks for /v1/events like any
+ * client, once for all its listeners, and keeps their connections. So only ordinary requests cross the
+ * link, whether the logic is in the same process or not.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -13,6 +19,8 @@
 #include "model/event.h"
 
 #define WAIT_MARGIN_MS 250
+/* What a client that lost its connection waits before it comes again. */
+#define RETRY_MS 2000
 
 static const char *type_name(unsigned number)
 {
@@ -142,4 +150,72 @@ static void list_events(struct call *call, bool may_wait)
 void events_list(struct call *call)
 {
     list_events(call, true);
+}
+
+/* --- Stream ---------------------------------------------------------------------------------- */
+
+static void check_filter(const struct request *request, struct findings *findings)
+{
+    struct event_filter filter = {0};
+    for (size_t i = 0; i < request->query_count; i++) {
+        const struct header *parameter = &request->query[i];
+        if (text_has_word(EVENT_FILTER_NAMES, parameter->name)) {
+            char pointer[32];
+            snprintf(pointer, sizeof(pointer), "?%s", parameter->name);
+            event_filter_add(&filter, parameter->name, parameter->value, pointer, findings);
+        }
+    }
+}
+
+/* Behind which event the stream begins; what is not kept any more is told as a gap. */
+static int begin_stream(struct call *call, bool given, uint64_t *after, struct text *text,
+                        struct failure *failure)
+{
+    uint64_t first, last;
+    int code = events_range(call->logic->environment.events, &first, &last, failure);
+    if (code != VIM_OK) {
+        return code;
+    }
+    text_printf(text, "retry: %d\n\n", RETRY_MS);
+    if (given && is_gone(*after, first, last)) {
+        text_printf(text,
+                    "event: gap\ndata: {\"after\":\"%016llu\",\"first\":\"%016llu\","
+                    "\"last\":\"%016llu\"}\n\n",
+                    (unsigned long long)*after, (unsigned long long)first,
+                    (unsigned long long)last);
+        *after = first > 0 ? first - 1 : 0;
+    } else if (!given) {
+        *after = last;
+    }
+    return VIM_OK;
+}
+
+void events_stream(struct call *call)
+{
+    struct findings findings = {0};
+    struct failure failure = {0};
+    struct text text = {0};
+    bool given = false;
+    uint64_t after = 0;
+    check_filter(call->request, &findings);
+    parse_after(logic_query(call, "after"), "?after", &given, &after, &findings);
+    parse_after(logic_header(call, "last-event-id"), "Last-Event-ID", &given, &after, &findings);
+    if (findings.count > 0) {
+        logic_findings(call, 400, "invalid-query", "The query is not understood.", &findings);
+        return;
+    }
+    findings_free(&findings);
+    int code = begin_stream(call, given, &after, &text, &failure);
+    if (code != VIM_OK) {
+        text_free(&text);
+        logic_failure(call, &failure, ORIGIN_OWN);
+        return;
+    }
+    char id[EVENT_ID_SIZE];
+    struct answer answer;
+    answer_init(&answer, 200);
+    answer_header(&answer, "Last-Event-ID", event_id(after, id));
+    size_t length = text.length;
+    answer_body(&answer, CONTENT_EVENTS, text_take(&text), length);
+    logic_send(call, &answer);
 }

@@ -63,8 +63,8 @@ void logic_free(struct logic *logic)
 
 bool logic_wants_header(const char *name)
 {
-    static const char *const names[] = {"content-type", "idempotency-key", "if-match",
-                                        "if-none-match", "prefer"};
+    static const char *const names[] = {"content-type",  "idempotency-key", "if-match",
+                                        "if-none-match", "last-event-id",   "prefer"};
     for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
         if (names[i][0] == name[0] && strcmp(names[i], name) == 0) {
             return true;

@@ -126,6 +126,10 @@ bool logic_is_cheap(struct logic *logic);
 void logic_handle(struct logic *logic, const struct request *request, logic_respond_fn respond,
                   void *argument);
 
+/* The type of an answer that is the beginning of a stream of events: its header Last-Event-ID says behind
+ * which event the stream goes on, by GET /v1/events (see events_routes.c). */
+#define CONTENT_EVENTS "text/event-stream"
+
 /* Ends the waits for tasks and events of requests that are unattended, or ALL and those to come as well:
  * they are answered soon, with things as they are. */
 void logic_end_waits(struct logic *logic, bool all);

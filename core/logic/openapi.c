@@ -34,6 +34,15 @@ static const struct {
      "Seconds to wait for the end of the task, or for an event where there is none yet."},
     {"after", "query", "{\"type\":\"string\",\"pattern\":\"^[0-9]{1,16}$\"}",
      "Only what comes behind the event with this id; 0: from the first one on."},
+    {"type", "query", "{\"type\":\"string\"}", "Only events of these types, separated by commas."},
+    {"kind", "query", "{\"type\":\"string\"}",
+     "Only about resources of these kinds, separated by commas."},
+    {"resource", "query", "{\"type\":\"string\"}",
+     "Only about the resources with these ids, separated by commas."},
+    {"project", "query", "{\"type\":\"string\"}", "Only of these projects, separated by commas."},
+    {"vim", "query", "{\"type\":\"string\"}", "Only of these VIMs, separated by commas."},
+    {"Last-Event-ID", "header", "{\"type\":\"string\",\"pattern\":\"^[0-9]{1,16}$\"}",
+     "Go on behind this event. Counts more than ?after."},
     {"fields", "query", "{\"type\":\"string\"}", "Members to show, separated by commas."},
     {"limit", "query", "{\"type\":\"integer\",\"minimum\":1,\"maximum\":1000,\"default\":100}",
      "Elements on a page."},
@@ -192,6 +201,10 @@ static json_t *success(const struct route_entry *entry, int status, const char *
     if (strcmp(schema, "MetricsText") == 0) {
         json_object_set_new(response, "content",
                             json_pack("{s:{s:{s:s}}}", "text/plain", "schema", "type", "string"));
+    } else if (strcmp(schema, "EventStream") == 0) {
+        json_object_set_new(
+            response, "content",
+            json_pack("{s:{s:{s:s}}}", "text/event-stream", "schema", "type", "string"));
     } else if (*schema != '\0') {
         json_object_set_new(
             response, "content",
@@ -296,6 +309,9 @@ static json_t *make_parameters(const struct route_entry *entry)
     }
     if (route->flags & ROUTE_LIST) {
         add_list_parameters(list, entry);
+    }
+    if (strstr(route->answers, "EventStream")) {
+        json_array_append_new(list, reference("parameters", "Last-Event-ID"));
     }
     if (route->flags & ROUTE_TASK) {
         json_array_append_new(list, reference("parameters", "Prefer"));

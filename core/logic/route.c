@@ -50,6 +50,9 @@ static const struct route routes[] = {
 
     {"GET", "/v1/events", events_list, ROLE_READER, ROUTE_LIST, "after wait", NULL,
      "200:EventList 410", "listEvents", "What happened, as far as it is kept."},
+    {"GET", "/v1/events/stream", events_stream, ROLE_READER, ROUTE_CHEAP,
+     "after type kind resource project vim", NULL, "200:EventStream", "streamEvents",
+     "What happens, as server-sent events."},
 
     {"GET", "/v1/tokens", tokens_list, ROLE_ADMIN, ROUTE_LIST, NULL, NULL, "200:TokenList",
      "listTokens", "The access tokens, without their secrets."},

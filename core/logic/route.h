@@ -109,6 +109,7 @@ void tasks_routes_rollback(struct call *call);
 void tasks_routes_fail(struct call *call);
 
 void events_list(struct call *call);
+void events_stream(struct call *call);
 
 void tokens_list(struct call *call);
 void tokens_get(struct call *call);

@@ -100,7 +100,8 @@ class Openapi(Scene):
             plural = template.split("/")[2] if template.startswith("/v1/") else ""
             path = re.sub(r"\{[^}]+\}", ids.get(plural, NO_SUCH), template)
             missing = re.sub(r"\{[^}]+\}", NO_SUCH, template)
-            if "get" in item:
+            # A stream has no end: its answers are held to the page in the scene of events.
+            if "get" in item and not path.endswith("/stream"):
                 answer = self.call("GET", path)
                 self.assertIn(answer.status, (200, 204) if NO_SUCH not in path else (200, 404),
                               (path, answer))

@@ -1,4 +1,4 @@
-/* What happened, as a list. */
+/* What happened, as a list and as the beginning of a stream. */
 #include "world.h"
 
 #include <stdio.h>
@@ -174,6 +174,36 @@ static void what_is_not_there_is_said(void **state)
     expect(&world, 200, RED, "GET", "/v1/events?after=1", NULL, NULL);
 }
 
+static void check_stream(const char *query, const char *header, uint64_t after, bool gap)
+{
+    CLEANUP_FREE char *target = text_format("/v1/events/stream%s", query);
+    struct reply reply = ask(&world, RED, "GET", target, header, NULL);
+    char id[EVENT_ID_SIZE];
+    assert_int_equal(reply.status, 200);
+    assert_string_equal(reply_header(&reply, "Content-Type"), "text/event-stream");
+    assert_string_equal(reply_header(&reply, "Last-Event-ID"), event_id(after, id));
+    assert_true(strncmp(reply.body, "retry: ", 7) == 0);
+    assert_int_equal(strstr(reply.body, "event: gap") != NULL, gap);
+    reply_free(&reply);
+}
+
+static void streams_begin(void **state)
+{
+    (void)state;
+    uint64_t last = settled();
+    check_stream("", NULL, last, false);
+    check_stream("?after=1", NULL, 1, false);
+    check_stream("?after=3&type=task.ended&kind=server,port", "last-event-id: 2\n", 2, false);
+    check_stream("?after=0", NULL, 1, true); /* the first one was forgotten above */
+    check_stream("", "last-event-id: 9999999999999999\n", 1, true);
+    expect(&world, 400, RED, "GET", "/v1/events/stream?type=task", NULL, NULL);
+    expect(&world, 400, RED, "GET", "/v1/events/stream?kind=servers", NULL, NULL);
+    expect(&world, 400, RED, "GET", "/v1/events/stream?after=x", NULL, NULL);
+    expect(&world, 400, RED, "GET", "/v1/events/stream?limit=1", NULL, NULL);
+    expect(&world, 400, RED, "GET", "/v1/events/stream", "last-event-id: x\n", NULL);
+    expect(&world, 405, RED, "POST", "/v1/events/stream", NULL, NULL);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -181,6 +211,7 @@ int main(void)
         cmocka_unit_test(pages),
         cmocka_unit_test(a_wait_ends_with_the_event),
         cmocka_unit_test(what_is_not_there_is_said),
+        cmocka_unit_test(streams_begin),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }
