@@ -77,7 +77,7 @@ unsigned api_in_progress(const struct api *api);
 /* Open connections. */
 unsigned api_connections(const struct api *api);
 
-/* From now on answers close their connections; everything is taken as before. */
+/* From now on answers close their connections, and streams end; everything else is taken as before. */
 void api_drain(struct api *api);
 
 /* Stops listening, lets requests in progress end for up to TIMEOUT_MS, ends what then still waits
