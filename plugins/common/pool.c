@@ -159,7 +159,7 @@ int pool_borrow(struct vim_call *call, struct pool *pool, bool patient,
                        pool_now() + (left < CANCEL_CHECK_MS ? left : CANCEL_CHECK_MS));
         }
         pthread_mutex_unlock(&pool->lock);
-        left = pool->settings.host->left_ms(call);
+        left = call ? pool->settings.host->left_ms(call) : end - pool_now();
         pthread_mutex_lock(&pool->lock);
         if (!pool->free && (!patient || !may_wait(pool, left, end))) {
             code = give_up(pool, ret_error);

@@ -64,7 +64,8 @@ void pool_clear(struct pool *pool);
 
 /* Takes a connection, making one if need be. With PATIENT it waits: while all are in use, for as long as
  * there is time; while the place is down, for as long as connect_timeout says. Without, it takes
- * what is there or can be made quickly. Errors: nothing has happened. */
+ * what is there or can be made quickly. CALL may be NULL: then it waits for connect_timeout at most.
+ * Errors: nothing has happened. */
 int pool_borrow(struct vim_call *call, struct pool *pool, bool patient,
                 struct pooled **ret_connection, struct store_error *ret_error);
 

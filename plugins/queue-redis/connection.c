@@ -8,11 +8,11 @@
 #include "redis_queue.h"
 
 /* A script has its name, the number of keys, the keys, and up to so many arguments. */
-#define ARGUMENTS_MAX 8
+#define ARGUMENTS_MAX 160
 
 static const char *const key_names[KEY_COUNT] = {
-    [KEY_STREAM] = "stream", [KEY_WAITING] = "waiting", [KEY_OUT] = "out",
-    [KEY_LEASES] = "leases", [KEY_DELAYED] = "delayed", [KEY_IDLE] = "idle",
+    [KEY_STREAM] = "stream",   [KEY_WAITING] = "waiting", [KEY_LEASES] = "leases",
+    [KEY_DELAYED] = "delayed", [KEY_IDLE] = "idle",
 };
 
 void topic_channel(const struct queue *queue, const char *name, char ret_channel[KEY_MAX])
@@ -250,7 +250,7 @@ int connection_script(struct vim_call *call, struct queue *queue, enum script sc
     char keys[KEY_COUNT][KEY_MAX], channel[KEY_MAX];
     int code, used = 2;
 
-    all[used++] = "6";
+    all[used++] = "5";
     for (int i = 0; i < KEY_COUNT; i++) {
         snprintf(keys[i], KEY_MAX, "%s:{%s}:%s", queue->config->prefix, name, key_names[i]);
         all[used++] = keys[i];
@@ -271,6 +271,6 @@ int connection_script(struct vim_call *call, struct queue *queue, enum script sc
         if (code != VIM_E_LOST || !repeat)
             return code;
         repeat = false;
-    } while (queue->host->left_ms(call) > 0);
+    } while (!call || queue->host->left_ms(call) > 0);
     return code;
 }

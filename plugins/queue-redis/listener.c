@@ -16,6 +16,9 @@
 #define PING_MS 10000
 #define SILENCE_MAX_MS 20000
 
+/* How long what has ended waits for a pull to tell it. */
+#define TELL_AFTER_MS 20
+
 #define BACKOFF_FIRST_MS 50
 #define BACKOFF_MAX_MS 1000
 
@@ -27,6 +30,16 @@ static bool must_stop(struct queue *queue)
     stop = queue->stop;
     pthread_mutex_unlock(&queue->lock);
     return stop;
+}
+
+static bool must_tell(struct queue *queue)
+{
+    bool tell;
+
+    pthread_mutex_lock(&queue->out_lock);
+    tell = queue->telling;
+    pthread_mutex_unlock(&queue->out_lock);
+    return tell;
 }
 
 static void forget_wake(struct queue *queue)
@@ -148,7 +161,7 @@ static int read_all(struct queue *queue, redisContext *redis)
 static void listen_on(struct queue *queue, redisContext *redis)
 {
     const char *ping[] = {"PING"};
-    int64_t heard = pool_now(), asked = heard;
+    int64_t heard = pool_now(), asked = heard, told = heard;
 
     forget_announced(queue);
     while (!must_stop(queue)) {
@@ -156,12 +169,16 @@ static void listen_on(struct queue *queue, redisContext *redis)
 
         if (subscribe_new(queue, redis) != REDIS_OK || send_all(queue, redis) < 0)
             return;
-        if (await_input(queue, redis->fd, PING_MS)) {
+        if (await_input(queue, redis->fd, must_tell(queue) ? TELL_AFTER_MS : PING_MS)) {
             if (read_all(queue, redis) < 0)
                 return;
             heard = pool_now();
         }
         now = pool_now();
+        if (now - told >= TELL_AFTER_MS && must_tell(queue)) {
+            out_tell_all(queue);
+            told = now;
+        }
         if (now - heard > SILENCE_MAX_MS)
             return;
         if (now - heard >= PING_MS && now - asked >= PING_MS) {
@@ -194,7 +211,7 @@ static void *listener_main(void *argument)
     return NULL;
 }
 
-static void wake(struct queue *queue)
+void listener_wake(struct queue *queue)
 {
     uint64_t one = 1;
 
@@ -207,7 +224,7 @@ int listener_add(struct queue *queue, struct topic *topic)
     topic->announced = false;
     if (!queue->listening && !queue->stop)
         queue->listening = pthread_create(&queue->listener, NULL, listener_main, queue) == 0;
-    wake(queue);
+    listener_wake(queue);
     return queue->listening ? 0 : -1;
 }
 
@@ -221,6 +238,6 @@ void listener_stop(struct queue *queue)
     pthread_mutex_unlock(&queue->lock);
     if (!listening)
         return;
-    wake(queue);
+    listener_wake(queue);
     pthread_join(queue->listener, NULL);
 }

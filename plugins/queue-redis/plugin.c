@@ -119,6 +119,9 @@ static void queue_free(struct queue *queue)
     }
     pool_clear(&queue->pool);
     pthread_mutex_destroy(&queue->lock);
+    pthread_mutex_destroy(&queue->push_lock);
+    pthread_mutex_destroy(&queue->out_lock);
+    out_clear(queue);
     if (queue->wake_fd >= 0)
         close(queue->wake_fd);
     free(queue);
@@ -146,6 +149,8 @@ static int queue_open(struct vim_call *call, const struct vim_host *host, struct
         .alive = connection_alive,
     };
     pthread_mutex_init(&queue->lock, NULL);
+    pthread_mutex_init(&queue->push_lock, NULL);
+    pthread_mutex_init(&queue->out_lock, NULL);
     queue->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     if (pool_init(&queue->pool) < 0 || queue->wake_fd < 0)
         store_error_set(&error, VIM_E_UNAVAILABLE, "out of memory, or of file descriptors");
@@ -165,29 +170,29 @@ static void queue_close(void *instance)
     struct queue *queue = instance;
 
     listener_stop(queue);
+    out_tell_all(queue);
     queue_free(queue);
 }
 
-static int queue_push(struct vim_call *call, void *instance, const char *name, const char *id,
-                      uint32_t delay_ms)
+/* The member of the leases for an id that another instance took; VIM_E_NOT_FOUND if nobody has. */
+static int find_member(struct vim_call *call, struct queue *queue, const char *name, const char *id,
+                       char ret_entry[ENTRY_MAX], struct store_error *ret_error)
 {
-    struct queue *queue = instance;
-    int code = queue_refuse_names(call, queue, name, id, true);
-    char delay[16], capacity[24];
-    const char *arguments[] = {id, delay, capacity};
+    const char *arguments[] = {id};
     redisReply *reply = NULL;
-    struct store_error error;
+    struct topic *topic = queue_topic(queue, name);
+    int code = topic ? out_tell(call, queue, topic, ret_error) : VIM_OK;
 
-    if (code < 0)
-        return code;
-    snprintf(delay, sizeof delay, "%u", delay_ms);
-    snprintf(capacity, sizeof capacity, "%lld", (long long)queue->config->capacity);
-    code = connection_script(call, queue, SCRIPT_PUSH, name, 3, arguments, true, &reply, &error);
-    if (code == VIM_OK && reply->integer == 0)
-        code = store_error_set(&error, VIM_E_BUSY, "the queue is full (option capacity)");
+    if (code == VIM_OK)
+        code = connection_script(call, queue, SCRIPT_FIND, name, 1, arguments, true, &reply,
+                                 ret_error);
+    if (code == VIM_OK && reply->type == REDIS_REPLY_STRING)
+        snprintf(ret_entry, ENTRY_MAX, "%s", reply->str);
+    else if (code == VIM_OK)
+        code = store_error_set(ret_error, VIM_E_NOT_FOUND, "not out for delivery");
     if (reply)
         freeReplyObject(reply);
-    return code == VIM_OK ? VIM_OK : queue->host->fail(call, code, 0, error.text);
+    return code;
 }
 
 static int queue_renew(struct vim_call *call, void *instance, const char *name, const char *id,
@@ -195,15 +200,21 @@ static int queue_renew(struct vim_call *call, void *instance, const char *name, 
 {
     struct queue *queue = instance;
     int code = queue_refuse_names(call, queue, name, id, true);
-    char lease[16];
-    const char *arguments[] = {id, lease};
+    char lease[16], entry[ENTRY_MAX], member[MEMBER_MAX];
+    const char *arguments[] = {member, lease};
     redisReply *reply = NULL;
     struct store_error error;
 
     if (code < 0)
         return code;
-    snprintf(lease, sizeof lease, "%u", lease_ms);
-    code = connection_script(call, queue, SCRIPT_RENEW, name, 2, arguments, true, &reply, &error);
+    if (!out_extend(queue, name, id, lease_ms, entry))
+        code = find_member(call, queue, name, id, entry, &error);
+    if (code == VIM_OK) {
+        member_write(entry, id, member);
+        snprintf(lease, sizeof lease, "%u", lease_ms);
+        code =
+            connection_script(call, queue, SCRIPT_RENEW, name, 2, arguments, true, &reply, &error);
+    }
     if (code == VIM_OK && reply->integer == 0)
         code = store_error_set(&error, VIM_E_NOT_FOUND, "not out for delivery");
     if (reply)
@@ -211,16 +222,35 @@ static int queue_renew(struct vim_call *call, void *instance, const char *name, 
     return code == VIM_OK ? VIM_OK : queue->host->fail(call, code, 0, error.text);
 }
 
+/* Ends what another instance took. */
+static int end_foreign(struct vim_call *call, struct queue *queue, const char *name, const char *id,
+                       struct store_error *ret_error)
+{
+    char entry[ENTRY_MAX], member[MEMBER_MAX];
+    const char *arguments[] = {"1", entry, member};
+    int code = find_member(call, queue, name, id, entry, ret_error);
+
+    if (code < 0)
+        return code == VIM_E_NOT_FOUND ? VIM_OK : code;
+    member_write(entry, id, member);
+    return connection_script(call, queue, SCRIPT_DONE, name, 3, arguments, true, NULL, ret_error);
+}
+
 static int queue_done(struct vim_call *call, void *instance, const char *name, const char *id)
 {
     struct queue *queue = instance;
     int code = queue_refuse_names(call, queue, name, id, true);
-    const char *arguments[] = {id};
+    struct topic *topic;
     struct store_error error;
+    bool full = false;
 
     if (code < 0)
         return code;
-    code = connection_script(call, queue, SCRIPT_DONE, name, 1, arguments, true, NULL, &error);
+    topic = queue_topic(queue, name);
+    if (!topic || !out_end(queue, topic, id, &full))
+        code = end_foreign(call, queue, name, id, &error);
+    else if (full)
+        code = out_tell(call, queue, topic, &error);
     return code == VIM_OK ? VIM_OK : queue->host->fail(call, code, 0, error.text);
 }
 
@@ -235,6 +265,7 @@ static int queue_depth(struct vim_call *call, void *instance, const char *name)
 
     if (code < 0)
         return code;
+    out_tell_all(queue);
     code = connection_script(call, queue, SCRIPT_DEPTH, name, 0, NULL, true, &reply, &error);
     if (code < 0)
         return queue->host->fail(call, code, 0, error.text);

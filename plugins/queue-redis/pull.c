@@ -3,8 +3,9 @@
  * something becomes ready by itself, or a while has passed (so that a message that was lost with a
  * connection, or with all that Redis knew, costs a moment and no more).
  *
- * One that got something wakes the next that waits, which then takes or finds nothing: a push to an idle queue
- * wakes one thread of each instance, not all.
+ * One that got all it wanted wakes the next that waits, which may find more. One that got less knows that nothing is
+ * left, and has Redis tell of the next push: so a push to an idle queue wakes one thread of each
+ * instance, not all, and none asks in vain.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -42,6 +43,7 @@ static struct topic *topic_new(struct queue *queue, const char *name)
         return NULL;
     snprintf(topic->name, sizeof topic->name, "%s", name);
     topic_channel(queue, name, topic->channel);
+    topic->changes = 1;
     pthread_condattr_init(&attributes);
     pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
     pthread_cond_init(&topic->changed, &attributes);
@@ -50,14 +52,32 @@ static struct topic *topic_new(struct queue *queue, const char *name)
 }
 
 /* Finds a topic or makes it, and has the listener listen. NULL when there are too many, or no memory. */
+/* Called with the lock held. */
+static struct topic *find_topic(struct queue *queue, const char *name)
+{
+    struct topic *topic = queue->topics;
+
+    while (topic && strcmp(topic->name, name) != 0)
+        topic = topic->next;
+    return topic;
+}
+
+struct topic *queue_topic(struct queue *queue, const char *name)
+{
+    struct topic *topic;
+
+    pthread_mutex_lock(&queue->lock);
+    topic = find_topic(queue, name);
+    pthread_mutex_unlock(&queue->lock);
+    return topic;
+}
+
 static struct topic *need_topic(struct queue *queue, const char *name, bool *ret_new)
 {
     struct topic *topic;
 
     pthread_mutex_lock(&queue->lock);
-    topic = queue->topics;
-    while (topic && strcmp(topic->name, name) != 0)
-        topic = topic->next;
+    topic = find_topic(queue, name);
     if (!topic && queue->topic_count < TOPICS_MAX && (topic = topic_new(queue, name))) {
         topic->next = queue->topics;
         queue->topics = topic;
@@ -69,76 +89,106 @@ static struct topic *need_topic(struct queue *queue, const char *name, bool *ret
     return topic;
 }
 
-static int take(struct vim_call *call, struct queue *queue, const char *name, uint32_t wanted,
+/* What has ended goes along. */
+static int take(struct vim_call *call, struct queue *queue, struct topic *topic, uint32_t wanted,
                 uint32_t lease_ms, redisReply **ret_reply, struct store_error *ret_error)
 {
-    char maximum[16], lease[16];
-    const char *arguments[] = {queue->consumer, maximum, lease};
+    char maximum[16], lease[16], count[16];
+    const char *arguments[4 + 2 * ENDED_MAX] = {queue->consumer, maximum, lease};
+    struct ended ended;
+    int used;
 
     snprintf(maximum, sizeof maximum, "%u", wanted);
     snprintf(lease, sizeof lease, "%u", lease_ms);
-    return connection_script(call, queue, SCRIPT_TAKE, name, 3, arguments, true, ret_reply,
-                             ret_error);
+    out_ended(queue, topic, &ended);
+    used = 3 + out_arguments(&ended, count, arguments + 3);
+    return connection_script(call, queue, SCRIPT_TAKE, topic->name, used, arguments, true,
+                             ret_reply, ret_error);
 }
 
 /* Puts an entry back: its lease ends now. */
-static void put_back(struct vim_call *call, struct queue *queue, const char *name, const char *id)
+static void put_back(struct vim_call *call, struct queue *queue, const char *name, const char *id,
+                     const char *entry)
 {
-    const char *arguments[] = {id, "0"};
+    char member[MEMBER_MAX];
+    const char *arguments[] = {member, "0"};
     struct store_error ignored; /* then it comes back when its lease ends */
 
+    member_write(entry, id, member);
     connection_script(call, queue, SCRIPT_RENEW, name, 2, arguments, true, NULL, &ignored);
 }
 
 /* The number of entries in a reply of the script, which begins with a time. */
 static uint32_t entry_count(const redisReply *reply)
 {
-    return reply->type == REDIS_REPLY_ARRAY && reply->elements > 2
-               ? (uint32_t)(reply->elements - 1) / 2
+    return reply->type == REDIS_REPLY_ARRAY && reply->elements > 3
+               ? (uint32_t)(reply->elements - 1) / 3
                : 0;
 }
 
 /* Emits what was taken. False if no more is wanted: the rest is put back. */
 static bool emit_all(struct vim_call *call, struct queue *queue, const char *name,
-                     const redisReply *reply)
+                     uint32_t lease_ms, const redisReply *reply)
 {
     bool more = true;
 
-    for (size_t i = 1; i + 1 < reply->elements; i += 2) {
+    for (size_t i = 1; i + 2 < reply->elements; i += 3) {
+        const char *entry = reply->element[i + 2]->str;
         struct vim_item item = {.size = sizeof item,
                                 .kind = name,
                                 .id = reply->element[i]->str,
                                 .revision = (uint64_t)reply->element[i + 1]->integer};
 
-        if (!item.id)
+        if (!item.id || !entry)
             continue;
-        if (more)
-            more = queue->host->emit(call, &item) == 0;
-        else
-            put_back(call, queue, name, item.id);
+        if (!more) {
+            put_back(call, queue, name, item.id, entry);
+            continue;
+        }
+        out_add(queue, name, item.id, entry, lease_ms);
+        more = queue->host->emit(call, &item) == 0;
     }
     return more;
 }
 
-/* One more may find something. */
-static void wake_next(struct queue *queue, struct topic *topic)
+/* All that was wanted was there: one more may find something. Or less was: then there is nothing now, until
+ * there are more than CHANGES, or NEXT milliseconds have passed (if it is not negative). */
+static void note_result(struct queue *queue, struct topic *topic, bool all, uint64_t changes,
+                        int64_t next)
 {
+    if (next < 0 || next > LOOK_AGAIN_MS)
+        next = LOOK_AGAIN_MS;
     pthread_mutex_lock(&queue->lock);
-    topic->changes++;
-    pthread_cond_signal(&topic->changed);
+    if (all) {
+        topic->changes++;
+        pthread_cond_signal(&topic->changed);
+    } else {
+        topic->empty_at = changes;
+        topic->look_at = pool_now() + next + 1;
+    }
     pthread_mutex_unlock(&queue->lock);
 }
 
-/* Waits until UNTIL, or until there was a change since CHANGES or INTERRUPTS. */
-static void await_change(struct queue *queue, struct topic *topic, uint64_t changes,
-                         uint64_t interrupts, int64_t until)
+static int64_t earlier(int64_t a, int64_t b)
 {
-    struct timespec time = {.tv_sec = until / 1000, .tv_nsec = until % 1000 * 1000000};
+    return a < b ? a : b;
+}
+
+/* Waits until UNTIL or until something may be ready, if it is known that nothing is; or until there was an
+ * interrupt since INTERRUPTS. */
+static void await_change(struct queue *queue, struct topic *topic, uint64_t interrupts,
+                         int64_t until)
+{
+    int64_t now;
 
     pthread_mutex_lock(&queue->lock);
-    while (topic->changes == changes && queue->interrupts == interrupts)
-        if (pthread_cond_timedwait(&topic->changed, &queue->lock, &time) != 0)
-            break;
+    while (topic->changes == topic->empty_at && queue->interrupts == interrupts &&
+           (now = pool_now()) < until && now < topic->look_at) {
+        int64_t end = earlier(until, topic->look_at);
+        struct timespec time = {.tv_sec = end / 1000, .tv_nsec = end % 1000 * 1000000};
+
+        pthread_cond_timedwait(&topic->changed, &queue->lock, &time);
+    }
     pthread_mutex_unlock(&queue->lock);
 }
 
@@ -151,31 +201,25 @@ static void read_counters(struct queue *queue, const struct topic *topic, uint64
     pthread_mutex_unlock(&queue->lock);
 }
 
-static int64_t earlier(int64_t a, int64_t b)
-{
-    return a < b ? a : b;
-}
-
-/* Takes one batch of up to *MAXIMUM and emits it; *MAXIMUM is what is wanted after it, 0 if no more. *RET_NEXT is the
- * milliseconds until something becomes ready by itself, or negative. */
+/* Takes one batch of up to *MAXIMUM and emits it; *MAXIMUM is what is wanted after it, 0 if no more. CHANGES are
+ * those before it. */
 static int take_batch(struct vim_call *call, struct queue *queue, struct topic *topic,
-                      uint32_t lease_ms, uint32_t *maximum, uint32_t *ret_count, int64_t *ret_next)
+                      uint32_t lease_ms, uint64_t changes, uint32_t *maximum, uint32_t *ret_count)
 {
     uint32_t wanted = *maximum < BATCH ? *maximum : BATCH;
     redisReply *reply = NULL;
     struct store_error error;
-    int code = take(call, queue, topic->name, wanted, lease_ms, &reply, &error);
+    int code = take(call, queue, topic, wanted, lease_ms, &reply, &error);
 
     if (code < 0)
         return queue->host->fail(call, code, 0, error.text);
     *ret_count = entry_count(reply);
-    *ret_next = reply->elements > 0 ? reply->element[0]->integer : -1;
-    if (*ret_count > 0) {
-        wake_next(queue, topic);
-        *maximum -= *ret_count;
-        if (!emit_all(call, queue, topic->name, reply) || *ret_count < wanted)
-            *maximum = 0;
-    }
+    note_result(queue, topic, *ret_count == wanted, changes,
+                reply->elements > 0 ? reply->element[0]->integer : -1);
+    *maximum -= *ret_count;
+    if (*ret_count > 0 &&
+        (!emit_all(call, queue, topic->name, lease_ms, reply) || *ret_count < wanted))
+        *maximum = 0;
     freeReplyObject(reply);
     return VIM_OK;
 }
@@ -184,7 +228,7 @@ int queue_pull(struct vim_call *call, void *instance, const char *name, uint32_t
                uint32_t wait_ms, uint32_t lease_ms)
 {
     struct queue *queue = instance;
-    int64_t deadline = pool_now() + wait_ms, next = -1;
+    int64_t deadline = pool_now() + wait_ms;
     uint64_t first_interrupts, interrupts, changes;
     int code = queue_refuse_names(call, queue, name, NULL, false);
     uint32_t count = 0;
@@ -201,22 +245,19 @@ int queue_pull(struct vim_call *call, void *instance, const char *name, uint32_t
         connection_script(call, queue, SCRIPT_TIDY, name, 0, NULL, true, NULL, &error);
     read_counters(queue, topic, &changes, &first_interrupts);
     for (bool any = false; maximum > 0; any |= count > 0) {
-        int64_t now, left;
+        int64_t left;
 
+        if (!any)
+            await_change(queue, topic, first_interrupts,
+                         earlier(deadline, pool_now() + queue->host->left_ms(call)));
         read_counters(queue, topic, &changes, &interrupts);
-        code = take_batch(call, queue, topic, lease_ms, &maximum, &count, &next);
+        code = take_batch(call, queue, topic, lease_ms, changes, &maximum, &count);
         if (code < 0)
             return code;
-        now = pool_now();
         left = queue->host->left_ms(call);
-        if (count > 0)
-            continue;
-        if (any || now >= deadline || left <= 0 || interrupts != first_interrupts)
+        if (count == 0 &&
+            (any || pool_now() >= deadline || left <= 0 || interrupts != first_interrupts))
             break;
-        if (next < 0 || next > LOOK_AGAIN_MS)
-            next = LOOK_AGAIN_MS;
-        await_change(queue, topic, changes, interrupts,
-                     earlier(earlier(deadline, now + left), now + next + 1));
     }
     return VIM_OK;
 }

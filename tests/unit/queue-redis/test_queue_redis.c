@@ -223,6 +223,122 @@ static void test_out_twice(void **state)
     server_control("redis", "cli", "REDIS", "xlen 'test:{task}:stream' | grep -qx 0 && true");
 }
 
+/* What "delivered" of the topic's depth is, as INSTANCE sees it. */
+static int delivered(void *instance)
+{
+    struct vim_call call;
+    int number = -1;
+
+    test_call_init(&call);
+    assert_int_equal(ops->depth(&call, instance, "task"), VIM_OK);
+    assert_non_null(strstr(call.rows[0].body, "\"delivered\":"));
+    number = atoi(strstr(call.rows[0].body, "\"delivered\":") + 12);
+    test_call_clear(&call);
+    return number;
+}
+
+/* That an entry has ended reaches Redis by itself, though nobody pulls any more. */
+static void test_ends_are_told(void **state)
+{
+    struct fixture *fixture = *state;
+    void *instance = open_queue(fixture), *other = open_queue(fixture);
+    char id[16];
+
+    for (int i = 0; i < 100; i++) {
+        snprintf(id, sizeof id, "%d", i);
+        assert_int_equal(push(instance, id, 0), VIM_OK);
+    }
+    assert_int_equal(pull(instance, 100, 5000, LONG_LEASE_MS, NULL, NULL), 100);
+    assert_int_equal(delivered(other), 100);
+    for (int i = 0; i < 100; i++) {
+        snprintf(id, sizeof id, "%d", i);
+        assert_int_equal(done(instance, id), VIM_OK);
+    }
+    for (int i = 0; i < 2000 && delivered(other) > 0; i++)
+        usleep(10000);
+    assert_int_equal(delivered(other), 0);
+    /* And with the end of the instance. */
+    assert_int_equal(push(instance, "last", 0), VIM_OK);
+    assert_int_equal(pull(instance, 1, 5000, LONG_LEASE_MS, NULL, NULL), 1);
+    assert_int_equal(done(instance, "last"), VIM_OK);
+    plugin->close(instance);
+    assert_int_equal(delivered(other), 0);
+    plugin->close(other);
+}
+
+/* One instance may renew and end what another took. */
+static void test_foreign_entries(void **state)
+{
+    struct fixture *fixture = *state;
+    void *instance = open_queue(fixture), *other = open_queue(fixture);
+    struct vim_call call = {0};
+
+    assert_int_equal(push(instance, "a", 0), VIM_OK);
+    assert_int_equal(push(instance, "b", 0), VIM_OK);
+    assert_int_equal(pull(instance, 2, 5000, LONG_LEASE_MS, NULL, NULL), 2);
+    assert_int_equal(ops->renew(&call, other, "task", "a", LONG_LEASE_MS), VIM_OK);
+    assert_int_equal(ops->renew(&call, other, "task", "c", LONG_LEASE_MS), VIM_E_NOT_FOUND);
+    assert_int_equal(done(other, "b"), VIM_OK);
+    assert_int_equal(done(other, "c"), VIM_OK);
+    assert_int_equal(delivered(other), 1);
+    assert_int_equal(ops->renew(&call, instance, "task", "b", 1000), VIM_E_NOT_FOUND);
+    plugin->close(instance);
+    plugin->close(other);
+}
+
+#define PUSHERS 24
+#define PUSHED 50
+
+struct flood {
+    void *instance;
+    atomic_uint next, ok, full, wrong;
+};
+
+static void *push_many(void *context)
+{
+    struct flood *flood = context;
+    char id[16];
+
+    for (unsigned i = 0; i < PUSHED; i++) {
+        int code;
+
+        snprintf(id, sizeof id, "%u", atomic_fetch_add(&flood->next, 1));
+        code = push(flood->instance, id, i % 5 == 4 ? LONG_LEASE_MS : 0);
+        atomic_fetch_add(code == VIM_OK       ? &flood->ok
+                         : code == VIM_E_BUSY ? &flood->full
+                                              : &flood->wrong,
+                         1);
+    }
+    return NULL;
+}
+
+/* Pushes of many threads go together; each is told of its own, and no more fit in than may. */
+static void test_pushes_together(void **state)
+{
+    struct fixture *fixture = *state;
+    struct flood flood = {0};
+    pthread_t threads[PUSHERS];
+    char ids[PUSHERS * PUSHED] = {0}, id[256];
+    unsigned pulled = 0;
+
+    fixture->config.capacity = 1000;
+    flood.instance = open_queue(fixture);
+    for (int i = 0; i < PUSHERS; i++)
+        pthread_create(&threads[i], NULL, push_many, &flood);
+    for (int i = 0; i < PUSHERS; i++)
+        pthread_join(threads[i], NULL);
+    assert_int_equal(atomic_load(&flood.wrong), 0);
+    assert_int_equal(atomic_load(&flood.ok), 1000);
+    assert_int_equal(atomic_load(&flood.full), PUSHERS * PUSHED - 1000);
+    while (pull(flood.instance, 1, 0, LONG_LEASE_MS, id, NULL) == 1) {
+        assert_int_equal(ids[atoi(id)]++, 0);
+        pulled++;
+    }
+    assert_true(pulled > 500 && pulled < 1000);
+    assert_int_equal(delivered(flood.instance), pulled);
+    plugin->close(flood.instance);
+}
+
 struct waiter {
     void *instance;
     int got;
@@ -426,6 +542,9 @@ int main(void)
         TEST(test_capacity),
         TEST(test_reclaim),
         TEST(test_out_twice),
+        TEST(test_ends_are_told),
+        TEST(test_foreign_entries),
+        TEST(test_pushes_together),
         TEST(test_other_instance_wakes),
         TEST(test_wiped_while_waiting),
         TEST(test_restarted_while_waiting),
