@@ -14,6 +14,9 @@
 #include "base/text.h"
 
 #define API_MAGIC 0x61706931u
+/* A connection that was used so lately will most likely be used again; and how long that is waited for. */
+#define LAST_USE_MS 500
+#define LAST_USE_MAX_MS 1500
 /* For answers of waits that are ended. */
 #define ENDED_WAITS_MS 1000
 #define ENDED_STREAMS_MS 2000
@@ -179,16 +182,28 @@ static void api_end_streams(struct api *api, int64_t end)
     }
 }
 
+/* A client that is at work sends its next request on the connection that it keeps, and would find it
+ * closed under it. It is told with the answer to that one that there will be no other. */
+static void api_let_go(struct api *api, int64_t end)
+{
+    int64_t now;
+    while ((now = clock_mono_ms()) < end && connections_used(api->connections, now - LAST_USE_MS)) {
+        clock_sleep_ms(10);
+    }
+}
+
 void api_stop(struct api *api, int64_t timeout_ms)
 {
     if (!api) {
         return;
     }
     assert(api->magic == API_MAGIC);
-    int64_t end = clock_mono_ms() + timeout_ms;
-    http_quiesce(api);
+    int64_t now = clock_mono_ms();
+    int64_t end = now + timeout_ms;
     atomic_store(&api->draining, true);
+    http_quiesce(api);
     api_end_streams(api, end);
+    api_let_go(api, now + LAST_USE_MAX_MS < end ? now + LAST_USE_MAX_MS : end);
     while (api_in_progress(api) > 0 && clock_mono_ms() < end) {
         clock_sleep_ms(10);
     }

@@ -189,6 +189,7 @@ struct connection *connections_add(struct connections *connections, int fd, int6
     connection->fd = fd;
     atomic_init(&connection->deadline, deadline);
     atomic_init(&connection->half_closed, false);
+    atomic_init(&connection->used, clock_mono_ms());
     struct epoll_event event = {.events = EPOLLRDHUP | EPOLLET, .data.ptr = connection};
     LOCK_GUARD(&connections->mutex);
     connection->next = connections->first;
@@ -223,6 +224,16 @@ unsigned connections_count(struct connections *connections)
 {
     LOCK_GUARD(&connections->mutex);
     return connections->count;
+}
+
+unsigned connections_used(struct connections *connections, int64_t since)
+{
+    LOCK_GUARD(&connections->mutex);
+    unsigned count = 0;
+    for (struct connection *one = connections->first; one; one = one->next) {
+        count += atomic_load_explicit(&one->used, memory_order_relaxed) >= since;
+    }
+    return count;
 }
 
 void connections_wait(struct connections *connections, struct exchange *exchange)

@@ -20,11 +20,12 @@
 #define HALF_CLOSED_MS 500
 
 /* Made and ended by MHD's notification; used by the one network thread it belongs to, but for
- * `deadline`. */
+ * `deadline` and `used`. */
 struct connection {
     struct connection *previous, *next;
     int fd;
     atomic_int_fast64_t deadline; /* monotonic ms */
+    atomic_int_fast64_t used; /* monotonic ms: when it was opened, or the last request ended */
     atomic_bool half_closed; /* the client will send no more */
     uint8_t address[16]; /* of the client: IPv6, its first 64 bits; IPv4 mapped */
     /* From its request line to its completion, of which MHD does not tell if it closes the
@@ -47,6 +48,8 @@ struct connection *connections_add(struct connections *connections, int fd, int6
 /* Before the socket is closed. */
 void connections_remove(struct connections *connections, struct connection *connection);
 unsigned connections_count(struct connections *connections);
+/* Those that were used at SINCE (monotonic ms) or later. */
+unsigned connections_used(struct connections *connections, int64_t since);
 
 /* From now on the exchange is answered with 504 at its deadline. */
 void connections_wait(struct connections *connections, struct exchange *exchange);

@@ -448,6 +448,7 @@ static void http_completed(void *argument, struct MHD_Connection *handle, void *
         atomic_fetch_sub(&api->in_flight, 1);
     }
     int64_t now = clock_coarse_ms();
+    atomic_store_explicit(&connection->used, now, memory_order_relaxed);
     http_set_reading_deadline(connection, now, now + http_live(&api->live.idle_timeout_ms));
     if (exchange_drop(exchange)) {
         exchange_recycle(exchange);
@@ -524,12 +525,26 @@ int http_open(struct api *api, const struct api_config *config, struct failure *
     return VIM_OK;
 }
 
+/* Who has connected and was not accepted yet would be reset. */
+static void http_accept_the_rest(struct api *api)
+{
+    struct sockaddr_storage address;
+    socklen_t size = sizeof address;
+    int fd;
+    while ((fd = accept4(api->listen_fd, (struct sockaddr *)&address, &size,
+                         SOCK_NONBLOCK | SOCK_CLOEXEC)) >= 0) {
+        MHD_add_connection(api->daemon, fd, (struct sockaddr *)&address, size);
+        size = sizeof address;
+    }
+}
+
 void http_quiesce(struct api *api)
 {
     listen_remove(api->listen);
     /* Open until MHD's threads have ended: they take it out of their epoll sets when they get to
      * it. */
     if (MHD_quiesce_daemon(api->daemon) != MHD_INVALID_SOCKET) {
+        http_accept_the_rest(api);
         shutdown(api->listen_fd, SHUT_RDWR);
     }
 }

@@ -33,6 +33,7 @@ struct mock_config {
     int64_t host_ram;
     struct vim_texts quotas;
     struct vim_texts faults;
+    const char *folder;
 };
 
 struct naive;

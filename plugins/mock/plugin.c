@@ -47,6 +47,9 @@ static const struct vim_option options[] = {
     VIM_OPTION_LIST(struct mock_config, faults, VIM_LIVE,
                     "fault script: rules as \"VERB KIND FAULT CHANCE [MILLISECONDS]\", say "
                     "\"create server lost 0.2\"; the first that strikes a call counts"),
+    VIM_OPTION_PATH(struct mock_config, folder, 0, NULL,
+                    "where the mock cloud's files are: the same for all processes that share it; "
+                    "left out: state_dir"),
 };
 
 static bool set_amount(struct backend_config *config, const char *name, int64_t most)
@@ -148,7 +151,8 @@ static int mock_open(struct vim_call *call, const struct vim_host *host, struct 
     char *path = NULL;
     char *counters = NULL;
     const char *name = host->about(self, "instance");
-    const char *folder = host->about(self, "state_dir");
+    const char *chosen = ((const struct mock_config *)config)->folder;
+    const char *folder = chosen ? chosen : host->about(self, "state_dir");
     struct mock *mock = calloc(1, sizeof(*mock));
     if (mock == NULL || name == NULL || folder == NULL || (mock->naive = naive_new()) == NULL) {
         free(mock);

@@ -284,6 +284,8 @@ def next_link(answer):
 class Vimd:
     """One daemon and its state folder. Without arguments: one mock named edge1."""
 
+    plugins = ("store-sqlite", "queue-memory")
+
     def __init__(self, vims=None, settings=None, env=None, name="vimd", build=None):
         self.build = pathlib.Path(build or BUILD)
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix=f"vimd-{name}-"))

@@ -8,6 +8,7 @@
 #include <cmocka.h>
 
 #include <fcntl.h>
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -48,6 +49,12 @@ static void close_side(struct side *side)
 {
     api_stop(side->api, 2000);
     config_struct_free(side->filled);
+}
+
+static void *stop_side(void *argument)
+{
+    close_side(argument);
+    return NULL;
 }
 
 static int end(void **state)
@@ -220,6 +227,40 @@ static void test_probes(void **state)
     close_side(&side);
 }
 
+/* Whoever was there when it began to stop is answered: connections that nobody has accepted yet, and
+ * those that are kept and used once more. */
+static void test_stop_lets_nobody_fall(void **state)
+{
+    (void)state;
+    struct side side;
+    open_side(&side, API_CLIENTS, false);
+    pthread_t thread;
+    int fds[40];
+    for (int i = 0; i < 40; i++) {
+        fds[i] = client_connect(side.port);
+    }
+    int kept = client_connect(side.port);
+    bool told = false;
+    for (unsigned count = 0; !told; count++) {
+        client_send(kept, "GET /see" HEAD GOOD "\r\n");
+        CLEANUP_FREE char *answer = client_read_answer(kept);
+        assert_int_equal(client_status(answer), 200);
+        told = strstr(answer, "Connection: close") != NULL;
+        assert_true(!told || count > 3);
+        if (count == 3) {
+            assert_int_equal(pthread_create(&thread, NULL, stop_side, &side), 0);
+        }
+    }
+    close(kept);
+    for (int i = 0; i < 40; i++) {
+        client_send(fds[i], "GET /see" HEAD GOOD "\r\n");
+        CLEANUP_FREE char *answer = client_read_all(fds[i], NULL);
+        assert_int_equal(client_status(answer), 200);
+        close(fds[i]);
+    }
+    pthread_join(thread, NULL);
+}
+
 static int connect_local(const char *path)
 {
     struct sockaddr_un address = {.sun_family = AF_UNIX};
@@ -294,6 +335,7 @@ int main(void)
         cmocka_unit_test(test_deadline_of_a_peer),
         cmocka_unit_test(test_clients_are_no_peers),
         cmocka_unit_test(test_probes),
+        cmocka_unit_test(test_stop_lets_nobody_fall),
         cmocka_unit_test(test_unix_socket),
         cmocka_unit_test(test_shared_port),
     };

@@ -34,6 +34,7 @@ struct settings {
     int64_t host_ram;
     struct vim_texts quotas;
     struct vim_texts faults;
+    const char *folder;
 };
 
 struct fixture {
