@@ -149,11 +149,11 @@ static void tell_inventory_after(const struct change *change)
     const struct task *task = &change->task;
     struct inventory *inventory = change->tasks->inventory;
     if (change->alias_dropped) {
-        inventory_learn(inventory, task->vim, task->kind, change->alias_dropped, NULL);
+        inventory_learn(inventory, task->vim, task->kind, change->alias_dropped, NULL, 0);
     }
     if (change->resource.backend_id && !change->resource_deleted && change->resource_changed) {
         inventory_learn(inventory, task->vim, task->kind, change->resource.backend_id,
-                        task->resource);
+                        task->resource, change->resource.revision + 1);
     }
     if (!task_state_is_final(task->state)) {
         return;

@@ -387,7 +387,7 @@ void inventory_touch(struct inventory *inventory, const char *vim, const char *k
 }
 
 void inventory_learn(struct inventory *inventory, const char *vim, const char *kind,
-                     const char *backend_id, const char *id)
+                     const char *backend_id, const char *id, uint64_t revision)
 {
     char derived[ID_SIZE];
     resource_derive_id(vim, kind, backend_id, derived);
@@ -406,7 +406,7 @@ void inventory_learn(struct inventory *inventory, const char *vim, const char *k
         entry->added = clock_mono_ms();
     }
     entry->hash = 0;
-    entry->revision = 0;
+    entry->revision = revision;
     entry->skipped = false;
     entry->deleted = id == NULL;
     memset(entry->id, 0, ID_SIZE);

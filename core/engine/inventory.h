@@ -48,9 +48,10 @@ int inventory_merge(struct inventory *inventory, const char *vim, const char *ki
  * now may show what was before, and are not believed about this resource. */
 void inventory_touch(struct inventory *inventory, const char *vim, const char *kind,
                      const char *backend_id);
-/* The commit is through: BACKEND_ID is vimd's ID now, or with ID NULL does not exist any more. */
+/* The commit is through: BACKEND_ID is vimd's ID now, whose row has REVISION (0: not known), or with ID
+ * NULL does not exist any more. */
 void inventory_learn(struct inventory *inventory, const char *vim, const char *kind,
-                     const char *backend_id, const char *id);
+                     const char *backend_id, const char *id, uint64_t revision);
 /* A task has begun to await BACKEND_ID: the next round comes soon. */
 void inventory_await(struct inventory *inventory, const char *vim, const char *kind,
                      const char *backend_id);

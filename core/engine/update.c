@@ -3,8 +3,9 @@
  * at once; one row after the other when somebody else was at one of them.
  *
  * A list tells what was when it was asked for. What a step of this process has done since is known by the
- * entry's `touched`; what another process has done shows in the row, which is not as it was left here: then
- * it cannot be told which of the two is newer, and the item waits for a look that begins after this.
+ * entry's `touched`; what another process has done shows in the row, which is not as it was left here, or
+ * was never seen here: then it cannot be told which of the two is newer, and the item waits for a look that
+ * begins after this.
  */
 #include "engine/inventory_internal.h"
 
@@ -159,8 +160,7 @@ static bool was_changed(struct batch *batch, const struct update *update)
     const struct entry *entry = cache_find(&poll->cache, update->item->id);
     return entry && !update->created &&
            (entry->touched >= batch->looked ||
-            (entry->revision && entry->revision != update->resource.revision &&
-             entry->doubts < DOUBTS_MAX));
+            (entry->revision != update->resource.revision && entry->doubts < DOUBTS_MAX));
 }
 
 /* Leaves the row as it is, and has the item shown by a look that begins after this. */
@@ -299,7 +299,7 @@ static void check_created(struct batch *batch, struct update *update)
     struct vim_write write = {
         .collection = poll->kind, .id = update->resource.id, .expect = VIM_EXPECT_ANY};
     if (store_commit(poll->inventory->store, &write, 1, NULL) == VIM_OK) {
-        inventory_learn(poll->inventory, poll->vim, poll->kind, update->item->id, id);
+        inventory_learn(poll->inventory, poll->vim, poll->kind, update->item->id, id, 0);
     }
 }
 

@@ -345,6 +345,34 @@ static void an_old_look_does_not_undo_what_another_has_done(void **state)
     house_wait(has_name, (char[]){"d"});
 }
 
+/* The same with a server that this process has never seen: another one has made it, and then changed it. */
+static void a_first_look_does_not_undo_what_another_has_done(void **state)
+{
+    (void)state;
+    assert_int_equal(inventory_start(house.inventory, NULL), VIM_OK);
+    wait_rounds(2);
+    house_have_server("s1", resource_id); /* row and thing, both without a name worth the word */
+    fake_put("server", "s1", "ACTIVE", 0, NULL, "{\"name\":\"b\"}");
+    for (int i = 0; i < 100; i++) {
+        hold_list();
+        if (!has_name((char[]){"b"})) {
+            break;
+        }
+        release_list(); /* it was the second look: once more, with another one */
+        house_wait(is_let_go, NULL);
+        fake_remove("server", "s1");
+        wait_rounds(2);
+        house_have_server("s1", resource_id);
+        fake_put("server", "s1", "ACTIVE", 0, NULL, "{\"name\":\"b\"}");
+    }
+    fake_put("server", "s1", "ACTIVE", 0, NULL, "{\"name\":\"c\"}");
+    rename_elsewhere(resource_id, "c");
+    uint64_t revision = revision_of(resource_id, "c");
+    release_list();
+    wait_rounds(4);
+    assert_int_equal(revision_of(resource_id, "c"), revision);
+}
+
 static uint64_t changes_polled(void)
 {
     struct metrics_sum sum;
@@ -481,6 +509,7 @@ int main(void)
         TEST(whoever_polls_is_told_what_is_wanted),
         TEST(what_others_want_is_looked_at),
         TEST_HOLDING(an_old_look_does_not_undo_what_another_has_done),
+        TEST_HOLDING(a_first_look_does_not_undo_what_another_has_done),
         TEST_HOLDING(an_old_look_does_not_bring_back_what_another_has_deleted),
         TEST(rows_are_looked_at_anew_after_others_polled),
     };
