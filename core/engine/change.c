@@ -219,11 +219,10 @@ static void count_end(const struct task *task)
               task->error.text ? task->error.text : "");
 }
 
-/* A task that failed may be tried again, and then needs its data. */
+/* However it ended: who knows whether anybody comes back for what may be gigabytes. */
 static void remove_data(const struct task *task)
 {
-    if (task->data_path && (task->state == TASK_SUCCEEDED || task->state == TASK_CANCELLED) &&
-        unlink(task->data_path) != 0 && errno != ENOENT) {
+    if (task->data_path && unlink(task->data_path) != 0 && errno != ENOENT) {
         log_event(VIM_WARNING, "upload not removed", "task=%s path=%s errno=%d", task->id,
                   task->data_path, errno);
     }

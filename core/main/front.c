@@ -51,7 +51,8 @@ static int front_ready(void *argument, char **ret_detail)
     const char *what = NULL;
     if (atomic_load(&daemon->stopping)) {
         what = "stopping";
-    } else if (daemon->store && store_probe(daemon->store, &failure)) {
+    } else if (daemon->store && (store_probe(daemon->store, &failure) ||
+                                 store_takes_writes(daemon->store, &failure))) {
         what = "store";
     } else if (daemon->is_apart && !link_is_ready(daemon->link)) {
         what = "logic";

@@ -1,13 +1,17 @@
-/* Lock order: no locks here. */
+/* Locks: `ill_mutex`, a leaf. */
 #include "model/store.h"
 
 #include <assert.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include "base/cleanup.h"
+#include "base/clock.h"
+#include "base/log.h"
 #include "base/memory.h"
 #include "base/metrics.h"
 #include "base/text.h"
@@ -28,6 +32,11 @@ struct store {
     long kill_at; /* 0: never */
     bool kill_after;
     atomic_long commits;
+    atomic_bool ill; /* commits fail; since when, how often and why is under ill_mutex */
+    pthread_mutex_t ill_mutex;
+    int64_t ill_since;
+    unsigned long ill_count;
+    struct failure ill_failure;
     const char *watched; /* collection */
     void (*changed)(void *argument);
     void *changed_argument;
@@ -64,6 +73,7 @@ struct store *store_new(struct instance *instance, int64_t timeout_ms)
     store->magic = STORE_MAGIC;
     store->instance = instance;
     store->timeout_ms = timeout_ms;
+    pthread_mutex_init(&store->ill_mutex, NULL);
     for (int i = 0; i < OPERATION_COUNT; i++) {
         store->seconds[i] = metrics_histogram("vimd_store_call_seconds",
                                               "Duration of calls of the store", labels[i], NULL, 0);
@@ -85,6 +95,7 @@ void store_free(struct store *store)
 {
     if (store) {
         assert(store->magic == STORE_MAGIC);
+        pthread_mutex_destroy(&store->ill_mutex);
         store->magic = 0;
         free(store);
     }
@@ -211,6 +222,41 @@ static void tell_watcher(struct store *store, const struct vim_write *writes, ui
     }
 }
 
+/* Follows whether commits come through; each outbreak is told once. */
+static void watch_commits(struct store *store, const struct vim_call *call, int code)
+{
+    bool ill = code == VIM_E_UNAVAILABLE || code == VIM_E_INTERNAL || VIM_IS_UNKNOWN(code);
+    if (ill ? false : code != VIM_OK || !atomic_load_explicit(&store->ill, memory_order_relaxed)) {
+        return;
+    }
+    LOCK_GUARD(&store->ill_mutex);
+    bool before = atomic_exchange(&store->ill, ill);
+    if (ill) {
+        const char *text = call_fail_text(call);
+        failure_set(&store->ill_failure, code, "store: %s", *text ? text : "it takes no writes");
+        store->ill_count = before ? store->ill_count + 1 : 1;
+        store->ill_since = before ? store->ill_since : clock_mono_ms();
+    }
+    if (ill && !before) {
+        log_event(VIM_ERROR, "the store takes no writes", "error=%s", store->ill_failure.text);
+    } else if (!ill && before) {
+        log_event(VIM_WARNING, "the store takes writes again", "failed=%lu after_ms=%lld",
+                  store->ill_count, (long long)(clock_mono_ms() - store->ill_since));
+    }
+}
+
+int store_takes_writes(struct store *store, struct failure *failure)
+{
+    if (!atomic_load(&store->ill)) {
+        return VIM_OK;
+    }
+    LOCK_GUARD(&store->ill_mutex);
+    if (!atomic_load(&store->ill)) {
+        return VIM_OK;
+    }
+    return failure_set(failure, store->ill_failure.code, "%s", store->ill_failure.text);
+}
+
 int store_commit(struct store *store, const struct vim_write *writes, uint32_t count,
                  struct failure *failure)
 {
@@ -231,6 +277,7 @@ int store_commit(struct store *store, const struct vim_write *writes, uint32_t c
     if (store->kill_at > 0) {
         kill_for_test(store, true, number);
     }
+    watch_commits(store, &call, code);
     if (code == VIM_OK || VIM_IS_UNKNOWN(code)) {
         tell_watcher(store, writes, count);
     }

@@ -73,6 +73,10 @@ const char *store_plugin(const struct store *store);
 void store_watch(struct store *store, const char *collection, void (*changed)(void *argument),
                  void *argument);
 
+/* Do commits come through? The first that does not, for other reasons than its rows or a store that is
+ * busy, is logged, and the first that does again; in between this is the failure of the last one. */
+int store_takes_writes(struct store *store, struct failure *failure);
+
 /* Asks the plugin whether it is well. */
 int store_probe(struct store *store, struct failure *failure);
 

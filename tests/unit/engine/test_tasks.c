@@ -678,16 +678,42 @@ static void upload_reads_its_file(void **state)
                              .resource = &resource,
                              .data_path = path,
                              .data_size = 16};
-    fake_script(&(struct fake_outcome){.code = VIM_E_FAILED});
+    fake_script(&(struct fake_outcome){.code = VIM_E_UNAVAILABLE});
     assert_int_equal(tasks_submit(house.tasks, &wish, task_id, NULL), VIM_OK);
     resource_free(&resource);
-    house_work_until(task_id, TASK_FAILED);
-    assert_int_equal(access(path, R_OK), 0); /* for a retry */
-    assert_int_equal(tasks_retry(house.tasks, task_id, NULL), VIM_OK);
     house_work_until(task_id, TASK_SUCCEEDED);
     assert_int_equal(fake_call(1).data_size, 16);
     assert_string_equal(fake_call(1).data, "data of an image");
     assert_int_not_equal(access(path, R_OK), 0);
+}
+
+/* What an upload leaves is gone with its task, and a retry says so. */
+static void failed_upload_leaves_no_file(void **state)
+{
+    (void)state;
+    char path[100];
+    struct failure failure = {0};
+    (void)snprintf(path, sizeof(path), "%s/spool", house.folder);
+    FILE *file = fopen(path, "w");
+    assert_non_null(file);
+    assert_int_equal(fclose(file), 0);
+    house_have_server("s1", resource_id);
+    struct resource resource;
+    assert_true(house_resource(resource_id, &resource));
+    struct task_wish wish = {.verb = VIM_VERB_UPLOAD,
+                             .project = "demo",
+                             .vim = "edge",
+                             .kind = "server",
+                             .resource = &resource,
+                             .data_path = path,
+                             .data_size = 0};
+    fake_script(&(struct fake_outcome){.code = VIM_E_FAILED});
+    assert_int_equal(tasks_submit(house.tasks, &wish, task_id, NULL), VIM_OK);
+    resource_free(&resource);
+    house_work_until(task_id, TASK_FAILED);
+    assert_int_not_equal(access(path, F_OK), 0);
+    assert_int_equal(tasks_retry(house.tasks, task_id, &failure), VIM_E_CONFLICT);
+    assert_non_null(strstr(failure.text, "upload it again"));
 }
 
 static void put_future_deadline(struct task *task)
@@ -770,6 +796,7 @@ int main(void)
         TEST(driver_that_emits_nonsense_fails_the_task),
         TEST(create_that_tells_nothing_fails),
         TEST(upload_reads_its_file),
+        TEST(failed_upload_leaves_no_file),
         TEST(large_upload_gets_time),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -5,13 +5,16 @@
 #include <stdint.h>
 #include <cmocka.h>
 
+#include <fcntl.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 #include "base/cleanup.h"
 #include "base/ids.h"
+#include "base/memory.h"
 #include "base/text.h"
 #include "config/config.h"
 #include "model/resource.h"
@@ -184,13 +187,59 @@ static void kill_after_a_commit(void **state)
     check_kill("after", true);
 }
 
+/* A full disk: told once per outbreak, and over with the first commit that comes through. */
+static void tells_whether_it_takes_writes(void **state)
+{
+    (void)state;
+    struct failure failure = {0};
+    CLEANUP_FREE char *body = memory_new(600001);
+    CLEANUP_FREE char *log = text_format("%s/log", folder);
+    struct rlimit old, small;
+    memset(body, 'x', 600000);
+    assert_int_equal(put("a", "{}", VIM_EXPECT_ABSENT), VIM_OK);
+    assert_int_equal(put("a", "{}", VIM_EXPECT_ABSENT), VIM_E_CONFLICT);
+    assert_int_equal(store_takes_writes(store, &failure), VIM_OK);
+    int err = dup(STDERR_FILENO), file = open(log, O_CREAT | O_RDWR, 0600);
+    assert_true(err >= 0 && file >= 0 && dup2(file, STDERR_FILENO) >= 0);
+    signal(SIGXFSZ, SIG_IGN);
+    getrlimit(RLIMIT_FSIZE, &old);
+    for (int outbreak = 0; outbreak < 2; outbreak++) {
+        small = old;
+        small.rlim_cur = 300000;
+        setrlimit(RLIMIT_FSIZE, &small);
+        int codes[3];
+        for (int i = 0; i < 3; i++) {
+            codes[i] = put("big", body, VIM_EXPECT_ANY);
+        }
+        int ill = store_takes_writes(store, &failure);
+        setrlimit(RLIMIT_FSIZE, &old);
+        assert_true(codes[0] < 0 && codes[1] < 0 && codes[2] < 0);
+        assert_int_equal(ill, codes[2]);
+        assert_non_null(strstr(failure.text, "store: "));
+        assert_int_equal(put("b", "{}", VIM_EXPECT_ANY), VIM_OK);
+        assert_int_equal(store_takes_writes(store, &failure), VIM_OK);
+    }
+    dup2(err, STDERR_FILENO);
+    close(err);
+    char text[4096] = "";
+    assert_true(pread(file, text, sizeof(text) - 1, 0) > 0);
+    close(file);
+    unsigned told = 0;
+    for (const char *at = text; (at = strstr(at, "the store takes no writes")); at++) {
+        told++;
+    }
+    assert_int_equal(told, 2);
+    assert_non_null(strstr(text, "the store takes writes again"));
+    assert_non_null(strstr(text, "failed=3"));
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(rows_come_back),       TEST(scan_can_be_ended),   TEST(aliases_lead_to_ids),
-        TEST(kill_before_a_commit), TEST(kill_after_a_commit),
+        TEST(tells_whether_it_takes_writes), TEST(rows_come_back),       TEST(scan_can_be_ended),
+        TEST(aliases_lead_to_ids),           TEST(kill_before_a_commit), TEST(kill_after_a_commit),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
