@@ -15,6 +15,7 @@
 #include "base/text.h"
 #include "logic/call.h"
 #include "logic/openapi.h"
+#include "logic/prefer.h"
 #include "logic/peers.h"
 #include "logic/route.h"
 
@@ -63,8 +64,9 @@ void logic_free(struct logic *logic)
 
 bool logic_wants_header(const char *name)
 {
-    static const char *const names[] = {"content-type",  "idempotency-key", "if-match",
-                                        "if-none-match", "last-event-id",   "prefer"};
+    static const char *const names[] = {"accept",   "content-type",  "idempotency-key",
+                                        "if-match", "if-none-match", "last-event-id",
+                                        "prefer"};
     for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
         if (names[i][0] == name[0] && strcmp(names[i], name) == 0) {
             return true;
@@ -256,6 +258,22 @@ static bool check_body(struct call *call)
     return true;
 }
 
+/* What is there in one form only is not sent to somebody who says that he cannot read it. */
+static bool check_accept(struct call *call)
+{
+    const struct route *route = call->entry->route;
+    const char *answers = route->answers ? route->answers : "";
+    const char *type = strstr(answers, "MetricsText")   ? "text/plain"
+                       : strstr(answers, "EventStream") ? CONTENT_EVENTS
+                                                        : CONTENT_JSON;
+    if ((route->flags & ROUTE_PUBLIC) || !logic_header(call, "accept") ||
+        accept_allows(call->request->headers, call->request->header_count, type)) {
+        return true;
+    }
+    logic_fail(call, 406, "not-acceptable", "The answer is %s, which Accept leaves out.", type);
+    return false;
+}
+
 static bool check_role(struct call *call)
 {
     const struct route *route = call->entry->route;
@@ -302,7 +320,7 @@ void logic_handle(struct logic *logic, const struct request *request, logic_resp
         return;
     }
     call.kind = call.entry->kind;
-    if (check_role(&call) && check_query(&call) && check_body(&call)) {
+    if (check_role(&call) && check_accept(&call) && check_query(&call) && check_body(&call)) {
         call.entry->route->handle(&call);
     }
 }

@@ -121,8 +121,8 @@ static void add_headers(json_t *response, const char *names)
 
 static json_t *components_responses(void)
 {
-    static const int statuses[] = {400, 401, 403, 404, 405, 409, 410, 412, 413, 414,
-                                   415, 422, 429, 431, 500, 501, 502, 503, 504};
+    static const int statuses[] = {400, 401, 403, 404, 405, 406, 409, 410, 412, 413,
+                                   414, 415, 422, 429, 431, 500, 501, 502, 503, 504};
     json_t *all = json_object();
     for (size_t i = 0; i < sizeof(statuses) / sizeof(statuses[0]); i++) {
         char name[32];
@@ -228,7 +228,7 @@ static void add_problem(json_t *responses, int status)
 
 static json_t *make_responses(const struct route_entry *entry)
 {
-    static const int everywhere[] = {400, 401, 403, 414, 429, 431, 500, 503};
+    static const int everywhere[] = {400, 401, 403, 406, 414, 429, 431, 500, 503};
     json_t *responses = json_object();
     for (const char *word = entry->route->answers; *word != '\0';) {
         size_t length = strcspn(word, " ");
@@ -250,7 +250,7 @@ static json_t *make_responses(const struct route_entry *entry)
         word += length + (word[length] == ' ');
     }
     for (size_t i = 0; i < sizeof(everywhere) / sizeof(everywhere[0]); i++) {
-        bool access = everywhere[i] == 401 || everywhere[i] == 403;
+        bool access = everywhere[i] == 401 || everywhere[i] == 403 || everywhere[i] == 406;
         if (!(access && (entry->route->flags & ROUTE_PUBLIC))) {
             add_problem(responses, everywhere[i]);
         }

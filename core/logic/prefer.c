@@ -121,6 +121,60 @@ bool etag_matches(const char *list, uint64_t revision, bool weak)
     return false;
 }
 
+/* How closely RANGE, which may end in stars, names MEDIA_TYPE: 3 at most, 0 for not at all. */
+static int range_names(const char *range, size_t length, const char *media_type)
+{
+    size_t main_type = strcspn(media_type, "/") + 1;
+    if (length == 3 && memcmp(range, "*/*", 3) == 0) {
+        return 1;
+    }
+    if (length == main_type + 1 && range[main_type] == '*' &&
+        strncasecmp(range, media_type, main_type) == 0) {
+        return 2;
+    }
+    return length == strlen(media_type) && strncasecmp(range, media_type, length) == 0 ? 3 : 0;
+}
+
+/* Is the weight among the parameters of a range 0, 0.0 ...? */
+static bool weight_is_zero(const char *parameters, size_t length)
+{
+    const char *end = parameters + length;
+    for (const char *at = parameters; at < end; at++) {
+        at = skip_blanks(at);
+        if (end - at > 2 && (at[0] == 'q' || at[0] == 'Q') && at[1] == '=') {
+            return strspn(at + 2, "0.") >= strcspn(at + 2, " \t,;");
+        }
+        at += strcspn(at, ";,");
+    }
+    return false;
+}
+
+bool accept_allows(const struct header *headers, size_t count, const char *media_type)
+{
+    int closest = 0;
+    bool allowed = true, any = false;
+    for (size_t i = 0; i < count; i++) {
+        if (strcmp(headers[i].name, "accept") != 0) {
+            continue;
+        }
+        for (const char *at = skip_empty(headers[i].value); *at; at = skip_empty(at)) {
+            size_t range = strcspn(at, "; \t,"), length = strcspn(at, ",");
+            if (memchr(at, '/', range)) {
+                any = true;
+            }
+            int names = range_names(at, range, media_type);
+            if (names > closest) {
+                const char *parameters = at + strcspn(at, ";,");
+                size_t more = (size_t)(at + length - parameters);
+                closest = names;
+                allowed = !(*parameters == ';' && weight_is_zero(parameters + 1, more - 1));
+            }
+            at += length;
+        }
+    }
+    return closest ? allowed : !any;
+}
+
 bool content_type_is(const char *type, const char *media_type)
 {
     size_t length = strlen(media_type);

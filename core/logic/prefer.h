@@ -1,5 +1,5 @@
 /*
- * logic/prefer.h - the headers that ask for a manner of answering: Prefer (RFC 7240), and the
+ * logic/prefer.h - the headers that ask for a manner of answering: Prefer (RFC 7240), Accept, and the
  * entity tags of If-Match and If-None-Match (RFC 9110).
  */
 #ifndef VIMD_LOGIC_PREFER_H
@@ -25,6 +25,10 @@ void prefer_parse(const struct header *headers, size_t count, struct preferences
 
 /* Does a list of entity tags ("*", or "a", W/"b" ...) name REVISION? Weak tags count only if WEAK. */
 bool etag_matches(const char *list, uint64_t revision, bool weak);
+
+/* May an answer be of MEDIA_TYPE ("application/json"), as all Accept headers together say? Without any,
+ * or with none that is well-formed, it may. */
+bool accept_allows(const struct header *headers, size_t count, const char *media_type);
 
 /* Is TYPE (a Content-Type header's value, may be NULL) MEDIA_TYPE, whatever its parameters? */
 bool content_type_is(const char *type, const char *media_type);

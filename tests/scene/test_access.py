@@ -122,6 +122,14 @@ class Access(Scene):
         for accept in ("application/json", "*/*", "application/*;q=0.5, text/html",
                        "application/problem+json, application/json"):
             self.assertEqual(self.vimd.get("/v1/networks", headers={"Accept": accept}).status, 200)
+        for accept in ("text/html", "application/json;q=0, */*"):
+            self.problem(self.vimd.get("/v1/networks", headers={"Accept": accept}), 406)
+            # Nothing is done for somebody who could not read what came of it.
+            answer = self.vimd.post("/v1/networks", {"vim": "edge1", "name": "unread"},
+                                    headers={"Accept": accept})
+            self.problem(answer, 406)
+        self.assertEqual(self.vimd.list("networks", "name=unread"), [])
+        self.assertEqual(self.vimd.get("/metrics", headers={"Accept": "text/plain"}).status, 200)
 
     def test_wrong_bodies_tell_where(self):
         cases = [

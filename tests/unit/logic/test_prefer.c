@@ -39,6 +39,51 @@ static void preferences(void **state)
     assert_false(prefer(",,;=,\"", NULL).wait);
 }
 
+static bool allows(const char *first, const char *second)
+{
+    struct header headers[] = {{"prefer", "wait=1"}, {"accept", first}, {"accept", second}};
+    return accept_allows(headers, second ? 3 : first ? 2 : 1, "application/json");
+}
+
+static void accepted_types(void **state)
+{
+    (void)state;
+    static const char *const yes[] = {"application/json",
+                                      "*/*",
+                                      "Application/*",
+                                      "text/html, application/JSON;q=0.1",
+                                      "text/html;q=0.9,*/*;q=0.8",
+                                      "text/html , application/*; q=0.001",
+                                      "",
+                                      " , ",
+                                      "nonsense",
+                                      "application/json;q=1, */*;q=0",
+                                      "*/*;q=0, application/json",
+                                      "application/json;charset=utf-8;q=0.5"};
+    static const char *const no[] = {"text/html",
+                                     "image/*, text/plain",
+                                     "application/problem+json",
+                                     "*/*;q=0",
+                                     "application/json;q=0, */*",
+                                     "application/json; q=0.000",
+                                     "*/*, application/*;q=0.0",
+                                     "application/jso",
+                                     "application/json;x=1;Q=0"};
+    assert_true(allows(NULL, NULL));
+    for (size_t i = 0; i < sizeof(yes) / sizeof(yes[0]); i++) {
+        if (!allows(yes[i], NULL)) {
+            fail_msg("%s", yes[i]);
+        }
+    }
+    for (size_t i = 0; i < sizeof(no) / sizeof(no[0]); i++) {
+        if (allows(no[i], NULL)) {
+            fail_msg("%s", no[i]);
+        }
+    }
+    assert_true(allows("text/html", "application/json"));
+    assert_false(allows("text/html", "image/png"));
+}
+
 static void entity_tags(void **state)
 {
     (void)state;
@@ -71,6 +116,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(preferences),
+        cmocka_unit_test(accepted_types),
         cmocka_unit_test(entity_tags),
         cmocka_unit_test(content_types),
     };
