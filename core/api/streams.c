@@ -53,7 +53,7 @@ static struct stream_token *token_hold(struct streams *streams, const char *text
     if (!token) {
         token = MEMORY_NEW(struct stream_token);
         token->streams = streams;
-        strncpy(token->token, text, sizeof token->token - 1);
+        memcpy(token->token, text, strnlen(text, sizeof token->token - 1)); /* zeroed before */
         token->asked = now;
         token->next = streams->tokens;
         streams->tokens = token;
