@@ -10,5 +10,6 @@ int command_check_config(const struct options *options);
 int command_dump_config(const struct options *options);
 int command_describe(const struct options *options);
 int command_token(const struct options *options);
+int command_health(const struct options *options);
 
 #endif

@@ -40,6 +40,7 @@ static const char options_text[] =
     "  vimd [--config FILE] token create --project P --role R --name N [--expires 30d]\n"
     "  vimd [--config FILE] token list\n"
     "  vimd [--config FILE] token revoke ID\n"
+    "  vimd [--config FILE] health          ask the vimd that runs with FILE whether it is well\n"
     "\n"
     "  -c, --config FILE   configuration; " VIMD_CONFIG_FILE " if left out\n"
     "      --role R,...    what the process does: api (takes the requests of clients), logic (knows\n"
@@ -107,6 +108,10 @@ static int options_operands(int count, char **words, struct options *options)
     }
     if (options->command == COMMAND_RUN && strcmp(words[0], "token") == 0) {
         return options_token(count, words, options);
+    }
+    if (options->command == COMMAND_RUN && strcmp(words[0], "health") == 0 && count == 1) {
+        options->command = COMMAND_HEALTH;
+        return 0;
     }
     return options_wrong("unexpected word: ", words[0]);
 }

@@ -81,6 +81,8 @@ int main(int argc, char **argv)
         return command_dump_config(&options);
     case COMMAND_DESCRIBE:
         return command_describe(&options);
+    case COMMAND_HEALTH:
+        return command_health(&options);
     case COMMAND_RUN:
         return vimd_run(&options);
     default:
