@@ -2,7 +2,7 @@
 # needs (scripts/install-packages; VIMD_INSTALL=no leaves that out).
 .POSIX:
 .SUFFIXES:
-.PHONY: build release demo test test-openstack test-sanitizers fuzz bench install clean format help
+.PHONY: build release demo test test-openstack test-deploy test-sanitizers fuzz bench install clean format help
 
 JOBS ?= $(shell nproc)
 FUZZ_MINUTES ?= 10
@@ -34,6 +34,12 @@ test-openstack: ## the driver and the daemon against a real OpenStack, brought u
 	@cmake --preset dev >/dev/null
 	@cmake --build --preset dev -j $(JOBS)
 	@scripts/test-openstack build/dev
+
+test-deploy: ## what deploy/ has: the manifests of Kubernetes, and the stack on a real Docker Swarm
+	@scripts/install-packages --for deploy
+	@$(MAKE) --no-print-directory release
+	@tests/kubernetes/check
+	@tests/swarm/run build/release
 
 test-sanitizers: ## units, conformance and scenes under ASan+UBSan, TSan and valgrind
 	@scripts/install-packages --for sanitizers
