@@ -77,6 +77,13 @@ typedef void (*vim_get_fn)(void *argument, int code, const struct vim_item *item
 void vim_target_get(struct vim_target *target, const char *kind, const char *backend_id,
                     int64_t timeout_ms, vim_get_fn complete, void *argument);
 
+/* Asks for all that the far side tells of KIND, of which the driver has VIM_VERB_LOOK. COMPLETE gets 0
+ * and the items (for the call), or an error. */
+typedef void (*vim_look_fn)(void *argument, int code, const struct vim_item *items, size_t count,
+                            const struct failure *failure);
+void vim_target_look(struct vim_target *target, const char *kind, int64_t timeout_ms,
+                     vim_look_fn complete, void *argument);
+
 /* Asks whether the VIM is well (probe). ITEM may be NULL on success too. */
 void vim_target_check(struct vim_target *target, int64_t timeout_ms, vim_get_fn complete,
                       void *argument);

@@ -58,7 +58,7 @@ static int merge_item(struct call *call, const char *vim, const struct vim_item 
     return code;
 }
 
-static void fail_far(struct call *call, const char *vim, const struct failure *failure)
+void resources_fail_far(struct call *call, const char *vim, const struct failure *failure)
 {
     struct problem problem = {.vim = vim, .retry_after_ms = failure->retry_after_ms};
     struct task_error backend = {.backend_message = (char *)failure->text};
@@ -102,7 +102,7 @@ static void complete(void *argument, int code, const struct vim_item *item,
             far = *failure;
             far.code = code;
         }
-        fail_far(call, vim, &far);
+        resources_fail_far(call, vim, &far);
         return;
     }
     code = VIM_E_CONFLICT;

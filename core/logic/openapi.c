@@ -30,6 +30,9 @@ static const struct {
     {"fresh", "query", "{\"type\":\"boolean\",\"default\":false}", "Ask the VIM."},
     {"dryRun", "query", "{\"type\":\"boolean\",\"default\":false}",
      "Only check: 200 with a verdict, or what is wrong."},
+    {"type", "query",
+     "{\"type\":\"string\",\"enum\":[\"novnc\",\"spice\",\"serial\",\"log\"],\"default\":\"novnc\"}",
+     "What kind of console; log: what the server has written lately."},
     {"wait", "query", "{\"type\":\"integer\",\"minimum\":0,\"maximum\":60}",
      "Seconds to wait for the end of the task, or for an event where there is none yet."},
     {"after", "query", "{\"type\":\"string\",\"pattern\":\"^[0-9]{1,16}$\"}",
@@ -276,6 +279,14 @@ static void add_filters(json_t *list, const struct field *fields, unsigned count
     }
 }
 
+/* The kind whose resources a list shows, or NULL. */
+static const struct kind *listed_kind(const struct route_entry *entry)
+{
+    return strstr(entry->template, "/{id}/interfaces") ? kind_by_name("port")
+           : strstr(entry->template, "/{id}/volumes")  ? kind_by_name("volume")
+                                                       : entry->kind;
+}
+
 static void add_list_parameters(json_t *list, const struct route_entry *entry)
 {
     static const char *const names[] = {"limit", "page_token",    "filter",
@@ -287,8 +298,9 @@ static void add_list_parameters(json_t *list, const struct route_entry *entry)
                                    : strstr(entry->template, "/tokens") ? vocabulary_tokens
                                    : strstr(entry->template, "/events") ? vocabulary_events
                                                                         : vocabulary_vims;
-    if (entry->kind) {
-        vocabulary = vocabulary_of_kind(entry->kind);
+    const struct kind *kind = listed_kind(entry);
+    if (kind) {
+        vocabulary = vocabulary_of_kind(kind);
         json_array_append_new(list, reference("parameters", "label"));
     }
     add_filters(list, vocabulary.parts[0].fields, vocabulary.parts[0].count);
@@ -347,7 +359,7 @@ static const char *tag_of(const struct route_entry *entry)
     if (entry->kind) {
         return entry->kind->plural;
     }
-    static const char *const areas[] = {"vims", "tasks", "events", "tokens"};
+    static const char *const areas[] = {"vims", "tasks", "events", "tokens", "servers"};
     for (size_t i = 0; i < sizeof(areas) / sizeof(areas[0]); i++) {
         if (strncmp(entry->template + strlen("/v1/"), areas[i], strlen(areas[i])) == 0) {
             return areas[i];

@@ -429,7 +429,7 @@ static const struct {
      "{'type':'object','properties':{'vim':{'type':'string'},'plugin':{'type':'string'},"
      "'kinds':{'type':'array','items':{'type':'object','properties':{"
      "'kind':{'type':'string'},'verbs':{'type':'array','items':{'type':'string','enum':["
-     "'list','get','create','update','delete','action','upload','sample','changes']}},"
+     "'list','get','create','update','delete','action','upload','sample','changes','look']}},"
      "'actions':{'type':'array','items':{'type':'string'}}},"
      "'required':['kind','verbs','actions'],'additionalProperties':false}}},"
      "'required':['vim','plugin','kinds'],'additionalProperties':false}"},
@@ -457,6 +457,31 @@ static const struct {
      "'required':['id','name','project','role','token'],'additionalProperties':false}"},
     {"OpenApi", "{'type':'object','required':['openapi','info','paths']}"},
 };
+
+/* What is asked of a VIM and not stored: lists of views by the member's name. */
+static void add_views(json_t *schemas)
+{
+    static const struct {
+        const char *name, *view, *member;
+    } lists[] = {
+        {"Capacity", "quota", "quotas"}, {"Zones", "zone", "zones"}, {"Hosts", "host", "hosts"}};
+    for (size_t i = 0; i < sizeof(lists) / sizeof(lists[0]); i++) {
+        const struct kind *view = view_by_name(lists[i].view);
+        json_t *element = object_schema(view->fields, view->field_count, true);
+        json_set_text(element, "description", view->help);
+        json_object_set_new(
+            schemas, lists[i].name,
+            json_pack("{s:s, s:{s:{s:s}, s:{s:s, s:s, s:s}, s:{s:s, s:o}}, s:[s,s,s], s:b}",
+                      "type", "object", "properties", "vim", "type", "string", "checked", "type",
+                      "string", "format", "date-time", "description", "When it was asked.",
+                      lists[i].member, "type", "array", "items", element, "required", "vim",
+                      "checked", lists[i].member, "additionalProperties", 0));
+    }
+    const struct kind *console = view_by_name("console");
+    json_t *schema = object_schema(console->fields, console->field_count, true);
+    json_object_set_new(schema, "required", words_json("type"));
+    json_object_set_new(schemas, "Console", schema);
+}
 
 /* The texts above have ' for ", to be readable. */
 static json_t *parse_schema(const char *schema)
@@ -490,6 +515,7 @@ json_t *openapi_schemas(void)
     json_object_set_new(schemas, "Token",
                         vocabulary_schema(&vocabulary_tokens, "id name project role created"));
     json_object_set_new(schemas, "TokenList", list_schema("tokens", "Token"));
+    add_views(schemas);
     for (size_t i = 0; i < sizeof(others) / sizeof(others[0]); i++) {
         json_object_set_new(schemas, others[i].name, parse_schema(others[i].schema));
     }

@@ -50,6 +50,9 @@ int references_resolve_arguments(struct call *call, const struct resource *resou
                                  json_t *arguments, struct findings *findings,
                                  struct failure *failure);
 
+/* Answers what VIM said to a read that failed. */
+void resources_fail_far(struct call *call, const char *vim, const struct failure *failure);
+
 /* resources_get with ?fresh=true: asks the VIM. Takes ROW over. */
 void resources_get_fresh(struct call *call, struct row *row);
 

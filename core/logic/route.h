@@ -92,6 +92,13 @@ void vims_list(struct call *call);
 void vims_get_one(struct call *call);
 void vims_check(struct call *call);
 void vims_capabilities(struct call *call);
+void vims_capacity(struct call *call);
+void vims_zones(struct call *call);
+void vims_hosts(struct call *call);
+
+void servers_interfaces(struct call *call);
+void servers_volumes(struct call *call);
+void servers_console(struct call *call);
 
 void resources_list(struct call *call);
 void resources_get(struct call *call);

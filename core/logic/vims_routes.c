@@ -215,6 +215,7 @@ static json_t *trait_json(const struct vim_trait *trait)
         {VIM_VERB_LIST, "list"},     {VIM_VERB_GET, "get"},       {VIM_VERB_CREATE, "create"},
         {VIM_VERB_UPDATE, "update"}, {VIM_VERB_DELETE, "delete"}, {VIM_VERB_ACTION, "action"},
         {VIM_VERB_UPLOAD, "upload"}, {VIM_VERB_SAMPLE, "sample"}, {VIM_VERB_CHANGES, "changes"},
+        {VIM_VERB_LOOK, "look"},
     };
     json_t *object = json_object();
     json_t *list = json_array();
@@ -229,6 +230,17 @@ static json_t *trait_json(const struct vim_trait *trait)
     return object;
 }
 
+static void add_traits(json_t *list, const struct vim_target *target, const struct kind *kinds,
+                       size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        const struct vim_trait *trait = vim_target_trait(target, kinds[i].name);
+        if (trait) {
+            json_array_append_new(list, trait_json(trait));
+        }
+    }
+}
+
 void vims_capabilities(struct call *call)
 {
     size_t count;
@@ -238,12 +250,9 @@ void vims_capabilities(struct call *call)
         return;
     }
     json_t *list = json_array();
-    for (size_t i = 0; i < count; i++) {
-        const struct vim_trait *trait = vim_target_trait(target, kinds[i].name);
-        if (trait) {
-            json_array_append_new(list, trait_json(trait));
-        }
-    }
+    add_traits(list, target, kinds, count);
+    kinds = views_all(&count);
+    add_traits(list, target, kinds, count);
     json_t *shown = json_object();
     json_set_text(shown, "vim", call->id);
     json_set_text(shown, "plugin", plugin_name(target));

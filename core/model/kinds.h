@@ -71,6 +71,11 @@ const struct kind *kinds_all(size_t *ret_count);
 const struct kind *kind_by_name(const char *name);
 const struct kind *kind_by_plural(const char *plural);
 
+/* What a VIM tells of itself, or gives on demand: quota, zone, host, console. Asked for, shown and
+ * forgotten: no resources, so the functions above do not know them. */
+const struct kind *views_all(size_t *ret_count);
+const struct kind *view_by_name(const char *name); /* NULL if unknown */
+
 /* The fields that vimd adds to every resource (id, kind, vim, ..., labels): read-only but for
  * `vim` and `labels`, which a request may carry. */
 const struct field *kinds_added_fields(unsigned *ret_count);

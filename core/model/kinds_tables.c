@@ -416,6 +416,61 @@ static const struct kind kinds[] = {
           "What a volume held at a moment.")},
 };
 
+/* --- What a VIM tells of itself --------------------------------------------------------------- */
+static const struct field quota_fields[] = {
+    TEXT("name", 0, 0,
+         "What is limited: servers, vcpus, ram, volumes, storage, networks and so on."),
+    INTEGER("limit", 0, 0, INT64_MAX, NULL, "How much there may be; left out: no limit."),
+    INTEGER("used", 0, 0, INT64_MAX, NULL, "How much there is; left out: not told."),
+    TEXT("unit", 0, 0, "MiB, GiB; left out: a number of things."),
+};
+static const struct field zone_fields[] = {
+    TEXT("name", 0, 0, "Its name, as a create takes it."),
+    CHOICE("service", 0, "compute storage network", NULL, "Of what it is a zone."),
+    BOOLEAN("available", 0, NULL, "Whether anything can be made there now."),
+};
+static const struct field host_fields[] = {
+    TEXT("name", 0, 0, "Its name, as servers show it."),
+    TEXT("zone", 0, 0, "Its availability zone."),
+    TEXT("type", 0, 0, "Its hypervisor."),
+    CHOICE("state", 0, "up down", NULL, "Whether it is heard of."),
+    BOOLEAN("enabled", 0, NULL, "Whether new servers may be put there."),
+    INTEGER("servers", 0, 0, INT64_MAX, NULL, "How many servers are there."),
+    INTEGER("vcpus", 0, 0, INT64_MAX, NULL, "Processors that it has room for."),
+    INTEGER("vcpus_used", 0, 0, INT64_MAX, NULL, "Processors that are taken."),
+    INTEGER("ram", 0, 0, INT64_MAX, NULL, "MiB of memory."),
+    INTEGER("ram_used", 0, 0, INT64_MAX, NULL, "MiB of memory that are taken."),
+    INTEGER("disk", 0, 0, INT64_MAX, NULL, "GiB of disk."),
+    INTEGER("disk_used", 0, 0, INT64_MAX, NULL, "GiB of disk that are taken."),
+};
+static const struct field console_fields[] = {
+    CHOICE("type", 0, "novnc spice serial log", NULL, "What it is."),
+    TEXT("url", 0, 0, "Where a browser finds it; a secret that ends by itself."),
+    TEXT("output", 0, 0, "Of a log: what the server has written lately."),
+};
+static const struct kind views[] = {
+    {KIND("quota", "quotas", NULL, quota_fields, "A limit, and what is used of it.")},
+    {KIND("zone", "zones", "resource zone", zone_fields, "An availability zone.")},
+    {KIND("host", "hosts", "NFVI node", host_fields, "A compute host.")},
+    {KIND("console", "consoles", NULL, console_fields, "A way to see a server's console.")},
+};
+
+const struct kind *views_all(size_t *ret_count)
+{
+    *ret_count = COUNT(views);
+    return views;
+}
+
+const struct kind *view_by_name(const char *name)
+{
+    for (unsigned i = 0; i < COUNT(views); i++) {
+        if (strcmp(views[i].name, name) == 0) {
+            return &views[i];
+        }
+    }
+    return NULL;
+}
+
 /* What vimd itself knows of every resource. */
 static const struct field added_fields[] = {
     TEXT("id", 0, 0, "vimd's id."),

@@ -87,6 +87,9 @@ static void lint_trait(struct lint *lint, const struct vim_driver_ops *ops,
     if ((trait->verbs & VIM_VERB_LIST) && !ops->list) {
         fault(lint, "trait %s: has LIST, but list is NULL", kind);
     }
+    if ((trait->verbs & VIM_VERB_LOOK) && !ops->list) {
+        fault(lint, "trait %s: has LOOK, but list is NULL", kind);
+    }
     if ((trait->verbs & VIM_VERB_GET) && !ops->get) {
         fault(lint, "trait %s: has GET, but get is NULL", kind);
     }

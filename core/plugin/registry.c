@@ -154,6 +154,7 @@ static json_t *trait_json(const struct vim_trait *trait)
         {VIM_VERB_LIST, "list"},     {VIM_VERB_GET, "get"},       {VIM_VERB_CREATE, "create"},
         {VIM_VERB_UPDATE, "update"}, {VIM_VERB_DELETE, "delete"}, {VIM_VERB_ACTION, "action"},
         {VIM_VERB_UPLOAD, "upload"}, {VIM_VERB_SAMPLE, "sample"}, {VIM_VERB_CHANGES, "changes"},
+        {VIM_VERB_LOOK, "look"},
     };
     json_t *json = json_object(), *names = json_array(), *actions = json_array();
     for (size_t i = 0; i < sizeof(verbs) / sizeof(verbs[0]); i++) {

@@ -43,7 +43,9 @@ enum vim_verb {
     VIM_VERB_ACTION = 1u << 5,
     VIM_VERB_UPLOAD = 1u << 6, /* takes a resource's data (an image's) */
     VIM_VERB_SAMPLE = 1u << 7,
-    VIM_VERB_CHANGES = 1u << 8 /* list() can be asked for what changed since the last pass */
+    VIM_VERB_CHANGES = 1u << 8, /* list() can be asked for what changed since the last pass */
+    VIM_VERB_LOOK = 1u << 9 /* list() tells of the far side itself (quota, zone, host): asked when
+                               somebody wants to know, neither polled nor stored */
 };
 
 /* What a driver can do with one kind of resource. */

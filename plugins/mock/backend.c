@@ -8,6 +8,7 @@
  */
 #include "backend.h"
 
+#include "facts.h"
 #include "page.h"
 #include "rules.h"
 
@@ -19,9 +20,17 @@
 #include <string.h>
 
 /* Counted like kinds, though no things. */
-#define EXTRA_RULE KIND_COUNT
-#define EXTRA_VIM (KIND_COUNT + 1)
-#define COUNTED (KIND_COUNT + 2)
+enum {
+    EXTRA_RULE = KIND_COUNT,
+    EXTRA_VIM,
+    EXTRA_QUOTA,
+    EXTRA_ZONE,
+    EXTRA_HOST,
+    EXTRA_CONSOLE,
+    COUNTED
+};
+static const char *const extra_names[] = {
+    "security-group-rule", "vim", "quota", "zone", "host", "console"};
 
 /* A journal with more records than this, and than so many for each thing, is compacted: sooner when
  * it is opened than in use. */
@@ -149,8 +158,9 @@ int backend_open(const char *path, const char *counters_path, const char *name,
     for (int kind = 0; kind < KIND_COUNT; kind++) {
         kinds[kind] = kind_name((enum kind)kind);
     }
-    kinds[EXTRA_RULE] = "security-group-rule";
-    kinds[EXTRA_VIM] = "vim";
+    for (int extra = KIND_COUNT; extra < COUNTED; extra++) {
+        kinds[extra] = extra_names[extra - KIND_COUNT];
+    }
     int result = set_up(backend, name, config->seed);
     if (result != 0) {
         snprintf(error, error_size, "%s", journal_error(backend->journal));
@@ -590,6 +600,36 @@ int backend_upload(struct backend *backend, const struct backend_caller *caller,
     struct alteration what = {
         .kind = "image", .id = id, .call = CALL_UPLOAD, .size = size, .checksum = checksum};
     return alter(backend, caller, &what, page, reply);
+}
+
+int backend_look(struct backend *backend, const struct backend_caller *caller, const char *what,
+                 const char *id, struct page *page, struct reply *reply)
+{
+    unsigned number = EXTRA_QUOTA;
+    while (number < EXTRA_CONSOLE && strcmp(what, extra_names[number - KIND_COUNT]) != 0) {
+        number++;
+    }
+    struct visit visit = {.backend = backend,
+                          .caller = caller,
+                          .reply = reply,
+                          .kind = what,
+                          .number = number,
+                          .call = number == EXTRA_CONSOLE ? CALL_GET : CALL_LIST};
+    if (enter(&visit) != 200) {
+        return reply->status;
+    }
+    struct scene scene = scene_of(&visit, what);
+    int status = 200;
+    if (number == EXTRA_QUOTA) {
+        facts_quotas(&backend->cloud, &backend->config, page);
+    } else if (number == EXTRA_ZONE) {
+        facts_zones(&scene, page);
+    } else if (number == EXTRA_HOST) {
+        facts_hosts(&scene, page);
+    } else {
+        status = facts_console(&scene, id, page);
+    }
+    return leave(&visit, page, status);
 }
 
 int backend_hello(struct backend *backend, const struct backend_caller *caller, struct reply *reply)

@@ -132,6 +132,11 @@ int backend_action(struct backend *backend, const struct backend_caller *caller,
 int backend_upload(struct backend *backend, const struct backend_caller *caller, const char *id,
                    int64_t size, const char *checksum, struct page *page, struct reply *reply);
 
+/* What the cloud tells of itself: WHAT is "quota", "zone" or "host"; or "console", with the server's id
+ * and "/TYPE" as ID. */
+int backend_look(struct backend *backend, const struct backend_caller *caller, const char *what,
+                 const char *id, struct page *page, struct reply *reply);
+
 /* A call that asks nothing: is the cloud there, is the token good? Renews an expired token. */
 int backend_hello(struct backend *backend, const struct backend_caller *caller,
                   struct reply *reply);

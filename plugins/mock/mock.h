@@ -65,6 +65,8 @@ extern const struct vim_driver_ops mock_driver_ops;
  * explained with fail(). The caller frees PAGE in either case. --- */
 int wire_hello(struct session *session);
 int wire_list(struct session *session, const struct backend_query *query, struct page *page);
+/* WHAT is "quota", "zone", "host" or "console". */
+int wire_look(struct session *session, const char *what, const char *id, struct page *page);
 int wire_get(struct session *session, const char *kind, const char *id, struct page *page);
 int wire_create(struct session *session, const char *kind, json_t *spec, const char *tag,
                 struct page *page);

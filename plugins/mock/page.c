@@ -73,3 +73,13 @@ void page_add_gone(struct page *page, const char *id)
     view->id = add_word(page, id);
     view->gone = true;
 }
+
+void page_add_fact(struct page *page, const char *id, const char *status, json_t *body)
+{
+    struct view *view = add_view(page);
+    char *text = json_dumps(body, JSON_COMPACT);
+    view->id = add_word(page, id);
+    view->status = add_word(page, status);
+    view->body = add_word(page, text);
+    free(text);
+}

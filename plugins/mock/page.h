@@ -10,6 +10,9 @@
 /* Adds a thing as it is at the time NOW. */
 void page_add_thing(struct page *page, const struct thing *thing, int64_t now);
 
+/* Adds what is no thing: BODY is JSON. */
+void page_add_fact(struct page *page, const char *id, const char *status, json_t *body);
+
 /* Adds that ID has gone. */
 void page_add_gone(struct page *page, const char *id);
 

@@ -107,6 +107,17 @@ int wire_get(struct session *session, const char *kind, const char *id, struct p
     return conclude(session, "get", kind);
 }
 
+int wire_look(struct session *session, const char *what, const char *id, struct page *page)
+{
+    struct backend_caller caller = caller_of(session);
+    int code = authenticate(session);
+    if (code != VIM_OK) {
+        return code;
+    }
+    (void)backend_look(session->mock->backend, &caller, what, id, page, &session->reply);
+    return conclude(session, id ? "get" : "list", what);
+}
+
 int wire_create(struct session *session, const char *kind, json_t *spec, const char *tag,
                 struct page *page)
 {

@@ -47,6 +47,8 @@ void run_kind_checks(struct run *run, const struct kind_check *checks, size_t co
     run_check(run, "an instance opens", open_driver);
     for (uint32_t i = 0; i < ops->trait_count; i++)
         for (size_t j = 0; j < count && run->instance; j++) {
+            if (checks[j].kind && strcmp(checks[j].kind, ops->traits[i].kind) != 0)
+                continue;
             run->trait = &ops->traits[i];
             running = &checks[j];
             snprintf(name, sizeof name, "%s: %s", run->trait->kind, checks[j].name);
@@ -59,11 +61,19 @@ void run_kind_checks(struct run *run, const struct kind_check *checks, size_t co
 
 /* --- what is emitted -------------------------------------------------------------------------- */
 
+/* A kind of resource, or of what a far side tells of itself. */
+static const struct kind *known_kind(const char *name)
+{
+    const struct kind *kind = kind_by_name(name);
+
+    return kind ? kind : view_by_name(name);
+}
+
 static void require_sound(struct run *run, const struct sight *sight)
 {
     static const char statuses[] =
         "BUILD UPDATING DELETING UPLOADING ACTIVE SHUTOFF PAUSED SUSPENDED DOWN QUEUED ERROR UNKNOWN";
-    const struct kind *kind = kind_by_name(run->trait->kind);
+    const struct kind *kind = known_kind(run->trait->kind);
     struct findings findings = {0};
     struct json_fault why = {0};
     json_t *body = NULL;
@@ -103,7 +113,7 @@ static bool get_sound(struct run *run, const char *id, struct sights *sights)
 static void check_kind(struct run *run)
 {
     const struct vim_trait *trait = run->trait;
-    const struct kind *kind = kind_by_name(trait->kind);
+    const struct kind *kind = known_kind(trait->kind);
     char *actions, *save = NULL;
 
     REQUIRE(run, kind, "docs/resources.md does not know it");
@@ -111,6 +121,8 @@ static void check_kind(struct run *run)
             "VIM_VERB_ACTION and the names of actions do not go together");
     REQUIRE(run, !(trait->verbs & VIM_VERB_CHANGES) || (trait->verbs & VIM_VERB_LIST),
             "VIM_VERB_CHANGES without VIM_VERB_LIST");
+    REQUIRE(run, !(trait->verbs & VIM_VERB_LIST) || kind_by_name(trait->kind),
+            "VIM_VERB_LIST of what is no resource: VIM_VERB_LOOK is for that");
     actions = text_duplicate(trait->actions ? trait->actions : "");
     for (char *name = strtok_r(actions, " ", &save); name; name = strtok_r(NULL, " ", &save)) {
         bool known = false;
@@ -383,6 +395,53 @@ static void check_changes(struct run *run)
     world_clear(run, &world);
 }
 
+/* --- what is no resource ------------------------------------------------------------------------- */
+
+static void check_look(struct run *run)
+{
+    struct sights sights = {0};
+    int code = driver_list(run->instance, run->trait->kind, 0, NULL, SUBJECT_CALL_MS, &sights);
+
+    if (code != VIM_OK)
+        check_fail(run, "%s: %s", code_name(code), sights.text);
+    else if (!sights.count)
+        check_fail(run, "nothing is told");
+    for (size_t i = 0; i < sights.count && !run->failed; i++)
+        require_sound(run, &sights.items[i]);
+    check_note(run, "%zu items", sights.count);
+    sights_clear(&sights);
+}
+
+static void look_at_console(struct run *run)
+{
+    static const char *const types[] = {"novnc", "log"};
+    struct world world = {0};
+    char *server = world_create(run, &world, "server");
+
+    for (size_t i = 0; server && i < 2 && !run->failed; i++) {
+        char *id = text_format("%s/%s", server, types[i]);
+        struct sights sights = {0};
+
+        get_sound(run, id, &sights);
+        if (!run->failed && !strstr(sights.items[0].body, i == 0 ? "\"url\"" : "\"output\""))
+            check_fail(run, "%s: %s", types[i], sights.items[0].body);
+        sights_clear(&sights);
+        free(id);
+    }
+    if (server)
+        world_delete(run, "server", server);
+    free(server);
+    world_clear(run, &world);
+}
+
+static void check_console(struct run *run)
+{
+    if (!sample_exists(run, "samples", "server"))
+        check_skip(run, "no sample of server");
+    else
+        look_at_console(run);
+}
+
 /* --- what is not there, or cannot be done -------------------------------------------------------- */
 
 static void check_unknown(struct run *run)
@@ -478,18 +537,21 @@ static void check_no_time(struct run *run)
 void driver_group(struct run *run)
 {
     static const struct kind_check checks[] = {
-        {0, false, "it is in the vocabulary", check_kind},
+        {0, false, "it is in the vocabulary", check_kind, NULL},
         {VIM_VERB_CREATE | VIM_VERB_DELETE | VIM_VERB_GET | VIM_VERB_LIST, true,
-         "create, get, list and delete, with sound items", check_crud},
+         "create, get, list and delete, with sound items", check_crud, NULL},
         {VIM_VERB_CREATE | VIM_VERB_UPDATE | VIM_VERB_GET, true, "update changes what it says",
-         check_update},
-        {VIM_VERB_CREATE | VIM_VERB_ACTION, true, "every action is done", check_actions},
-        {VIM_VERB_CREATE | VIM_VERB_LIST, true, "pages of 1 equal one large page", check_pages},
+         check_update, NULL},
+        {VIM_VERB_CREATE | VIM_VERB_ACTION, true, "every action is done", check_actions, NULL},
+        {VIM_VERB_CREATE | VIM_VERB_LIST, true, "pages of 1 equal one large page", check_pages,
+         NULL},
         {VIM_VERB_CREATE | VIM_VERB_CHANGES, true,
-         "a list of changes has what was made and what is gone", check_changes},
-        {0, false, "an unknown id: get is VIM_E_NOT_FOUND, delete is VIM_OK", check_unknown},
-        {0, false, "a verb that it does not have is VIM_E_UNSUPPORTED", check_unsupported},
-        {0, false, "calls without time left return at once", check_no_time},
+         "a list of changes has what was made and what is gone", check_changes, NULL},
+        {VIM_VERB_LOOK, false, "what it tells is sound", check_look, NULL},
+        {VIM_VERB_GET, false, "the consoles of a server are told", check_console, "console"},
+        {0, false, "an unknown id: get is VIM_E_NOT_FOUND, delete is VIM_OK", check_unknown, NULL},
+        {0, false, "a verb that it does not have is VIM_E_UNSUPPORTED", check_unsupported, NULL},
+        {0, false, "calls without time left return at once", check_no_time, NULL},
     };
 
     run_kind_checks(run, checks, sizeof checks / sizeof checks[0]);

@@ -13,6 +13,7 @@ struct kind_check {
     bool sample; /* needs a sample */
     const char *name;
     check_fn function; /* finds its kind in run->trait */
+    const char *kind; /* the only one that it is for, or NULL */
 };
 
 /* Runs the checks for every kind of the driver under test, on an instance that is open. */

@@ -243,10 +243,10 @@ void driver_task_group(struct run *run)
 {
     static const uint32_t verbs = VIM_VERB_CREATE | VIM_VERB_DELETE | VIM_VERB_GET | VIM_VERB_LIST;
     const struct kind_check checks[] = {
-        {verbs, true, "the same request twice makes one thing", check_same_request},
-        {verbs, true, "fresh instances and repeated steps change nothing", check_resumption},
-        {verbs, true, "undo after any step leaves nothing", check_undo},
-        {verbs, true, "several threads on one instance", check_threads},
+        {verbs, true, "the same request twice makes one thing", check_same_request, NULL},
+        {verbs, true, "fresh instances and repeated steps change nothing", check_resumption, NULL},
+        {verbs, true, "undo after any step leaves nothing", check_undo, NULL},
+        {verbs, true, "several threads on one instance", check_threads, NULL},
     };
 
     run_kind_checks(run, checks, sizeof checks / sizeof checks[0]);

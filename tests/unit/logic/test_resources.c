@@ -495,7 +495,7 @@ static void vims(void **state)
     assert_true(json_is_true(json_object_get(reply.json, "ok")));
     reply_free(&reply);
     reply = ask(&world, READER, "GET", "/v1/vims/edge1/capabilities", NULL, NULL);
-    assert_int_equal(json_array_size(json_object_get(reply.json, "kinds")), 13);
+    assert_int_equal(json_array_size(json_object_get(reply.json, "kinds")), 17);
     reply_free(&reply);
 }
 

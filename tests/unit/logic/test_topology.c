@@ -300,13 +300,109 @@ static void refused_bodies(void **state)
            "{'name':'s','image':'cirros','flavor':'small','zone':'nowhere'}");
 }
 
+/* The member NAME of the list MEMBER in a reply: a borrowed object. */
+static const json_t *named(const struct reply *reply, const char *member, const char *name)
+{
+    size_t i;
+    json_t *one;
+    json_array_foreach(json_object_get(reply->json, member), i, one)
+    {
+        if (strcmp(json_string_value(json_object_get(one, "name")), name) == 0) {
+            return one;
+        }
+    }
+    fail_msg("no %s in %s", name, reply->body);
+    return NULL;
+}
+
+static json_int_t number_of(const json_t *object, const char *member)
+{
+    assert_true(json_is_integer(json_object_get(object, member)));
+    return json_integer_value(json_object_get(object, member));
+}
+
+/* What the VIM tells of itself is asked for and not stored; what is plugged into a server is a list. */
+static void looks(void **state)
+{
+    (void)state;
+    char network[40], subnet[40], server[40], volume[40];
+    make(&world, BLUE, "networks", "{'name':'look'}", network);
+    make(&world, BLUE, "subnets", "{'name':'l','network':'look','cidr':'10.6.0.0/24'}", subnet);
+    make(&world, BLUE, "servers",
+         "{'name':'seen','image':'cirros','flavor':'medium','networks':[{'network':'look'}]}",
+         server);
+    make(&world, BLUE, "volumes", "{'name':'seen','size':3}", volume);
+    expect(&world, 200, BLUE, "POST", text("/v1/volumes/%s/actions", volume), WAIT,
+           "{'action':'attach','server':'seen'}");
+
+    struct reply reply = ask(&world, BLUE, "GET", "/v1/vims/edge1/capacity", NULL, NULL);
+    assert_int_equal(reply.status, 200);
+    const json_t *quota = named(&reply, "quotas", "vcpus");
+    assert_int_equal(number_of(quota, "limit"), 6);
+    assert_int_equal(number_of(quota, "used"), 2);
+    assert_int_equal(number_of(named(&reply, "quotas", "storage"), "used"), 3);
+    assert_int_equal(number_of(named(&reply, "quotas", "servers"), "used"), 1);
+    assert_null(json_object_get(named(&reply, "quotas", "servers"), "limit"));
+    reply_free(&reply);
+    reply = ask(&world, BLUE, "GET", "/v1/vims/edge1/zones", NULL, NULL);
+    assert_true(json_is_true(json_object_get(named(&reply, "zones", "az2"), "available")));
+    reply_free(&reply);
+    expect(&world, 403, BLUE, "GET", "/v1/vims/edge1/hosts", NULL, NULL);
+    reply = look("servers", server);
+    CLEANUP_FREE char *host = text_duplicate(reply_text(&reply, "host"));
+    reply_free(&reply);
+    reply = ask(&world, "ops/operator", "GET", "/v1/vims/edge1/hosts", NULL, NULL);
+    assert_int_equal(number_of(named(&reply, "hosts", host), "servers"), 1);
+    assert_int_equal(number_of(named(&reply, "hosts", host), "ram_used"), 2048);
+    reply_free(&reply);
+    expect(&world, 404, BLUE, "GET", "/v1/vims/nowhere/zones", NULL, NULL);
+
+    await_text(text("/v1/volumes/%s", volume), "server", server);
+    reply = ask(&world, BLUE, "GET", text("/v1/servers/%s/volumes", server), NULL, NULL);
+    assert_int_equal(json_array_size(json_object_get(reply.json, "volumes")), 1);
+    reply_free(&reply);
+    for (int i = 0; i < 1000; i++) { /* the inventory finds the port that was made on the way */
+        reply = ask(&world, BLUE, "GET", text("/v1/ports?server=%s", server), NULL, NULL);
+        size_t count = json_array_size(json_object_get(reply.json, "ports"));
+        reply_free(&reply);
+        if (count > 0) {
+            break;
+        }
+        clock_sleep_ms(10);
+    }
+    reply =
+        ask(&world, "infra/reader", "GET", text("/v1/servers/%s/interfaces", server), NULL, NULL);
+    assert_int_equal(reply.status, 404); /* another project's */
+    reply_free(&reply);
+    reply = ask(&world, "ops/operator", "GET",
+                text("/v1/servers/%s/interfaces?fields=id,server", server), NULL, NULL);
+    assert_int_equal(json_array_size(json_object_get(reply.json, "ports")), 1);
+    reply_free(&reply);
+    expect(&world, 400, BLUE, "GET", text("/v1/servers/%s/interfaces?colour=red", server), NULL,
+           NULL);
+
+    reply = ask(&world, BLUE, "GET", text("/v1/servers/%s/console", server), NULL, NULL);
+    assert_int_equal(reply.status, 200);
+    assert_string_equal(reply_text(&reply, "type"), "novnc");
+    assert_non_null(strstr(reply_text(&reply, "url"), "https://"));
+    assert_string_equal(reply_header(&reply, "Cache-Control"), "no-store");
+    reply_free(&reply);
+    reply = ask(&world, BLUE, "GET", text("/v1/servers/%s/console?type=log", server), NULL, NULL);
+    assert_non_null(strstr(reply_text(&reply, "output"), "login:"));
+    reply_free(&reply);
+    expect(&world, 400, BLUE, "GET", text("/v1/servers/%s/console?type=tty", server), NULL, NULL);
+    expect(&world, 403, "blue/reader", "GET", text("/v1/servers/%s/console", server), NULL, NULL);
+    expect_gone("servers", server);
+    expect_gone("volumes", volume);
+    expect_gone("networks", network);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(all_at_once),
-        cmocka_unit_test(volumes),
-        cmocka_unit_test(server_actions),
-        cmocka_unit_test(refused_bodies),
+        cmocka_unit_test(all_at_once),    cmocka_unit_test(volumes),
+        cmocka_unit_test(server_actions), cmocka_unit_test(refused_bodies),
+        cmocka_unit_test(looks),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }
