@@ -157,6 +157,30 @@ void out_ended(struct queue *queue, struct topic *topic, struct ended *ret_ended
         snprintf(ret_ended->members[i], MEMBER_MAX, "%s", topic->ended.members[i]);
     }
     topic->ended.count = 0;
+    topic->tells++;
+    pthread_mutex_unlock(&queue->out_lock);
+}
+
+void out_told(struct queue *queue, struct topic *topic)
+{
+    pthread_mutex_lock(&queue->out_lock);
+    topic->told++;
+    pthread_cond_broadcast(&queue->told);
+    pthread_mutex_unlock(&queue->out_lock);
+}
+
+/* Waits until as many have told as have begun to. */
+static void await_told(struct queue *queue, struct topic *topic)
+{
+    int64_t end = pool_now() + queue->config->timeout;
+    struct timespec time = {.tv_sec = end / 1000, .tv_nsec = end % 1000 * 1000000};
+    uint64_t tells;
+
+    pthread_mutex_lock(&queue->out_lock);
+    tells = topic->tells;
+    while (topic->told < tells)
+        if (pthread_cond_clockwait(&queue->told, &queue->out_lock, CLOCK_MONOTONIC, &time) != 0)
+            break;
     pthread_mutex_unlock(&queue->out_lock);
 }
 
@@ -179,14 +203,18 @@ int out_tell(struct vim_call *call, struct queue *queue, struct topic *topic,
     const char *arguments[1 + 2 * ENDED_MAX];
     struct ended ended;
     char count[16];
-    int used;
+    int code = VIM_OK;
 
     out_ended(queue, topic, &ended);
-    if (ended.count == 0)
-        return VIM_OK;
-    used = out_arguments(&ended, count, arguments);
-    return connection_script(call, queue, SCRIPT_DONE, topic->name, used, arguments, true, NULL,
-                             ret_error);
+    if (ended.count > 0) {
+        int used = out_arguments(&ended, count, arguments);
+
+        code = connection_script(call, queue, SCRIPT_DONE, topic->name, used, arguments, true, NULL,
+                                 ret_error);
+    }
+    out_told(queue, topic);
+    await_told(queue, topic);
+    return code;
 }
 
 bool out_tell_all(struct queue *queue)
@@ -200,7 +228,7 @@ bool out_tell_all(struct queue *queue)
     pthread_mutex_unlock(&queue->lock);
     pthread_mutex_lock(&queue->out_lock);
     for (struct topic *at = topic; at; at = at->next)
-        any |= at->ended.count > 0;
+        any |= at->ended.count > 0 || at->told < at->tells;
     queue->telling = any;
     pthread_mutex_unlock(&queue->out_lock);
     for (; any && topic; topic = topic->next)

@@ -121,6 +121,7 @@ static void queue_free(struct queue *queue)
     pthread_mutex_destroy(&queue->lock);
     pthread_mutex_destroy(&queue->push_lock);
     pthread_mutex_destroy(&queue->out_lock);
+    pthread_cond_destroy(&queue->told);
     out_clear(queue);
     if (queue->wake_fd >= 0)
         close(queue->wake_fd);
@@ -151,6 +152,7 @@ static int queue_open(struct vim_call *call, const struct vim_host *host, struct
     pthread_mutex_init(&queue->lock, NULL);
     pthread_mutex_init(&queue->push_lock, NULL);
     pthread_mutex_init(&queue->out_lock, NULL);
+    pthread_cond_init(&queue->told, NULL);
     queue->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     if (pool_init(&queue->pool) < 0 || queue->wake_fd < 0)
         store_error_set(&error, VIM_E_UNAVAILABLE, "out of memory, or of file descriptors");

@@ -96,14 +96,16 @@ static int take(struct vim_call *call, struct queue *queue, struct topic *topic,
     char maximum[16], lease[16], count[16];
     const char *arguments[4 + 2 * ENDED_MAX] = {queue->consumer, maximum, lease};
     struct ended ended;
-    int used;
+    int used, code;
 
     snprintf(maximum, sizeof maximum, "%u", wanted);
     snprintf(lease, sizeof lease, "%u", lease_ms);
     out_ended(queue, topic, &ended);
     used = 3 + out_arguments(&ended, count, arguments + 3);
-    return connection_script(call, queue, SCRIPT_TAKE, topic->name, used, arguments, true,
+    code = connection_script(call, queue, SCRIPT_TAKE, topic->name, used, arguments, true,
                              ret_reply, ret_error);
+    out_told(queue, topic);
+    return code;
 }
 
 /* Puts an entry back: its lease ends now. */

@@ -100,7 +100,9 @@ struct topic {
         empty_at; /* value of `changes` at which there was nothing, and Redis was asked to tell */
     int64_t look_at; /* when something becomes ready by itself all the same, on pool_now() */
     bool announced; /* the listener has asked for its channel, on the connection it has now */
-    struct ended ended; /* guarded by the queue's out_lock */
+    struct ended ended; /* these three guarded by the queue's out_lock */
+    uint64_t tells; /* times that somebody began to tell Redis what has ended */
+    uint64_t told; /* times that somebody has done so */
 };
 
 /* One instance. Made by open(), gone after close(). Lock order: each lock alone. */
@@ -118,6 +120,7 @@ struct queue {
     unsigned pushing; /* batches under way */
 
     pthread_mutex_t out_lock;
+    pthread_cond_t told; /* some topic's `told` has changed */
     struct out *out[OUT_BUCKETS];
     bool telling; /* something has ended: the listener will look */
 
@@ -180,11 +183,14 @@ bool out_extend(struct queue *queue, const char *topic, const char *id, uint32_t
  * now. */
 bool out_end(struct queue *queue, struct topic *topic, const char *id, bool *ret_full);
 
-/* Takes what has ended, to be told by the caller; makes arguments of a script of it. Returns their number. */
+/* Takes what has ended, to be told by the caller, who then says so with out_told(); makes arguments of a
+ * script of it, and returns their number. */
+void out_told(struct queue *queue, struct topic *topic);
 void out_ended(struct queue *queue, struct topic *topic, struct ended *ret_ended);
 int out_arguments(const struct ended *ended, char count[16], const char **ret_arguments);
 
-/* Tells Redis what has ended of one topic; of all, without a call: then true if there was something. */
+/* Tells Redis what has ended of one topic, and waits for others that do so; of all, without a call: then true if
+ * there was something. */
 int out_tell(struct vim_call *call, struct queue *queue, struct topic *topic,
              struct store_error *ret_error);
 bool out_tell_all(struct queue *queue);
