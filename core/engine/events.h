@@ -33,6 +33,9 @@ int events_start(struct events *events, struct failure *failure);
 /* What is in the outbox stays there for the next start, or another process. */
 void events_stop(struct events *events);
 
+/* The number of the last event; 0: there is none. */
+int events_read_last(struct store *store, uint64_t *ret_last, struct failure *failure);
+
 /* Which events there are: the numbers of the first and the last one; both 0 if there never was one. After
  * all were forgotten FIRST is LAST + 1. */
 int events_range(struct events *events, uint64_t *ret_first, uint64_t *ret_last,

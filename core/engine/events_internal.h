@@ -44,8 +44,6 @@ int events_move(struct events *events, int64_t retention_ms, bool *ret_more, int
                 struct failure *failure);
 /* Deletes events whose time is over, from the first on: what is left has no gaps. */
 int events_forget(struct events *events, struct failure *failure);
-/* The number in the head row; 0: there is none. */
-int events_read_last(struct store *store, uint64_t *ret_last, struct failure *failure);
 
 /* --- events_watch.c ------------------------------------------------------------------------------ */
 

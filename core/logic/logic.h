@@ -70,6 +70,7 @@ struct response {
 typedef void (*logic_respond_fn)(void *argument, struct response *response);
 
 struct logic;
+struct outbound;
 
 /* What the process as a whole can tell; given by main. Functions may be NULL. In a process that
  * has no engine, all up to `aliases` are NULL, and only routes that are `is_own` may be asked for. */
@@ -81,6 +82,7 @@ struct logic_environment {
     struct aliases *aliases;
     struct presence *presence; /* NULL: /v1/blocks knows of no process */
     struct events *events;
+    const struct outbound *outbound; /* which addresses subscriptions may name; NULL: any */
     void *argument;
     /* JSON array of the loaded plugins, new reference. */
     json_t *(*plugins)(void *argument);

@@ -296,6 +296,8 @@ static void add_list_parameters(json_t *list, const struct route_entry *entry)
     }
     struct vocabulary vocabulary = strstr(entry->template, "/tasks")    ? vocabulary_tasks
                                    : strstr(entry->template, "/tokens") ? vocabulary_tokens
+                                   : strstr(entry->template, "/subscr") ? vocabulary_subscriptions
+                                   : strstr(entry->template, "/dead-l") ? vocabulary_dead_letters
                                    : strstr(entry->template, "/events") ? vocabulary_events
                                                                         : vocabulary_vims;
     const struct kind *kind = listed_kind(entry);
@@ -359,7 +361,8 @@ static const char *tag_of(const struct route_entry *entry)
     if (entry->kind) {
         return entry->kind->plural;
     }
-    static const char *const areas[] = {"vims", "tasks", "events", "tokens", "servers"};
+    static const char *const areas[] = {"vims",         "tasks",  "events", "subscriptions",
+                                        "dead-letters", "tokens", "servers"};
     for (size_t i = 0; i < sizeof(areas) / sizeof(areas[0]); i++) {
         if (strncmp(entry->template + strlen("/v1/"), areas[i], strlen(areas[i])) == 0) {
             return areas[i];

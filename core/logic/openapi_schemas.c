@@ -443,6 +443,32 @@ static const struct {
      "'spec':{'type':'object','description':'The fields, with ids for names.'}},"
      "'required':['valid','kind','vim','project','checked','not_checked','spec'],"
      "'additionalProperties':false}"},
+    {"SubscriptionCreate",
+     "{'type':'object','properties':{'name':{'type':'string','maxLength':255},"
+     "'url':{'type':'string','format':'uri','maxLength':2048},"
+     "'secrets':{'type':'array','minItems':1,'maxItems':2,'items':{'type':'string',"
+     "'minLength':16,'maxLength':128},'description':'What is sent is signed with each: two while one "
+     "takes the place of the other. Never shown.'},"
+     "'enabled':{'type':'boolean'},'all_projects':{'type':'boolean',"
+     "'description':'For operators and administrators.'},"
+     "'types':{'type':'array','items':{'type':'string'}},"
+     "'kinds':{'type':'array','items':{'type':'string'}},"
+     "'resources':{'type':'array','items':{'type':'string'}},"
+     "'vims':{'type':'array','items':{'type':'string'}}},"
+     "'required':['url','secrets'],'additionalProperties':false}"},
+    {"SubscriptionUpdate",
+     "{'type':'object','properties':{'name':{'type':'string','maxLength':255},"
+     "'url':{'type':'string','format':'uri','maxLength':2048},"
+     "'secrets':{'type':'array','minItems':1,'maxItems':2,'items':{'type':'string',"
+     "'minLength':16,'maxLength':128},'description':'What is sent is signed with each: two while one "
+     "takes the place of the other. Never shown.'},"
+     "'enabled':{'type':'boolean'},'all_projects':{'type':'boolean',"
+     "'description':'For operators and administrators.'},"
+     "'types':{'type':['array','null'],'items':{'type':'string'}},"
+     "'kinds':{'type':['array','null'],'items':{'type':'string'}},"
+     "'resources':{'type':['array','null'],'items':{'type':'string'}},"
+     "'vims':{'type':['array','null'],'items':{'type':'string'}}},"
+     "'additionalProperties':false}"},
     {"TokenCreate",
      "{'type':'object','properties':{'name':{'type':'string','minLength':1,'maxLength':63},"
      "'project':{'type':'string','pattern':'^[A-Za-z0-9_-]{1,63}$'},"
@@ -508,6 +534,14 @@ json_t *openapi_schemas(void)
     json_object_set_new(schemas, "TaskList", list_schema("tasks", "Task"));
     json_object_set_new(schemas, "Event",
                         vocabulary_schema(&vocabulary_events, "id type time project data"));
+    json_object_set_new(schemas, "Subscription",
+                        vocabulary_schema(&vocabulary_subscriptions,
+                                          "id name project url enabled secret_count delivery"));
+    json_object_set_new(schemas, "SubscriptionList", list_schema("subscriptions", "Subscription"));
+    json_object_set_new(schemas, "DeadLetter",
+                        vocabulary_schema(&vocabulary_dead_letters,
+                                          "id subscription event attempts time error data"));
+    json_object_set_new(schemas, "DeadLetterList", list_schema("dead_letters", "DeadLetter"));
     json_object_set_new(schemas, "EventList", list_schema("events", "Event"));
     json_object_set_new(schemas, "Vim",
                         vocabulary_schema(&vocabulary_vims, "id name plugin health kinds"));

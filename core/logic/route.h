@@ -118,6 +118,16 @@ void tasks_routes_fail(struct call *call);
 void events_list(struct call *call);
 void events_stream(struct call *call);
 
+void subscriptions_list(struct call *call);
+void subscriptions_get(struct call *call);
+void subscriptions_create(struct call *call);
+void subscriptions_update(struct call *call);
+void subscriptions_delete(struct call *call);
+void dead_letters_list(struct call *call);
+void dead_letters_get(struct call *call);
+void dead_letters_resend(struct call *call);
+void dead_letters_delete(struct call *call);
+
 void tokens_list(struct call *call);
 void tokens_get(struct call *call);
 void tokens_create(struct call *call);

@@ -141,6 +141,44 @@ static const struct field event_fields[] = {
     OBJECT("data", event_data_fields, "What depends on the type."),
 };
 
+static const struct field word = {.type = FIELD_TEXT, .help = "One of them."};
+static const struct field delivery_fields[] = {
+    TEXT("last_event", "The event up to which all is delivered, given up, or not wanted."),
+    INTEGER("failures", "In a row, until now."),
+    INTEGER("dead_letters", "Events given up so far."),
+    TIME("succeeded", "When an event was taken last."),
+    TIME("failed", "When one was not."),
+    TEXT("error", "Why not."),
+};
+static const struct field subscription_fields[] = {
+    TEXT("id", "Its id."),
+    TEXT("name", "For people."),
+    TEXT("project", "Whose it is, and whose events it gets besides those that are shared."),
+    TIME("created", "When it was made."),
+    TEXT("url", "Where events are sent."),
+    BOOLEAN("enabled", "Whether they are."),
+    BOOLEAN("all_projects", "Whether it gets the events of every project."),
+    LIST("types", &word, "Only events of these types."),
+    LIST("kinds", &word, "Only about these kinds of resources."),
+    LIST("resources", &word, "Only about these resources."),
+    LIST("vims", &word, "Only of these VIMs."),
+    INTEGER("secret_count", "How many secrets sign what is sent; they themselves are not shown."),
+    OBJECT("delivery", delivery_fields, "How it goes."),
+};
+static const struct field dead_letter_fields[] = {
+    TEXT("id", "Its id."),
+    TEXT("subscription", "Whom it was for."),
+    TEXT("event", "The event's id."),
+    INTEGER("attempts", "How often it was sent."),
+    TIME("time", "When it was sent last."),
+    TEXT("error", "Why it was not taken."),
+    OBJECT("data", event_fields, "The event."),
+};
+
+const struct vocabulary vocabulary_subscriptions = {
+    {{subscription_fields, COUNT(subscription_fields)}, {NULL, 0}}};
+const struct vocabulary vocabulary_dead_letters = {
+    {{dead_letter_fields, COUNT(dead_letter_fields)}, {NULL, 0}}};
 const struct vocabulary vocabulary_events = {{{event_fields, COUNT(event_fields)}, {NULL, 0}}};
 const struct vocabulary vocabulary_tasks = {{{task_fields, COUNT(task_fields)}, {NULL, 0}}};
 const struct vocabulary vocabulary_vims = {{{vim_fields, COUNT(vim_fields)}, {NULL, 0}}};

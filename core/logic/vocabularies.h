@@ -11,6 +11,8 @@ extern const struct vocabulary vocabulary_tasks;
 extern const struct vocabulary vocabulary_vims;
 extern const struct vocabulary vocabulary_tokens;
 extern const struct vocabulary vocabulary_events;
+extern const struct vocabulary vocabulary_subscriptions;
+extern const struct vocabulary vocabulary_dead_letters;
 
 /* vimd's own fields and those of KIND. */
 struct vocabulary vocabulary_of_kind(const struct kind *kind);

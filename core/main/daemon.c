@@ -209,8 +209,8 @@ static int daemon_open_engine(struct daemon *daemon, struct failure *failure)
     bool works = daemon->roles & PROCESS_WORKER;
     code = events_start(daemon->events, failure);
     if (!code) {
-        code = works ? tasks_start(daemon->tasks, failure)
-                     : tasks_start_apart(daemon->tasks, failure);
+        code =
+            works ? tasks_start(daemon->tasks, failure) : tasks_start_apart(daemon->tasks, failure);
     }
     return code || !works ? code : inventory_start(daemon->inventory, failure);
 }
@@ -233,10 +233,12 @@ static int daemon_open(struct daemon *daemon, struct config_errors *errors)
         code = daemon_open_plugins(daemon, errors);
     }
     code = code ? code : daemon_open_engine(daemon, &failure);
+    code = code ? code : daemon_open_rules(daemon, &failure);
     code = code ? code : front_open(daemon, &failure);
     if (!code && (daemon->roles & PROCESS_WORKER)) {
         const struct worker_config *worker = settings_section(daemon->settings, SECTION_WORKER);
         code = worker_start(daemon->tasks, (uint32_t)worker->threads, &daemon->worker, &failure);
+        code = code ? code : daemon_open_webhooks(daemon, &failure);
     }
     if (code && !errors->count) {
         config_error(errors, NULL, "%s", failure.text);
@@ -289,6 +291,7 @@ void daemon_stop(struct daemon *daemon)
     }
     int64_t end = clock_mono_ms() + daemon_drain_ms(daemon);
     front_stop(daemon, end);
+    daemon_stop_webhooks(daemon);
     if (daemon->worker) {
         int64_t left = end - clock_mono_ms();
         worker_stop(daemon->worker, left > 1000 ? left : 1000);
@@ -316,6 +319,7 @@ void daemon_stop(struct daemon *daemon)
     tasks_free(daemon->tasks);
     aliases_free(daemon->aliases);
     events_free(daemon->events);
+    daemon_free_webhooks(daemon);
     store_free(daemon->store);
     instance_release(daemon->queue_instance);
     instance_release(daemon->store_instance);

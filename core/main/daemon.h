@@ -31,6 +31,8 @@ struct daemon {
     size_t peer_count;
     struct api *probes; /* for health checks, or NULL */
     struct worker *worker;
+    struct outbound *outbound; /* where events may be sent */
+    struct webhooks *webhooks;
     atomic_bool stopping;
 };
 
@@ -43,6 +45,12 @@ void daemon_reload(struct daemon *daemon);
 
 /* Lets what is in progress end for up to `drain_timeout`, ends everything, frees. */
 void daemon_stop(struct daemon *daemon);
+
+/* webhooks.c: what is needed to check subscriptions, and to deliver. */
+int daemon_open_rules(struct daemon *daemon, struct failure *failure);
+int daemon_open_webhooks(struct daemon *daemon, struct failure *failure);
+void daemon_stop_webhooks(struct daemon *daemon);
+void daemon_free_webhooks(struct daemon *daemon);
 
 /* --- For daemon.c, reload.c, token.c ------------------------------------------------------------- */
 

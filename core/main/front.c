@@ -158,6 +158,7 @@ static int front_open_logic(struct daemon *daemon, struct failure *failure)
         environment.aliases = daemon->aliases;
         environment.presence = daemon->presence;
         environment.events = daemon->events;
+        environment.outbound = daemon->outbound;
         environment.replicas = front_replicas;
     }
     int code = logic_new(&environment, &daemon->logic);

@@ -255,6 +255,11 @@ static void settings_sections(struct settings *settings, struct config_errors *e
         config_fill(table, node, root, errors, &settings->sections[i]);
     }
     settings_roles(settings, errors);
+    struct failure failure = {0};
+    if (settings->sections[SECTION_WEBHOOKS] &&
+        webhooks_check(settings_section(settings, SECTION_WEBHOOKS), &failure)) {
+        config_error(errors, config_get(root, "webhooks"), "%s", failure.text);
+    }
     if (settings->sections[SECTION_API] && settings->sections[SECTION_HEALTH]) {
         settings_check_listeners(settings, errors);
     }

@@ -32,6 +32,17 @@ struct events_config {
     int64_t retention_ms;
 };
 
+struct webhooks_config {
+    struct vim_texts allow_hosts, allow_networks;
+    int32_t allow_http;
+    const char *ca_file, *source;
+    int64_t connect_timeout_ms, timeout_ms, backoff_base_ms, backoff_cap_ms;
+    int64_t max_attempts, concurrency, retention_ms;
+};
+extern const struct config_table webhooks_table; /* webhooks.c */
+/* What the table cannot check. */
+int webhooks_check(const struct webhooks_config *config, struct failure *failure);
+
 struct worker_config {
     int64_t threads;
 };
@@ -66,6 +77,7 @@ enum section {
     SECTION_QUEUE,
     SECTION_TASKS,
     SECTION_EVENTS,
+    SECTION_WEBHOOKS,
     SECTION_WORKER,
     SECTION_COUNT
 };
