@@ -73,6 +73,7 @@ static void api_free(struct api *api)
     access_free(api->access);
     buckets_free(api->rates);
     tls_close(api->tls);
+    tls_files_free(api->tls_files);
     if (api->secret) {
         explicit_bzero(api->secret, strlen(api->secret));
     }
@@ -86,7 +87,10 @@ static void api_free(struct api *api)
 static int api_open(struct api *api, const struct api_config *config, struct failure *failure)
 {
     int code = api_check(config, failure);
-    if (!code && config->tls_certificate) {
+    if (!code && config->tls_peer_ca) {
+        code = tls_files_read(config->tls_certificate, config->tls_key, config->tls_peer_ca,
+                              &api->tls_files, failure);
+    } else if (!code && config->tls_certificate) {
         code = tls_open(config->tls_certificate, config->tls_key, &api->tls, failure);
     }
     if (!code) {
@@ -130,12 +134,12 @@ int api_start(const struct api_config *config, const char *spool_dir, struct lin
     observe_open(api);
     bool loopback = true;
     listen_parse(config->listen, &loopback, NULL);
-    if (!loopback && !api->tls && api->side != API_PROBES) {
+    if (!loopback && !api->tls && !api->tls_files && api->side != API_PROBES) {
         log_event(VIM_WARNING, "tokens cross the network in the clear: no TLS", "listen=%s",
                   config->listen);
     }
     log_event(VIM_INFO, "listening", "address=%s port=%u tls=%s", config->listen, api->port,
-              api->tls ? "yes" : "no");
+              api->tls || api->tls_files ? "yes" : "no");
     *ret_api = api;
     return VIM_OK;
 }

@@ -10,6 +10,7 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
 #include "api/internal.h"
@@ -107,6 +108,15 @@ static unsigned connections_expire(struct connections *connections, int64_t now,
     return total;
 }
 
+/* Of a peer that has a request in progress nothing is to come, unless it wants to say that nobody waits
+ * for the answer (link/wire.c). */
+static bool connections_is_told(const struct exchange *exchange)
+{
+    int bytes = 0;
+    return exchange->api->side == API_PEERS &&
+           ioctl(exchange->connection->fd, FIONREAD, &bytes) == 0 && bytes > 0;
+}
+
 /* A client that has stopped sending is most likely gone: a request of it does not wait for a task.
  * It is told again and again, since the wait may begin later than the client has left. */
 static void connections_unattended(struct connections *connections)
@@ -114,7 +124,8 @@ static void connections_unattended(struct connections *connections)
     struct link *link = NULL;
     pthread_mutex_lock(&connections->mutex);
     for (struct exchange *one = connections->waiting; one; one = one->waiting_next) {
-        if (atomic_load(&one->connection->half_closed) && !atomic_load(&one->claimed)) {
+        if (!atomic_load(&one->claimed) &&
+            (atomic_load(&one->connection->half_closed) || connections_is_told(one))) {
             atomic_store(&one->unattended, true);
             link = one->api->link;
         }

@@ -26,6 +26,7 @@ struct connection {
     int fd;
     atomic_int_fast64_t deadline; /* monotonic ms */
     atomic_int_fast64_t used; /* monotonic ms: when it was opened, or the last request ended */
+    enum { PEER_UNSEEN, PEER_KNOWN, PEER_STRANGER } peer; /* by its certificate */
     atomic_bool half_closed; /* the client will send no more */
     uint8_t address[16]; /* of the client: IPv6, its first 64 bits; IPv4 mapped */
     /* From its request line to its completion, of which MHD does not tell if it closes the

@@ -293,11 +293,24 @@ static enum MHD_Result http_asked(struct exchange *exchange, struct MHD_Connecti
     return http_examined(exchange, handle);
 }
 
+/* Once per connection, when its handshake is through. */
+static void http_look_at_peer(struct exchange *exchange, struct MHD_Connection *handle)
+{
+    struct connection *connection = exchange->connection;
+    if (exchange->api->tls_files && connection->peer == PEER_UNSEEN) {
+        const union MHD_ConnectionInfo *info =
+            MHD_get_connection_info(handle, MHD_CONNECTION_INFO_GNUTLS_SESSION);
+        connection->peer =
+            info && tls_peer_is_known(info->tls_session) ? PEER_KNOWN : PEER_STRANGER;
+    }
+}
+
 static enum MHD_Result http_headers(struct exchange *exchange, struct MHD_Connection *handle,
                                     const char *method)
 {
     struct http_walk walk = {.exchange = exchange};
     MHD_get_connection_values_n(handle, MHD_HEADER_KIND, http_each_header, &walk);
+    http_look_at_peer(exchange, handle);
     exchange->started_us = clock_mono_us();
     int64_t now = exchange->started_us / 1000;
     bool asks = headers_examine(&walk.headers, exchange, method, now);
@@ -479,6 +492,33 @@ static unsigned http_threads(const struct api_config *config)
     return processors < 1 ? 1 : processors > 8 ? 8 : (unsigned)processors;
 }
 
+static void http_tls_options(struct api *api, struct MHD_OptionItem ret_options[5])
+{
+    struct MHD_OptionItem *next = ret_options;
+    if (api->tls || api->tls_files) {
+        *next++ = (struct MHD_OptionItem){MHD_OPTION_HTTPS_PRIORITIES, 0, (void *)TLS_PRIORITIES};
+    }
+    if (api->tls) {
+        *next++ = (struct MHD_OptionItem){MHD_OPTION_HTTPS_CERT_CALLBACK, 0, tls_callback()};
+        tls_use(api->tls);
+    }
+    if (api->tls_files) {
+        struct tls_files *files = api->tls_files;
+        *next++ = (struct MHD_OptionItem){MHD_OPTION_HTTPS_MEM_CERT, 0, files->certificate.data};
+        *next++ = (struct MHD_OptionItem){MHD_OPTION_HTTPS_MEM_KEY, 0, files->key.data};
+        *next++ = (struct MHD_OptionItem){MHD_OPTION_HTTPS_MEM_TRUST, 0, files->authority.data};
+    }
+    *next = (struct MHD_OptionItem){MHD_OPTION_END, 0, NULL};
+}
+
+/* The callback's listener is gone. */
+static void http_tls_end(const struct api *api)
+{
+    if (api->tls) {
+        tls_use(NULL);
+    }
+}
+
 int http_open(struct api *api, const struct api_config *config, struct failure *failure)
 {
     int code =
@@ -487,14 +527,9 @@ int http_open(struct api *api, const struct api_config *config, struct failure *
         return code;
     }
     unsigned flags = MHD_USE_EPOLL_INTERNAL_THREAD | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ERROR_LOG;
-    struct MHD_OptionItem tls[3] = {{MHD_OPTION_END, 0, NULL}};
-    if (api->tls) {
-        flags |= MHD_USE_TLS;
-        tls[0] = (struct MHD_OptionItem){MHD_OPTION_HTTPS_CERT_CALLBACK, 0, tls_callback()};
-        tls[1] = (struct MHD_OptionItem){MHD_OPTION_HTTPS_PRIORITIES, 0, (void *)TLS_PRIORITIES};
-        tls[2] = (struct MHD_OptionItem){MHD_OPTION_END, 0, NULL};
-        tls_use(api->tls);
-    }
+    flags |= api->tls || api->tls_files ? MHD_USE_TLS : 0;
+    struct MHD_OptionItem tls[5];
+    http_tls_options(api, tls);
     unsigned threads = http_threads(config);
     /* Room for the answer's headers too. Not more: MHD clears all of it for every request. */
     size_t memory = api->header_max + 4096;
@@ -518,7 +553,7 @@ int http_open(struct api *api, const struct api_config *config, struct failure *
         listen_remove(api->listen);
         close(api->listen_fd);
         api->listen_fd = -1;
-        tls_use(NULL);
+        http_tls_end(api);
         return failure_set(failure, VIM_E_UNAVAILABLE, "the HTTP server does not start: %s",
                            strerror(errno));
     }
@@ -555,5 +590,5 @@ void http_close(struct api *api)
     api->daemon = NULL;
     close(api->listen_fd);
     api->listen_fd = -1;
-    tls_use(NULL);
+    http_tls_end(api);
 }

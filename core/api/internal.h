@@ -33,6 +33,7 @@ struct api {
     struct connections *connections;
     struct streams *streams; /* NULL: none are offered on this side */
     struct tls *tls; /* NULL: plain HTTP */
+    struct tls_files *tls_files; /* instead, for peers: what MHD keeps pointing to */
     enum api_side side;
     char *secret; /* of peers */
     bool show_metrics;

@@ -192,3 +192,46 @@ void *tls_callback(void)
     memcpy(&pointer, &function, sizeof pointer);
     return pointer;
 }
+
+int tls_files_read(const char *certificate, const char *key, const char *authority,
+                   struct tls_files **ret_files, struct failure *failure)
+{
+    struct tls *pair = NULL;
+    int code = tls_open(certificate, key, &pair, failure); /* for its checks */
+    tls_close(pair);
+    if (code) {
+        return code;
+    }
+    struct tls_files *files = MEMORY_NEW(struct tls_files);
+    mode_t mode;
+    code = tls_read(certificate, &files->certificate, &mode, failure);
+    code = code ? code : tls_read(key, &files->key, &mode, failure);
+    code = code ? code : tls_read(authority, &files->authority, &mode, failure);
+    if (code) {
+        tls_files_free(files);
+        return code;
+    }
+    *ret_files = files;
+    return VIM_OK;
+}
+
+void tls_files_free(struct tls_files *files)
+{
+    if (!files) {
+        return;
+    }
+    if (files->key.data) {
+        explicit_bzero(files->key.data, files->key.length);
+    }
+    text_free(&files->certificate);
+    text_free(&files->key);
+    text_free(&files->authority);
+    free(files);
+}
+
+bool tls_peer_is_known(void *session)
+{
+    unsigned status = 0, count = 0;
+    return gnutls_certificate_get_peers(session, &count) && count > 0 &&
+           gnutls_certificate_verify_peers2(session, &status) == 0 && status == 0;
+}

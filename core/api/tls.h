@@ -5,6 +5,8 @@
 #ifndef VIMD_API_TLS_H
 #define VIMD_API_TLS_H
 
+#include <stdbool.h>
+#include "base/text.h"
 #include "model/store.h"
 
 struct tls;
@@ -25,6 +27,17 @@ void tls_close(struct tls *tls);
 /* Makes TLS the one that tls_callback() answers from; NULL when it is closed. There is one listener
  * per process, because GnuTLS's callback carries no argument of ours. */
 void tls_use(struct tls *tls);
+
+/* For a listener that peers have to show certificates to: contents of PEM files. */
+struct tls_files {
+    struct text certificate, key, authority;
+};
+int tls_files_read(const char *certificate, const char *key, const char *authority,
+                   struct tls_files **ret_files, struct failure *failure);
+void tls_files_free(struct tls_files *files); /* NULL is fine */
+
+/* Has the other end of a gnutls_session_t shown a certificate of the CA that it was asked for? */
+bool tls_peer_is_known(void *session);
 
 /* A gnutls_certificate_retrieve_function2, for MHD_OPTION_HTTPS_CERT_CALLBACK. */
 void *tls_callback(void);

@@ -269,7 +269,7 @@ void flights_end_waits(struct remote *remote, bool all)
     for (struct flight *flight = remote->active.first; flight; flight = flight->next) {
         const atomic_bool *unattended = flight->request->unattended;
         if (flight->wire && !flight->only && (all || (unattended && atomic_load(unattended)))) {
-            wire_half_close(flight->wire);
+            wire_leave(flight->wire);
         }
     }
 }

@@ -21,6 +21,7 @@ struct link_config {
     struct vim_texts logic;
     const char *secret;
     int32_t insecure;
+    const char *tls_certificate, *tls_key, *tls_ca, *tls_name;
     /* Of the listener. */
     int64_t threads, blocking_threads, blocking_queue, connections, in_flight;
     /* Towards the logic. Live. */

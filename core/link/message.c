@@ -13,13 +13,43 @@ static void message_add(struct text *text, const char *name, const char *value)
     text_add(text, "\r\n");
 }
 
+/* Percent-encodes all but what stands for itself in a part of a target. */
+static void message_escape(struct text *text, const char *part, bool is_path)
+{
+    for (; *part; part++) {
+        unsigned char c = (unsigned char)*part;
+        if ((c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') ||
+            strchr("-._~", c) || (is_path && c == '/')) {
+            text_add_char(text, (char)c);
+        } else {
+            text_printf(text, "%%%02X", c);
+        }
+    }
+}
+
+/* As it came; of a request that was made here, as it would have come. */
+static void message_target(const struct request *request, struct text *text)
+{
+    if (request->target) {
+        text_add(text, request->target);
+        return;
+    }
+    message_escape(text, request->path, true);
+    for (size_t i = 0; i < request->query_count; i++) {
+        text_add_char(text, i == 0 ? '?' : '&');
+        message_escape(text, request->query[i].name, false);
+        text_add_char(text, '=');
+        message_escape(text, request->query[i].value, false);
+    }
+}
+
 void message_request(const struct request *request, const char *secret, int64_t left_ms,
                      struct text *text)
 {
     /* A GET has the body that is told to a HEAD. */
     text_add(text, strcmp(request->method, "HEAD") == 0 ? "GET" : request->method);
     text_add_char(text, ' ');
-    text_add(text, request->target);
+    message_target(request, text);
     text_add(text, " HTTP/1.1\r\nHost: vimd\r\nAuthorization: " PEER_SCHEME);
     text_add(text, secret);
     text_printf(text, "\r\nVimd-Left: %" PRId64 "\r\n", left_ms < 1 ? 1 : left_ms);

@@ -4,6 +4,7 @@
 #include <stddef.h>
 #include <string.h>
 #include "link/remote.h"
+#include "link/tls.h"
 
 #define SECRET_MIN 16
 #define SECRET_MAX 512
@@ -41,6 +42,28 @@ static const struct vim_option link_options[] = {
      .offset = AT(insecure),
      .help = "Allow addresses other than loopback without TLS. Secret and requests then cross the "
              "network in the clear; only for a network that nobody else listens to."},
+    {.name = "tls_certificate",
+     .type = VIM_PATH,
+     .offset = AT(tls_certificate),
+     .help =
+         "PEM file: the certificate that this process shows the others, at both ends. Turns TLS on, "
+         "together with tls_key and tls_ca; all processes of the link have it or none."},
+    {.name = "tls_key",
+     .type = VIM_PATH,
+     .offset = AT(tls_key),
+     .help = "PEM file: its private key. Refused if group or others can read it."},
+    {.name = "tls_ca",
+     .type = VIM_PATH,
+     .offset = AT(tls_ca),
+     .help =
+         "PEM file: the CA that has signed the certificates of all processes of the link, and of "
+         "nothing else."},
+    {.name = "tls_name",
+     .type = VIM_TEXT,
+     .offset = AT(tls_name),
+     .help =
+         "Name that the certificates of logic processes have; left out: any certificate of the CA "
+         "will do."},
     {.name = "threads",
      .type = VIM_INTEGER,
      .default_value = "0",
@@ -166,11 +189,26 @@ static int check_addresses(const struct vim_texts *texts, const char *what, bool
             return failure_set(
                 failure, VIM_E_INVALID,
                 "%s: %s is not on this host, and secret and requests would cross the "
-                "network in the clear; set insecure: true if nobody else listens there",
+                "network in the clear; set tls_certificate, tls_key and tls_ca, or insecure: true if "
+                "nobody else listens there",
                 what, texts->items[i]);
         }
     }
     return VIM_OK;
+}
+
+static int check_tls(const struct link_config *config, struct failure *failure)
+{
+    const char *const files[] = {config->tls_certificate, config->tls_key, config->tls_ca};
+    int count = !!files[0] + !!files[1] + !!files[2];
+    if (count != 0 && count != 3) {
+        return failure_set(failure, VIM_E_INVALID,
+                           "tls_certificate, tls_key and tls_ca belong together");
+    }
+    struct link_tls *tls = NULL;
+    int code = count ? link_tls_open(files[0], files[1], files[2], NULL, &tls, failure) : VIM_OK;
+    link_tls_close(tls);
+    return code;
 }
 
 int link_check(const struct link_config *config, struct failure *failure)
@@ -188,6 +226,8 @@ int link_check(const struct link_config *config, struct failure *failure)
     if ((config->listen.count || config->logic.count) && !config->secret) {
         return failure_set(failure, VIM_E_INVALID, "secret is missing");
     }
-    int code = check_addresses(&config->listen, "listen", false, config->insecure, failure);
-    return code ? code : check_addresses(&config->logic, "logic", true, config->insecure, failure);
+    bool hidden = config->insecure || config->tls_ca;
+    int code = check_tls(config, failure);
+    code = code ? code : check_addresses(&config->listen, "listen", false, hidden, failure);
+    return code ? code : check_addresses(&config->logic, "logic", true, hidden, failure);
 }

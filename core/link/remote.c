@@ -19,6 +19,7 @@
 #include "base/memory.h"
 #include "base/metrics.h"
 #include "base/thread.h"
+#include "link/tls.h"
 #include "logic/peers.h"
 #include "logic/principal.h"
 
@@ -182,7 +183,8 @@ void link_set_replicas(struct link *link, const char *const *texts, size_t count
     struct addresses told = {0};
     for (size_t i = 0; i < count; i++) {
         struct address address;
-        if (address_parse(texts[i], &address) == VIM_OK) {
+        if (address_parse(texts[i], &address) == VIM_OK &&
+            (remote->hidden || address_is_local(&address))) {
             addresses_add(&told, &address);
         }
     }
@@ -426,6 +428,7 @@ static void remote_destroy(struct remote *remote)
     names_free(remote->names, remote->name_count);
     pthread_cond_destroy(&remote->names_cond);
     pthread_mutex_destroy(&remote->mutex);
+    link_tls_close(remote->tls);
     explicit_bzero(remote->secret, strlen(remote->secret));
     free(remote->secret);
     remote->magic = 0;
@@ -483,10 +486,17 @@ int link_new_remote(const struct link_config *config, struct logic *own, struct 
                     struct failure *failure)
 {
     int code = link_check(config, failure);
+    struct link_tls *tls = NULL;
+    if (!code && config->tls_ca) {
+        code = link_tls_open(config->tls_certificate, config->tls_key, config->tls_ca,
+                             config->tls_name, &tls, failure);
+    }
     if (code) {
         return code;
     }
     struct remote *remote = remote_make(config, own);
+    remote->tls = tls;
+    remote->hidden = tls || config->insecure;
     struct epoll_event event = {.events = EPOLLIN, .data.ptr = NULL};
     if (remote->epoll < 0 || remote->wake < 0 ||
         epoll_ctl(remote->epoll, EPOLL_CTL_ADD, remote->wake, &event) ||

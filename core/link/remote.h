@@ -55,6 +55,8 @@ struct remote {
     unsigned magic;
     struct logic *own;
     char *secret;
+    struct link_tls *tls; /* NULL: plain */
+    bool hidden; /* may leave the host */
     pthread_t thread, names_thread;
 
     pthread_mutex_t mutex; /* of what follows; a leaf */
@@ -129,8 +131,11 @@ struct wire {
     struct replica *replica;
     struct flight *flight; /* NULL: idle */
     int fd; /* -1: closed */
-    bool connecting, polls_out, half_closed;
-    int64_t since; /* of the connect, or idle since */
+    void *session; /* of TLS, or NULL */
+    bool connecting, shaking, polls_out;
+    bool ends; /* with the answer that it waits for */
+    int64_t left; /* when it was last said that nobody waits for it */
+    int64_t since; /* of the connect and handshake, or idle since */
     struct text out;
     size_t out_sent;
     int file; /* of the body; -1: none */
@@ -148,7 +153,7 @@ struct wire {
 void wire_start(struct remote *remote, struct replica *replica, struct flight *flight);
 void wire_event(struct remote *remote, struct wire *wire, uint32_t events);
 /* Tells the other end that nobody waits for the answer any more, which it may give nevertheless. */
-void wire_half_close(struct wire *wire);
+void wire_leave(struct wire *wire);
 /* Ends it; its flight, if any, is the caller's business. */
 void wire_close(struct remote *remote, struct wire *wire);
 /* Connects that take too long. */

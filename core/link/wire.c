@@ -13,9 +13,11 @@
 #include "base/clock.h"
 #include "base/memory.h"
 #include "link/remote.h"
+#include "link/tls.h"
 
 #define CHUNK 65536
 #define IN_FIRST 4096
+#define LEAVE_MS 200
 
 static void wire_watch(struct remote *remote, struct wire *wire, bool out)
 {
@@ -60,6 +62,7 @@ void wire_close(struct remote *remote, struct wire *wire)
         return;
     }
     wire_unlist_idle(wire);
+    link_tls_end(TAKE(wire->session));
     close(wire->fd);
     wire->fd = -1;
     if (wire->flight) {
@@ -97,7 +100,7 @@ static void wire_fail(struct remote *remote, struct wire *wire, const char *why)
 {
     struct flight *flight = wire->flight;
     struct replica *replica = wire->replica;
-    bool never_open = wire->connecting;
+    bool never_open = wire->connecting || wire->shaking;
     wire_close(remote, wire);
     /* A connection that ends in the middle says that its process most likely has ended. */
     if (flight) {
@@ -137,8 +140,10 @@ static void wire_send(struct remote *remote, struct wire *wire)
             }
             continue;
         }
-        ssize_t sent = send(wire->fd, wire->out.data + wire->out_sent,
-                            wire->out.length - wire->out_sent, MSG_NOSIGNAL);
+        const char *data = wire->out.data + wire->out_sent;
+        size_t size = wire->out.length - wire->out_sent;
+        ssize_t sent = wire->session ? link_tls_send(wire->session, data, size)
+                                     : send(wire->fd, data, size, MSG_NOSIGNAL);
         if (sent > 0) {
             wire->flight->sent = true;
             wire->out_sent += (size_t)sent;
@@ -150,7 +155,7 @@ static void wire_send(struct remote *remote, struct wire *wire)
             wire_watch(remote, wire, false);
             wire->out_sent = wire->out.length;
             wire->file_left = 0;
-            wire->half_closed = true;
+            wire->ends = true;
             return;
         }
     }
@@ -161,11 +166,21 @@ static bool wire_has_sent(const struct wire *wire)
     return wire->out_sent == wire->out.length && wire->file_left == 0;
 }
 
-void wire_half_close(struct wire *wire)
+void wire_leave(struct wire *wire)
 {
-    if (!wire->half_closed && !wire->connecting && wire_has_sent(wire)) {
-        wire->half_closed = true;
-        shutdown(wire->fd, SHUT_WR);
+    int64_t now = clock_mono_ms();
+    if (wire->connecting || wire->shaking || !wire_has_sent(wire) || now < wire->left + LEAVE_MS) {
+        return;
+    }
+    /* To close one end would say it, too, but libmicrohttpd may take that for the end of both. A line where
+     * none belongs it leaves alone until the answer is through, and so does who looks for it. It is said
+     * again, since the first may have been read together with the request. */
+    wire->left = now;
+    wire->ends = true;
+    if (wire->session) {
+        (void)link_tls_send(wire->session, "\r\n", 2);
+    } else {
+        (void)!send(wire->fd, "\r\n", 2, MSG_NOSIGNAL);
     }
 }
 
@@ -175,7 +190,7 @@ void wire_half_close(struct wire *wire)
 static void wire_release(struct remote *remote, struct wire *wire, bool close)
 {
     struct replica *replica = wire->replica;
-    if (close || wire->half_closed || replica->state == REPLICA_DRAINING || !replica->wanted) {
+    if (close || wire->ends || replica->state == REPLICA_DRAINING || !replica->wanted) {
         wire_close(remote, wire);
         return;
     }
@@ -255,7 +270,8 @@ static void wire_receive(struct remote *remote, struct wire *wire)
     for (;;) {
         size_t room = 0;
         char *place = wire_room(wire, &room);
-        ssize_t got = recv(wire->fd, place, room, 0);
+        ssize_t got = wire->session ? link_tls_receive(wire->session, place, room)
+                                    : recv(wire->fd, place, room, 0);
         if (got < 0 && errno == EINTR) {
             continue;
         }
@@ -284,6 +300,38 @@ static void wire_receive(struct remote *remote, struct wire *wire)
 
 /* --- Connecting -------------------------------------------------------------------------------- */
 
+static void wire_shake(struct remote *remote, struct wire *wire)
+{
+    bool out = false;
+    const char *why = NULL;
+    int code = link_tls_shake(wire->session, &out, &why);
+    if (code == VIM_AGAIN) {
+        wire_watch(remote, wire, out);
+    } else if (code) {
+        wire_fail(remote, wire, why);
+    } else {
+        wire->shaking = false;
+        wire_send(remote, wire);
+    }
+}
+
+/* The connection is there: what comes first on it. */
+static void wire_begin(struct remote *remote, struct wire *wire)
+{
+    wire->connecting = false;
+    if (!remote->tls || wire->replica->address.socket.ss_family == AF_UNIX) {
+        wire_send(remote, wire);
+        return;
+    }
+    wire->session = link_tls_begin(remote->tls, wire->fd);
+    wire->shaking = true;
+    if (wire->session) {
+        wire_shake(remote, wire);
+    } else {
+        wire_fail(remote, wire, "no memory for TLS");
+    }
+}
+
 static void wire_connected(struct remote *remote, struct wire *wire)
 {
     int error = 0;
@@ -292,8 +340,7 @@ static void wire_connected(struct remote *remote, struct wire *wire)
         wire_fail(remote, wire, strerror(error));
         return;
     }
-    wire->connecting = false;
-    wire_send(remote, wire);
+    wire_begin(remote, wire);
 }
 
 void wire_event(struct remote *remote, struct wire *wire, uint32_t events)
@@ -309,6 +356,10 @@ void wire_event(struct remote *remote, struct wire *wire, uint32_t events)
         if (events & (EPOLLOUT | EPOLLERR | EPOLLHUP)) {
             wire_connected(remote, wire);
         }
+        return;
+    }
+    if (wire->shaking) {
+        wire_shake(remote, wire);
         return;
     }
     if (events & EPOLLOUT) {
@@ -383,6 +434,7 @@ void wire_start(struct remote *remote, struct replica *replica, struct flight *f
         }
     }
     struct wire *wire = wire_idle(remote, replica);
+    bool is_new = !wire;
     wire = wire ? wire : wire_open(remote, replica);
     if (!wire) {
         const char *why = strerror(errno);
@@ -400,7 +452,9 @@ void wire_start(struct remote *remote, struct replica *replica, struct flight *f
     wire->file_left = file >= 0 ? flight->request->body_size : 0;
     int64_t until = flight->request->deadline ? flight->request->deadline : flight->deadline;
     message_request(flight->request, remote->secret, until - clock_mono_ms(), &wire->out);
-    if (!wire->connecting) {
+    if (is_new && !wire->connecting) {
+        wire_begin(remote, wire);
+    } else if (!wire->connecting) {
         wire_send(remote, wire);
     }
 }
@@ -410,7 +464,7 @@ void wires_tick(struct remote *remote, int64_t now)
     int64_t limit = remote_live(&remote->live.connect_timeout_ms);
     for (struct wire *wire = remote->wires, *next; wire; wire = next) {
         next = wire->next;
-        if (wire->connecting && now - wire->since > limit) {
+        if ((wire->connecting || wire->shaking) && now - wire->since > limit) {
             wire_fail(remote, wire, "no connection in time");
             next = remote->wires; /* the list has changed: from the beginning, once */
         }

@@ -37,7 +37,7 @@ struct header {
 struct request {
     const char *method; /* GET, HEAD, POST, PUT, PATCH, DELETE */
     const char *path; /* decoded, begins with / */
-    const char *target; /* path and query as they came; for links to other processes */
+    const char *target; /* path and query as they came, or NULL; for links to other processes */
     const struct header *query; /* decoded pairs, in order */
     size_t query_count;
     const struct header *headers; /* those that logic_wants_header() accepts; names in lower case */

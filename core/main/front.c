@@ -201,7 +201,11 @@ static struct api_config front_peers_config(const struct daemon *daemon, const c
     config.secret = link->secret;
     config.insecure = link->insecure;
     config.reuse_port = false;
-    config.tls_certificate = config.tls_key = config.spool_dir = NULL;
+    bool tls = !text_starts_with(listen, LISTEN_UNIX); /* which the file's mode protects */
+    config.tls_certificate = tls ? link->tls_certificate : NULL;
+    config.tls_key = tls ? link->tls_key : NULL;
+    config.tls_peer_ca = tls ? link->tls_ca : NULL;
+    config.spool_dir = NULL;
     config.threads = link->threads;
     config.connections = link->connections;
     config.connections_per_address = link->connections;

@@ -17,6 +17,8 @@
 
 #define LARGE ((size_t)3 << 20)
 
+const char *side_certificate, *side_key, *side_authority;
+
 /* --- A logic process --------------------------------------------------------------------------- */
 
 static void side_route(struct link *link, const char *method, const char *path,
@@ -184,6 +186,9 @@ void side_open(struct side *side, const char *name, const char *listen, const ch
     config.listen = listen ? listen : "127.0.0.1:0";
     config.side = API_PEERS;
     config.secret = secret;
+    config.tls_certificate = side_certificate;
+    config.tls_key = side_key;
+    config.tls_peer_ca = side_authority;
     config.in_flight = in_flight ? in_flight : config.in_flight;
     struct failure failure = {0};
     if (api_start(&config, "/tmp", &side->link, &side->api, &failure)) {

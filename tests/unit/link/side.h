@@ -31,7 +31,10 @@ struct side {
     uint16_t port;
 };
 
-/* ADDRESS NULL: any port. IN_FLIGHT 0: many. */
+/* PEM files for those that are opened from then on; NULL: plain. */
+extern const char *side_certificate, *side_key, *side_authority;
+
+/* LISTEN NULL: any port. IN_FLIGHT 0: many. */
 void side_open(struct side *side, const char *name, const char *listen, const char *secret,
                int64_t in_flight);
 void side_close(struct side *side, int64_t timeout_ms);

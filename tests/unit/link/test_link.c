@@ -43,6 +43,20 @@ static void test_what_crosses(void **state)
     side_close(&side, 0);
 }
 
+/* A request that the process makes itself has no target, but a path and pairs. */
+static void test_target_is_made(void **state)
+{
+    (void)state;
+    const struct header query[] = {{"a b", "1&2=%"}, {"c", "An\u00f6"}};
+    const struct request request = {
+        .method = "GET", .path = "/v1/x y", .query = query, .query_count = 2, .body = ""};
+    CLEANUP_TEXT struct text text = {0};
+    message_request(&request, SECRET, 7, &text);
+    assert_string_equal(text.data, "GET /v1/x%20y?a%20b=1%262%3D%25&c=An%C3%B6 HTTP/1.1\r\n"
+                                   "Host: vimd\r\nAuthorization: Vimd-Link " SECRET "\r\n"
+                                   "Vimd-Left: 7\r\n\r\n");
+}
+
 static void test_own_routes_do_not_cross(void **state)
 {
     (void)state;
@@ -546,6 +560,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_what_crosses),
+        cmocka_unit_test(test_target_is_made),
         cmocka_unit_test(test_own_routes_do_not_cross),
         cmocka_unit_test(test_unix_socket),
         cmocka_unit_test(test_spread),
