@@ -24,8 +24,12 @@ const struct guard_rules guard_defaults = {
     .probe_saturation = 0.3,
 };
 
-/* How often a tabu that is renewed doubles. */
-#define TABU_FACTOR_MAX 32u
+/* A block that is so utilised is short. */
+#define SATURATED 0.8
+
+/* A tabu that is renewed is so much longer; at most so many times the first one. */
+#define TABU_FACTOR 4u
+#define TABU_FACTOR_MAX 64u
 
 const char *guard_rule_name(enum guard_rule_kind rule)
 {
@@ -46,7 +50,8 @@ void guard_init(struct guard *guard, const struct guard_rules *rules)
 void guard_reset(struct guard *guard)
 {
     guard->open = false;
-    guard->reversal_count = 0;
+    for (uint32_t i = 0; i < guard->block_count; i++)
+        guard->blocks[i].reversal_count = 0;
 }
 
 static struct guard_block *find_block(struct guard *guard, const char *name)
@@ -99,11 +104,24 @@ static double change(double before, double after)
     return before > 0 ? after / before - 1 : NAN;
 }
 
+/* Clients that wait for their answers offer what is finished: as many requests in flight are the same
+ * load then. Fewer replicas may come to the same number by chance, so this is for more of them alone. */
 static bool is_same_load(const struct guard *guard, double offered, double in_flight)
 {
     double tolerance = guard->rules.load_tolerance;
 
-    return fabs(offered) <= tolerance || fabs(in_flight) <= tolerance;
+    return fabs(offered) <= tolerance || (guard->pending.delta > 0 && fabs(in_flight) <= tolerance);
+}
+
+/* Requests are counted: below it a difference is none. Two standard deviations of a difference of two
+ * Poisson counts. */
+static double scatter(const struct guard *guard, const struct history *history)
+{
+    double seconds = guard->rules.verify_windows * (double)history_window_ms(history) / 1000;
+    double requests = guard->pending.throughput * seconds;
+    double share = requests > 0 ? 2 * sqrt(2 / requests) : 1;
+
+    return share > guard->rules.gain_throughput ? share : guard->rules.gain_throughput;
 }
 
 static uint32_t judge_effect(const struct guard *guard, const struct history *history,
@@ -121,7 +139,7 @@ static uint32_t judge_effect(const struct guard *guard, const struct history *hi
     const char *name = guard->blocks[pending->block].name;
     uint32_t outcome;
 
-    if (pending->mixed || !is_same_load(guard, offered, in_flight) ||
+    if (pending->mixed || pending->ahead || !is_same_load(guard, offered, in_flight) ||
         (isnan(throughput) && isnan(latency)))
         outcome = VIM_OUTCOME_UNCLEAR;
     else if (pending->delta > 0)
@@ -130,13 +148,15 @@ static uint32_t judge_effect(const struct guard *guard, const struct history *hi
                       : VIM_OUTCOME_NO_GAIN;
     else
         outcome =
-            throughput < -rules->gain_throughput || (slo > 0 && p95 > slo && pending->p95 <= slo)
+            throughput < -scatter(guard, history) || (slo > 0 && p95 > slo && pending->p95 <= slo)
                 ? VIM_OUTCOME_NO_GAIN
                 : VIM_OUTCOME_IMPROVED;
     snprintf(event->text, sizeof event->text,
              "%s %+d: throughput %+.1f %%, p95 %+.1f %%, offered load %+.1f %%: %s", name,
              pending->delta, 100 * throughput, 100 * latency, 100 * offered,
-             outcome == VIM_OUTCOME_UNCLEAR    ? "the load changed too much to tell"
+             pending->mixed                    ? "another action fell into the same time"
+             : pending->ahead                  ? "done ahead of time"
+             : outcome == VIM_OUTCOME_UNCLEAR  ? "the load changed too much to tell"
              : outcome == VIM_OUTCOME_IMPROVED ? "kept"
                                                : "it brought nothing");
     return outcome;
@@ -156,7 +176,7 @@ static void settle(struct guard *guard, struct history *history, uint32_t outcom
     if (outcome == VIM_OUTCOME_NO_GAIN) {
         guard->rollback = true;
         block->tabu = block->tabu_next ? block->tabu_next : guard->rules.tabu_decisions;
-        block->tabu_next = 2 * block->tabu > most ? most : 2 * block->tabu;
+        block->tabu_next = TABU_FACTOR * block->tabu > most ? most : TABU_FACTOR * block->tabu;
         return;
     }
     /* What holds the service back has changed: others deserve another try. */
@@ -265,6 +285,19 @@ static struct guard_ruling roll_back(struct guard *guard, const struct snapshot 
     return ruling;
 }
 
+/* Would a scale-out of BLOCK cure something, or is it done ahead of time? */
+static bool is_ahead(const struct snapshot *snapshot, const struct judgement *judgement,
+                     uint32_t block)
+{
+    const struct vim_policy_snapshot *view = &snapshot->view;
+    double saturation = judgement->scores[block].saturation;
+    const double *p95 = view->latency_p95;
+    bool broken = view->slo_p95_ms > 0 && p95 && view->windows > 0 &&
+                  p95[view->windows - 1] > view->slo_p95_ms;
+
+    return view->slo_p95_ms > 0 && !broken && saturation < SATURATED;
+}
+
 static uint32_t blocks_starting(const struct snapshot *snapshot, const char **ret_name)
 {
     for (uint32_t i = 0; i < snapshot->view.block_count; i++)
@@ -275,22 +308,41 @@ static uint32_t blocks_starting(const struct snapshot *snapshot, const char **re
     return 0;
 }
 
-static uint32_t count_reversals(struct guard *guard, int64_t now)
+static uint32_t count_reversals(struct guard_block *block, int64_t now, int64_t flap_ms)
 {
     uint32_t kept = 0;
 
-    for (uint32_t i = 0; i < guard->reversal_count; i++)
-        if (now - guard->reversals[i] < guard->rules.flap_ms)
-            guard->reversals[kept++] = guard->reversals[i];
-    guard->reversal_count = kept;
+    for (uint32_t i = 0; i < block->reversal_count; i++)
+        if (now - block->reversals[i] < flap_ms)
+            block->reversals[kept++] = block->reversals[i];
+    block->reversal_count = kept;
     return kept;
 }
 
-static bool is_reversal(const struct guard_block *block, int64_t now, int64_t flap_ms,
-                        int32_t delta)
+/* The direction changes although the load does not: who follows the load does not flap. */
+static bool is_reversal(const struct guard *guard, const struct guard_block *block, int64_t now,
+                        double offered, int32_t delta)
 {
-    return block->last_ms && now - block->last_ms < flap_ms && block->last_delta != 0 &&
-           (block->last_delta > 0) != (delta > 0);
+    double moved = fabs(offered / block->last_offered - 1);
+
+    return block->last_ms && now - block->last_ms < guard->rules.flap_ms &&
+           block->last_delta != 0 && (block->last_delta > 0) != (delta > 0) &&
+           !(moved > 2 * guard->rules.load_tolerance);
+}
+
+static double offered_now(const struct guard *guard, const struct vim_policy_snapshot *view)
+{
+    double sum = 0;
+    uint32_t count = 0;
+
+    for (uint32_t i = 0; view->offered && i < guard->rules.verify_windows && i < view->windows;
+         i++) {
+        double value = view->offered[view->windows - 1 - i];
+
+        sum += isnan(value) ? 0 : value;
+        count += isnan(value) ? 0 : 1;
+    }
+    return count ? sum / count : NAN;
 }
 
 /* Size, limits, cooldown: of a wish that is no rollback. */
@@ -327,12 +379,12 @@ static struct guard_ruling rule_on_wish(struct guard *guard, int64_t now,
                              "the effect of %+d on %s is still being measured",
                              guard->pending.delta, guard->blocks[guard->pending.block].name);
     ruling.delta = (int32_t)(target - block->desired);
-    if (is_reversal(mine, now, rules->flap_ms, ruling.delta) &&
-        count_reversals(guard, now) >= rules->flaps) {
+    if (is_reversal(guard, mine, now, offered_now(guard, &snapshot->view), ruling.delta) &&
+        count_reversals(mine, now, rules->flap_ms) >= rules->flaps) {
         guard->open = true;
         return stand_against(
             ruling, GUARD_RULE_FLAPS, "%s would be the %uth change of direction within %lld min",
-            block->name, guard->reversal_count + 1, (long long)rules->flap_ms / 60000);
+            block->name, mine->reversal_count + 1, (long long)rules->flap_ms / 60000);
     }
     ruling.act = true;
     if (!ruling.own)
@@ -351,7 +403,7 @@ static uint32_t find_probe(const struct guard *guard, const struct snapshot *sna
     for (uint32_t i = 0; i < snapshot->view.block_count; i++) {
         const struct vim_policy_block *block = &snapshot->blocks[i];
         const struct vim_policy_score *score = &judgement->scores[i];
-        bool saturated = score->saturation >= 0.8;
+        bool saturated = score->saturation >= SATURATED;
         bool barred = block->flags & VIM_BLOCK_TABU || score->gates & VIM_GATE_PEAK ||
                       !(block->flags & VIM_BLOCK_SCALABLE) || block->desired >= block->maximum;
 
@@ -396,6 +448,7 @@ static struct guard_ruling rule_on(struct guard *guard, int64_t now,
         decision->verdict == VIM_ROLLBACK) {
         ruling.block = decision->block;
         ruling.delta = decision->delta;
+        ruling.ahead = ruling.delta > 0 && is_ahead(snapshot, judgement, ruling.block);
     } else if (decision->verdict == VIM_HOLD && guard->pending.block == VIM_NO_INDEX &&
                (probe = find_probe(guard, snapshot, judgement)) != VIM_NO_INDEX) {
         ruling = (struct guard_ruling){.block = probe, .delta = -1, .own = true};
@@ -405,7 +458,7 @@ static struct guard_ruling rule_on(struct guard *guard, int64_t now,
     } else {
         return ruling;
     }
-    if (count)
+    if (count && (ruling.delta < 0 || snapshot->blocks[ruling.block].starting))
         return stand_against(ruling, GUARD_RULE_STARTING, "%u replica%s of %s start%s", count,
                              count > 1 ? "s" : "", starting, count > 1 ? "" : "s");
     return rule_on_wish(guard, now, snapshot, ruling);
@@ -431,11 +484,14 @@ void guard_acted(struct guard *guard, int64_t now, struct history *history,
         .block = ruling->block, .delta = ruling->delta, .outcome = VIM_OUTCOME_PENDING};
     bool mixed = guard->pending.block != VIM_NO_INDEX;
 
-    if (is_reversal(block, now, guard->rules.flap_ms, ruling->delta) &&
-        count_reversals(guard, now) < GUARD_REVERSALS_MAX)
-        guard->reversals[guard->reversal_count++] = now;
+    double offered = mean(history, "offered", windows, 0);
+
+    if (is_reversal(guard, block, now, offered, ruling->delta) &&
+        count_reversals(block, now, guard->rules.flap_ms) < GUARD_REVERSALS_MAX)
+        block->reversals[block->reversal_count++] = now;
     block->last_ms = now;
     block->last_delta = ruling->delta;
+    block->last_offered = offered;
     if (guard->rollback) {
         /* Back where it was before: there is nothing to be verified. */
         guard->rollback = false;
@@ -451,6 +507,7 @@ void guard_acted(struct guard *guard, int64_t now, struct history *history,
         .delta = ruling->delta,
         .acted_ms = now,
         .mixed = mixed,
+        .ahead = ruling->ahead,
         .throughput = mean(history, "throughput", windows, 0),
         .offered = mean(history, "offered", windows, 0),
         .in_flight = mean(history, "in_flight", windows, 0),

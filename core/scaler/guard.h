@@ -15,18 +15,22 @@
  *   - no wish, a refused one, or a breaker that is open: nothing is done. An action that brought nothing
  *     is taken back before anything else is done (rule "verify"), whatever the policy says.
  *   - data whose last window ended more than `stale_windows` windows ago: frozen.
- *   - no action while a replica of the service starts.
+ *   - a block of which a replica starts is left alone; nothing is scaled in while any replica starts. (Other
+ *     blocks may be scaled out: a load that grows makes several of them short at once.)
  *   - the block is scalable, not tabu, and stays between its minimum and maximum; at most `step_out`
  *     replicas more, or `step_in` fewer, at once: a larger wish is cut, not refused.
  *   - cooldown: a block is not scaled out within `cooldown_out_ms` after its last action, nor in within
  *     `cooldown_in_ms`; no scale-in while an action is being verified.
- *   - flap breaker: with more than `flaps` reversals of direction within `flap_ms` the breaker opens:
+ *   - flap breaker: with more than `flaps` reversals of a block's direction within `flap_ms`, each at the load (within
+ *     20 %) at which it went the other way, the breaker opens:
  *     nothing is done any more until somebody calls guard_reset().
  * Verification: `verify_windows` whole windows after the replicas are ready are compared with as many
- * before the action. At the same load (offered within 10 %, or as many requests in flight within 10 %:
- * clients that wait for their answers offer what is finished) a scale-out must bring +2 % throughput or
- * -5 % p95, and a scale-in must not cost 2 % throughput nor break the SLO. Else it is rolled back, and
- * the block is tabu for `tabu_decisions` decisions, twice as long each time in a row.
+ * before the action. At the same load (offered within 10 %; for a scale-out also as many requests in
+ * flight within 10 %, as clients that wait for their answers offer what is finished) a scale-out must
+ * bring +2 % throughput or -5 % p95, if something was short before (a promise broken, the block
+ * saturated: else it was done ahead of time, and there is nothing to gain yet), and a scale-in must not cost 2 % throughput (or what so
+ * few requests scatter by, if that is more) nor break the SLO. Else it is rolled back, and
+ * the block is tabu for `tabu_decisions` decisions, four times as long each time in a row.
  * Probe: when the policy wants nothing, some block is saturated, and every block that could be scaled
  * out is tabu, past its peak or at its maximum, the idlest neighbour is scaled in by one: replicas that
  * idle may be what the others suffer from. It is verified like any action.
@@ -59,14 +63,17 @@ struct guard_rules {
 /* +4/-1, 15 s, 120 s, 3 windows, 3 windows, 5 min, 10 %, 2 %, 5 %, 6 decisions, 4 in 10 min, 0.3. */
 extern const struct guard_rules guard_defaults;
 
-#define GUARD_REVERSALS_MAX 16u
+#define GUARD_REVERSALS_MAX 8u
 
 struct guard_block {
     char name[HISTORY_NAME_MAX + 1];
     int64_t last_ms; /* of its last action; 0: none */
     int32_t last_delta;
+    double last_offered; /* load at that time; NaN: not known */
     uint32_t tabu; /* decisions left */
     uint32_t tabu_next; /* how long the next one lasts */
+    uint32_t reversal_count;
+    int64_t reversals[GUARD_REVERSALS_MAX]; /* when its direction changed, the latest last */
 };
 
 /* An action whose effect is not known yet. */
@@ -76,6 +83,7 @@ struct guard_pending {
     int64_t acted_ms;
     int64_t ready_ms; /* end of the window in which its replicas were ready; 0: not yet */
     bool mixed; /* another action fell into its time: no comparison */
+    bool ahead; /* nothing was short: there was nothing to gain */
     double throughput, offered, in_flight, p95; /* before */
 };
 
@@ -86,8 +94,6 @@ struct guard {
     struct guard_pending pending;
     bool rollback; /* `pending` brought nothing and is to be taken back */
     bool open; /* the flap breaker */
-    uint32_t reversal_count;
-    int64_t reversals[GUARD_REVERSALS_MAX]; /* when, the latest last */
 };
 
 enum guard_event_kind {
@@ -121,6 +127,7 @@ struct guard_ruling {
     bool act;
     uint32_t block; /* index of the snapshot's block */
     int32_t delta;
+    bool ahead; /* nothing is short yet */
     bool own; /* the host's own doing: a rollback or a probe, not the policy's wish */
     enum guard_rule_kind rule; /* which rule stood against the wish */
     char text[256]; /* one sentence: what is done and why, or why not */

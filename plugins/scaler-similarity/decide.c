@@ -10,6 +10,10 @@
 /* The network has to hold so much of all requests before it is to blame. */
 #define NETWORK_SHARE 0.4
 
+/* A promise is broken when it is not kept on the mean of so many windows. */
+#define SLO_WINDOWS 2u
+#define DRAIN_WINDOWS 8u
+
 static const char *tier_remark(const struct similarity *similarity)
 {
     static const char *const remarks[] = {" (by processor share alone)", " (by pressure)", ""};
@@ -76,10 +80,21 @@ static const char *find_thin(const struct similarity *similarity)
 
 /* --- Measures -------------------------------------------------------------------------------- */
 
+/* At least two windows; the one in which replicas became ready is still partly of before. */
+static uint32_t find_recent(const struct view *view)
+{
+    uint32_t windows = view->snapshot.windows, from = windows - RECENT_WINDOWS;
+    uint32_t ready = view->snapshot.last.window + 1;
+
+    if (view->last == VIM_NO_INDEX || ready <= from || ready > windows)
+        return from;
+    return ready + 2 > windows ? windows - 2 : ready;
+}
+
 static void measure_level(struct similarity *similarity)
 {
     const struct view *view = &similarity->view;
-    uint32_t windows = view->snapshot.windows, from = windows - RECENT_WINDOWS;
+    uint32_t windows = view->snapshot.windows, from = similarity->recent;
     double sum = 0;
 
     for (uint32_t i = 0; i < view->block_count; i++) {
@@ -98,6 +113,7 @@ static void measure_level(struct similarity *similarity)
         if (!similarity->literal && similarity->tier == VIM_TIER_IN_FLIGHT) {
             measure->own = now / view->blocks[i].ready;
             measure->utilisation = measure->own / (1 + measure->own);
+            slots_measure(similarity, i);
         } else {
             measure->utilisation = cpu > now || similarity->literal ? cpu : now;
         }
@@ -111,7 +127,7 @@ static void measure_scores(struct similarity *similarity)
 {
     for (uint32_t i = 0; i < similarity->view.block_count; i++) {
         struct measure *measure = &similarity->measures[i];
-        double distance = isnan(measure->distance) ? 0 : measure->distance;
+        double distance = isnan(measure->distance) ? 0 : measure->distance * similarity->change;
 
         measure->score = similarity->literal
                              ? -measure->distance
@@ -203,21 +219,37 @@ static double confidence_of(const struct similarity *similarity, uint32_t block)
 
 /* --- Gates ----------------------------------------------------------------------------------- */
 
+/* Has it replicas enough for the load, and only what is left of an overload is being worked off? That is
+ * believed while it gets less, and for a while after an action. */
+static bool is_draining(const struct similarity *similarity, uint32_t block)
+{
+    const struct view *view = &similarity->view;
+    const struct measure *measure = &similarity->measures[block];
+    uint32_t windows = view->snapshot.windows;
+    double now = view_mean(view->snapshot.in_flight, windows - 2, windows);
+    double before = view_mean(view->snapshot.in_flight, windows - 4, windows - 2);
+
+    bool fresh = view->last != VIM_NO_INDEX && view->snapshot.last.delta > 0 &&
+                 view->snapshot.last.window + DRAIN_WINDOWS >= windows;
+
+    return measure->busy > 0 &&
+           measure->busy <= similarity->config->target * view->blocks[block].desired &&
+           (now < before || fresh);
+}
+
 static void set_gates(struct similarity *similarity, uint32_t first, bool broken)
 {
     const struct view *view = &similarity->view;
-    double gate = similarity->config->gate, target = similarity->config->target;
+    double gate = similarity->config->gate;
 
     for (uint32_t i = 0; i < view->block_count; i++) {
         struct measure *measure = &similarity->measures[i];
-        double coming = measure->need && view->blocks[i].desired
-                            ? (double)measure->need * target / view->blocks[i].desired
-                            : 0;
+        double coming = view->blocks[i].desired ? measure->busy / view->blocks[i].desired : 0;
         bool busy = measure->utilisation >= gate || (broken && i == first) ||
-                    (!similarity->literal && coming > target && coming >= gate);
+                    (!similarity->literal && coming >= gate);
 
         measure->gates |= view_gates(view, i, true);
-        if (!busy)
+        if (!busy || is_draining(similarity, i))
             measure->gates |= VIM_GATE_IDLE;
         if (measure->peak < 1e6 && view->blocks[i].desired >= floor(measure->peak) + 1)
             measure->gates |= VIM_GATE_PEAK;
@@ -419,7 +451,7 @@ static int decide_hold(struct similarity *similarity, struct vim_policy_decision
 
 static int decide(struct similarity *similarity, struct vim_policy_decision *decision)
 {
-    bool broken = view_slo_broken(&similarity->view, RECENT_WINDOWS);
+    bool broken = view_slo_broken(&similarity->view, SLO_WINDOWS);
     uint32_t first = find_first(similarity, VIM_GATE_NO_DATA), chosen, surplus;
 
     if (first == VIM_NO_INDEX)
@@ -472,6 +504,7 @@ int similarity_decide(struct vim_call *call, void *instance,
         return view_decide(view, decision, VIM_INSUFFICIENT_DATA, VIM_NO_INDEX, 0,
                            "%u windows: two points of %lld each are needed", view->snapshot.windows,
                            (long long)similarity->config->aggregate);
+    similarity->recent = find_recent(view);
     measure_level(similarity);
     measure_scores(similarity);
     sizing_measure(similarity);

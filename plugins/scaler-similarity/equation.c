@@ -56,6 +56,16 @@ static uint32_t find_step(const struct view *view)
     return last->window;
 }
 
+/* What changed over the least that is no noise, up to 1: the weight of similarity against level. */
+static double changed_share(const double *x, uint32_t points, double mean)
+{
+    double sum = 0, floor = 0.1 * mean * (points - 1.0);
+
+    for (uint32_t i = 1; i < points; i++)
+        sum += fabs(x[i] - x[i - 1]);
+    return floor > 0 && sum < floor ? sum / floor : 1;
+}
+
 /* Distances by the points of x and y; where y has a gap a block has none. */
 static void measure_distances(struct similarity *similarity, uint32_t step,
                               double (*divisor)(const double *x, uint32_t points, double mean))
@@ -69,6 +79,7 @@ static void measure_distances(struct similarity *similarity, uint32_t step,
     points = equation_points(similarity->performance, windows, group, step, x);
     similarity->points = points;
     similarity->step = step != VIM_NO_INDEX;
+    similarity->change = changed_share(x, points, mean);
     for (uint32_t i = 0; i < view->block_count; i++) {
         equation_points(similarity->held[i], windows, group, step, y);
         similarity->measures[i].distance =

@@ -1,6 +1,6 @@
 /*
  * What is kept between decisions, as text: one line per block, fields separated by tabs:
- * name, demand, checksum of the neighbours, then replicas:throughput of each level.
+ * name, demand, bare time of a visit, slots, decisions they rest on, checksum of the neighbours, then replicas:throughput of each level.
  */
 #include <math.h>
 #include <stdio.h>
@@ -30,7 +30,15 @@ static void parse_line(struct similarity *similarity, const char *line, const ch
     if (next == at || !(memory->demand >= 0))
         memory->demand = NAN;
     at = next;
-    memory->neighbours = (uint32_t)strtoul(at, &next, 10);
+    memory->service = strtod(at, &next);
+    memory->slots = strtod(at = next, &next);
+    memory->seen = (uint32_t)strtoul(at = next, &next, 10);
+    if (!(memory->service > 0 && memory->slots >= 1 && memory->seen <= SEEN_ENOUGH)) {
+        memory->service = NAN;
+        memory->slots = 1;
+        memory->seen = 0;
+    }
+    memory->neighbours = (uint32_t)strtoul(at = next, &next, 10);
     for (at = next; at < end && memory->level_count < LEVELS_MAX; at = next) {
         struct usl_level level;
 
@@ -46,7 +54,7 @@ static void parse_line(struct similarity *similarity, const char *line, const ch
 void memory_parse(struct similarity *similarity, const char *kept)
 {
     for (uint32_t i = 0; i < similarity->view.block_count; i++)
-        similarity->memory[i] = (struct memory){.demand = NAN};
+        similarity->memory[i] = (struct memory){.demand = NAN, .service = NAN, .slots = 1};
     while (kept && *kept) {
         const char *end = kept + strcspn(kept, "\n");
 
@@ -57,7 +65,8 @@ void memory_parse(struct similarity *similarity, const char *kept)
 
 static size_t print_memory(const struct memory *memory, const char *name, char *to, size_t size)
 {
-    int length = snprintf(to, size, "%s\t%.9g\t%u", name, memory->demand, memory->neighbours);
+    int length = snprintf(to, size, "%s\t%.9g\t%.9g\t%.9g\t%u\t%u", name, memory->demand,
+                          memory->service, memory->slots, memory->seen, memory->neighbours);
     size_t used = length > 0 ? (size_t)length : size;
 
     for (uint32_t i = 0; i < memory->level_count && used < size; i++) {

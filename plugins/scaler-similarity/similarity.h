@@ -31,6 +31,9 @@ struct usl_level {
 /* What is remembered of a block from decision to decision. */
 struct memory {
     double demand; /* replica-seconds that a request of the service takes of it; NaN: not known */
+    double service; /* seconds of a visit when nothing waits; NaN: not known */
+    double slots; /* visits that a replica serves at once: 1 for a processor or a lock */
+    uint32_t seen; /* decisions that these two rest on, up to SEEN_ENOUGH */
     uint32_t neighbours; /* checksum of the replicas of all others when the levels were seen */
     uint32_t level_count;
     struct usl_level levels[LEVELS_MAX];
@@ -44,6 +47,7 @@ struct measure {
     double utilisation; /* u of the gate */
     double growth; /* requests it holds now and did not at the beginning */
     double score;
+    double busy; /* replicas that the load to come keeps busy; 0 if that is not known */
     uint32_t need, need_long; /* replicas for the load now, and for the largest of the last 120 s */
     double peak; /* N* of the Universal Scalability Law; infinite if there is none */
     uint32_t gates;
@@ -56,7 +60,9 @@ struct similarity {
     /* Of the call in progress. */
     struct view view;
     enum vim_policy_tier tier;
-    uint32_t first, points; /* window of the first point; how many points */
+    uint32_t recent; /* first window of "now": of the last four, those behind the last action */
+    uint32_t points; /* how many points the distances rest on */
+    double change; /* 0..1: how much of what changes is more than noise */
     bool step; /* the points are the means before and after a scale action */
     struct measure measures[VIEW_BLOCKS_MAX];
     struct memory memory[VIEW_BLOCKS_MAX];
@@ -88,6 +94,18 @@ uint32_t equation_points(const double *series, uint32_t windows, uint32_t group,
 /* Distances of all blocks in units of shares (literal) and of requests (little). */
 void equation_literal(struct similarity *similarity);
 void equation_little(struct similarity *similarity);
+
+/* --- slots.c: what waits, of what a block holds ---------------------------------------------------- */
+
+#define SEEN_ENOUGH 12u
+
+/* Share of waiting in the time of a visit of a queue with SLOTS servers, each used by LOAD: M/M/m as
+ * Sakasegawa approximates it. */
+double slots_waiting(double slots, double load);
+
+/* Learns the bare time of a visit and the slots of a block, and corrects its utilisation: many requests
+ * that do not wait for each other (calls of a pool, say) are no saturation. */
+void slots_measure(struct similarity *similarity, uint32_t block);
 
 /* --- sizing.c: how many ------------------------------------------------------------------------ */
 

@@ -10,6 +10,7 @@
 #define STABLE_MS \
     120000 /* replicas are taken away only if so long ago they were not needed either */
 #define TREND_MS 10000
+#define SMOOTH_WINDOWS 3u
 #define NEED_MAX 10000u
 
 /* Demand is learnt where utilisation says something about it. */
@@ -120,18 +121,32 @@ static double offered_at(const struct view *view, uint32_t at)
     return isnan(offered) ? view_at(view->snapshot.throughput, at) : offered;
 }
 
+/* Arrivals scatter: the mean of up to COUNT windows, the last one being AT. */
+static double smooth_at(const struct view *view, uint32_t at, uint32_t count)
+{
+    double sum = 0;
+    uint32_t seen = 0;
+
+    for (uint32_t back = 0; back < count && back <= at; back++) {
+        double offered = offered_at(view, at - back);
+
+        if (!isnan(offered)) {
+            sum += offered;
+            seen++;
+        }
+    }
+    return seen ? sum / seen : NAN;
+}
+
 static double load_now(const struct view *view)
 {
-    uint32_t windows = view->snapshot.windows;
+    uint32_t last = view->snapshot.windows - 1;
     uint32_t back = (uint32_t)(TREND_MS / view->snapshot.window_ms);
-    double rate, before;
+    double trend;
 
     back = back < 1 ? 1 : back;
-    if (windows < 2 * back)
-        return offered_at(view, windows - 1);
-    rate = offered_at(view, windows - 1);
-    before = offered_at(view, windows - 1 - back);
-    return sizing_load(rate, rate - before);
+    trend = last >= 2 * back ? smooth_at(view, last, back) - smooth_at(view, last - back, back) : 0;
+    return sizing_load(smooth_at(view, last, SMOOTH_WINDOWS), trend);
 }
 
 static double largest_load(const struct view *view)
@@ -141,8 +156,8 @@ static double largest_load(const struct view *view)
     double most = 0;
 
     for (uint32_t at = windows > back ? windows - back : 0; at < windows; at++)
-        if (offered_at(view, at) > most)
-            most = offered_at(view, at);
+        if (smooth_at(view, at, SMOOTH_WINDOWS) > most)
+            most = smooth_at(view, at, SMOOTH_WINDOWS);
     return most;
 }
 
@@ -213,24 +228,28 @@ void sizing_measure(struct similarity *similarity)
 {
     const struct view *view = &similarity->view;
     uint32_t windows = view->snapshot.windows;
-    double throughput = view_mean(view->snapshot.throughput, windows - RECENT_WINDOWS, windows);
+    double throughput = view_mean(view->snapshot.throughput, similarity->recent, windows);
     double now = load_now(view), most = largest_load(view), target = similarity->config->target;
     bool settled = is_settled(view);
 
     for (uint32_t i = 0; i < view->block_count; i++) {
         struct measure *measure = &similarity->measures[i];
-        double demand;
+        double demand, at = target;
 
         learn(similarity, i, throughput, settled);
         demand = similarity->memory[i].demand;
-        /* A block that was only ever seen saturated: it takes at least all that it has. */
-        if (isnan(demand) && measure->utilisation >= DEMAND_HIGH && throughput > 0)
+        /* A block that was only ever seen saturated: nothing is known but that it takes all it has for
+         * what it carries. Clients that wait for their answers offer no more than that. */
+        if (isnan(demand) && measure->utilisation >= DEMAND_HIGH && throughput > 0) {
             demand = measure->utilisation * view->blocks[i].ready / throughput;
+            at = 1;
+        }
         measure->peak =
             sizing_peak(similarity->memory[i].levels, similarity->memory[i].level_count);
         if (isnan(demand) || isnan(now))
             continue;
-        measure->need = sizing_need(now, demand, target);
-        measure->need_long = sizing_need(most > now ? most : now, demand, target);
+        measure->busy = now * demand;
+        measure->need = sizing_need(now, demand, at);
+        measure->need_long = sizing_need(most > now ? most : now, demand, at);
     }
 }

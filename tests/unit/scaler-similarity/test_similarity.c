@@ -126,6 +126,17 @@ static void need_rounds_up(void **state)
     assert_int_equal(sizing_need(1e9, 1, 0.72), 10000);
 }
 
+static void waiting_tells_slots(void **state)
+{
+    (void)state;
+    /* M/M/1: the share of waiting is the load itself. */
+    NEAR(slots_waiting(1, 0.5), 0.5, 1e-9);
+    NEAR(slots_waiting(1, 0.9), 0.9, 1e-9);
+    /* M/M/4 at 0.8: C = 0.5964, so 0.7455 of a service time is waited: 0.427. Approximated within 0.02. */
+    NEAR(slots_waiting(4, 0.8), 0.427, 0.02);
+    NEAR(slots_waiting(4, 1.0), 1, 0);
+}
+
 /* --- Whole decisions ------------------------------------------------------------------------- */
 
 struct world {
@@ -327,12 +338,15 @@ static void memory_survives_as_text(void **state)
     char first[sizeof kept];
 
     (void)state;
-    world.snapshot.kept = "db\t0.0123\t77\t1:95.25\t2:128\nnobody\t1\t2\nlogic\tnan\t5\nbroken";
+    world.snapshot.kept =
+        "db\t0.0123\t0.5\t3\t12\t77\t1:95.25\t2:128\nnobody\t1\t2\nlogic\tnan\tnan\t1\t0\t5\nbroken";
     decide(&world);
     memcpy(first, kept, sizeof first);
-    assert_non_null(strstr(first, "db\t0.0123\t"));
-    world.snapshot.kept = first;
-    decide(&world);
+    assert_non_null(strstr(first, "db\t0.0123\t0.5\t3\t12\t"));
+    assert_null(strstr(first, "nobody"));
+    /* What is read is what was written. */
+    memory_parse(&similarity, first);
+    memory_keep(&similarity, NULL);
     assert_string_equal(first, kept);
 }
 
@@ -345,7 +359,7 @@ static void past_the_peak_is_a_gate(void **state)
     (void)state;
     others = (others ^ 1u) * 16777619u;
     world.blocks[2].ready = world.blocks[2].desired = 4;
-    snprintf(text, sizeof text, "db\t0.01\t%u\t1:95.24\t2:128.7\t3:132.3", others);
+    snprintf(text, sizeof text, "db\t0.01\tnan\t1\t0\t%u\t1:95.24\t2:128.7\t3:132.3", others);
     world.snapshot.kept = text;
     decide(&world);
     assert_true(world.scores[2].gates & VIM_GATE_PEAK);
@@ -360,6 +374,7 @@ int main(void)
         cmocka_unit_test(peak_of_the_scalability_law),
         cmocka_unit_test(load_takes_half_of_a_trend),
         cmocka_unit_test(need_rounds_up),
+        cmocka_unit_test(waiting_tells_slots),
         cmocka_unit_test(queue_is_handed_on_to_what_it_waits_for),
         cmocka_unit_test(literal_equation_three),
         cmocka_unit_test(slow_network_is_named),
