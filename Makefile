@@ -2,7 +2,7 @@
 # needs (scripts/install-packages; VIMD_INSTALL=no leaves that out).
 .POSIX:
 .SUFFIXES:
-.PHONY: build release demo test test-openstack test-deploy test-sanitizers fuzz bench install clean format help
+.PHONY: build release demo test test-openstack test-deploy test-sanitizers fuzz bench bench-calls bench-graph install clean format help
 
 JOBS ?= $(shell nproc)
 FUZZ_MINUTES ?= 10
@@ -53,6 +53,16 @@ bench: ## side-by-side measurements (BENCHES="get post ..." for some of them)
 	@scripts/install-packages --for bench
 	@$(MAKE) --no-print-directory release
 	@bench/run $(BENCHES)
+
+bench-calls: ## what a network service costs in calls, against 2n^2 + 4m^2: a table, a CSV, a picture
+	@scripts/install-packages --for bench
+	@$(MAKE) --no-print-directory release
+	@bench/calls.py
+
+bench-graph: ## what a node of a network service costs, from 50 to 5 000 nodes, and a service of 500 VNFs
+	@scripts/install-packages --for bench
+	@$(MAKE) --no-print-directory release
+	@bench/graph.py
 
 install: release ## install the release build below PREFIX=/usr/local (DESTDIR works)
 	@cmake --install build/release

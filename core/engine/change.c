@@ -10,6 +10,7 @@
 #include "base/log.h"
 #include "base/metrics.h"
 #include "base/text.h"
+#include "engine/graph.h"
 #include "engine/hints.h"
 #include "engine/inventory.h"
 #include "model/event.h"
@@ -236,6 +237,9 @@ void change_follow_up(struct tasks *tasks, const struct task *task, int64_t hint
         remove_data(task);
         watches_notify(tasks->watches, task->id);
         wake_dependents(tasks, task->id);
+        if (task->parent) {
+            graph_child_ended(tasks, task);
+        }
         return;
     }
     if (task->await_id && !task->owner) {

@@ -6,6 +6,7 @@
 #include <unistd.h>
 #include "base/cleanup.h"
 #include "base/text.h"
+#include "engine/graph.h"
 
 /* Does a step hold the task at this moment? */
 static bool is_claimed(const struct change *change)
@@ -25,6 +26,10 @@ static int decide_cancel(struct change *change, void *argument, struct failure *
         return VIM_OK; /* it does already what a cancel leads to */
     }
     task->cancel = true;
+    if (task_is_graph(task)) {
+        change->hint_delay_ms = 0; /* who runs it sees the flag; what waits is taken up again */
+        return VIM_OK;
+    }
     if (task->owner) {
         /* A step is in progress, and its end sees the flag; or it died, and a worker has to. */
         change->hint_delay_ms = is_claimed(change) ? -1 : 0;
@@ -91,7 +96,7 @@ static int decide_retry(struct change *change, void *argument, struct failure *f
     struct task *task = &change->task;
     const unsigned allowed = 1u << TASK_FAILED | 1u << TASK_TIMED_OUT | 1u << TASK_CANCELLED |
                              1u << TASK_ROLLBACK_FAILED;
-    if (!(allowed & 1u << task->state)) {
+    if (!(allowed & 1u << task->state) && !task_is_paused(task)) {
         return failure_set(failure, VIM_E_CONFLICT, "task %s is %s and cannot be tried again",
                            task->id, task_state_name(task->state));
     }
@@ -103,7 +108,8 @@ static int decide_retry(struct change *change, void *argument, struct failure *f
         return failure_set(failure, VIM_E_CONFLICT,
                            "the uploaded data of task %s is gone: upload it again", task->id);
     }
-    enum resource_status before = change->resource.status;
+    enum resource_status before =
+        task_is_paused(task) ? (enum resource_status)task->before : change->resource.status;
     int code = take_resource(change, failure);
     if (code != VIM_OK) {
         return code;
@@ -131,7 +137,9 @@ static int decide_rollback(struct change *change, void *argument, struct failure
     (void)argument;
     struct task *task = &change->task;
     const unsigned allowed = 1u << TASK_FAILED | 1u << TASK_ROLLBACK_FAILED;
-    if (task->verb != VIM_VERB_CREATE || !(allowed & 1u << task->state)) {
+    bool can_be_undone =
+        task_is_graph(task) ? task->verb != VIM_VERB_DELETE : task->verb == VIM_VERB_CREATE;
+    if (!can_be_undone || !(allowed & 1u << task->state || task_is_paused(task))) {
         return failure_set(failure, VIM_E_CONFLICT, "task %s (%s, %s) has nothing to roll back",
                            task->id, task_verb_name(task->verb), task_state_name(task->state));
     }
@@ -140,6 +148,10 @@ static int decide_rollback(struct change *change, void *argument, struct failure
         start_again(change);
         task->state = TASK_ROLLING_BACK;
         task->outcome = TASK_ROLLED_BACK;
+        if (task_is_graph(task)) {
+            free(task->kept); /* the phase */
+            task->kept = NULL;
+        }
     }
     return code;
 }

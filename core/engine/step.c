@@ -20,6 +20,7 @@
 #include "base/metrics.h"
 #include "base/text.h"
 #include "engine/claims.h"
+#include "engine/graph.h"
 #include "engine/hints.h"
 #include "engine/inventory.h"
 #include "engine/owner.h"
@@ -497,6 +498,11 @@ static int look(struct tasks *tasks, const char *id)
     int64_t now = clock_now_ms();
     int code = tasks_get(tasks, id, &task, NULL);
     if (code != VIM_OK) {
+        return code;
+    }
+    if (task_is_graph(&task)) {
+        code = task_state_is_final(task.state) ? VIM_OK : graph_look(tasks, &task);
+        task_free(&task);
         return code;
     }
     /* A row from the future: the clock was set back, and what it says of times means nothing now. */

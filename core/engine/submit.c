@@ -13,11 +13,15 @@
 #include "engine/inventory.h"
 #include "model/event.h"
 
-static void fill_task(struct task *task, const struct task_wish *wish,
-                      const struct tasks_settings *settings)
+void submit_fill(struct task *task, const struct task_wish *wish,
+                 const struct tasks_settings *settings)
 {
     int64_t now = clock_now_ms();
-    id_new(task->id);
+    if (wish->task_id) {
+        memcpy(task->id, wish->task_id, ID_SIZE);
+    } else {
+        id_new(task->id);
+    }
     task->project = text_duplicate(wish->project);
     task->principal = text_duplicate(wish->principal);
     task->verb = wish->verb;
@@ -68,11 +72,11 @@ static int check_resource(struct tasks *tasks, const struct task_wish *wish,
     return code;
 }
 
-static void count_submit(const struct task *task)
+void submit_count(const char *kind, uint32_t verb)
 {
     CLEANUP_TEXT struct text labels = {0};
-    metrics_label(&labels, "kind", task->kind);
-    metrics_label(&labels, "verb", task_verb_name(task->verb));
+    metrics_label(&labels, "kind", kind);
+    metrics_label(&labels, "verb", task_verb_name(verb));
     metric_add(metrics_counter("vimd_tasks_accepted_total", "Tasks accepted", text_get(&labels)),
                1);
 }
@@ -104,7 +108,7 @@ static int commit_wish(struct tasks *tasks, const struct task_wish *wish, struct
     CLEANUP_FREE char *task_body = task_render(task);
     CLEANUP_FREE char *idempotency_body = NULL;
     struct event_buffer event = {0};
-    struct vim_write writes[4] = {task_write(task, task_body),
+    struct vim_write writes[5] = {task_write(task, task_body),
                                   resource_write(&resource, resource_body)};
     uint32_t count = 2;
     /* That something new is wanted is told to who wants it, by the answer; the first event of a new
@@ -113,6 +117,9 @@ static int commit_wish(struct tasks *tasks, const struct task_wish *wish, struct
         writes[count++] =
             event_of_resource(EVENT_RESOURCE_CHANGED, &resource, (enum resource_status)task->before,
                               task->id, task->created, &event);
+    }
+    if (wish->more) {
+        writes[count++] = *wish->more;
     }
     if (wish->idempotency_id) {
         writes[count++] = idempotency_write(
@@ -159,7 +166,7 @@ int tasks_submit(struct tasks *tasks, const struct task_wish *wish, char ret_tas
         }
     }
     struct task task = {0};
-    fill_task(&task, wish, &settings);
+    submit_fill(&task, wish, &settings);
     task.before = before;
     code = commit_wish(tasks, wish, &task, &settings, VIM_EXPECT_ABSENT, failure);
     uint64_t expired = code == VIM_E_CONFLICT ? expired_key(tasks, wish) : 0;
@@ -172,7 +179,7 @@ int tasks_submit(struct tasks *tasks, const struct task_wish *wish, char ret_tas
     }
     if (code == VIM_OK) {
         atomic_fetch_add(&tasks->active, 1);
-        count_submit(&task);
+        submit_count(task.kind, task.verb);
         log_event(VIM_INFO, "task accepted", "task=%s kind=%s verb=%s vim=%s resource=%s", task.id,
                   task.kind, task_verb_name(task.verb), task.vim, task.resource);
         hints_push(tasks->queue, task.id, 0);

@@ -8,6 +8,7 @@
 #include "base/json.h"
 #include "base/memory.h"
 #include "base/text.h"
+#include "engine/graph.h"
 #include "engine/hints.h"
 #include "plugin/instance.h"
 
@@ -25,6 +26,7 @@ struct tasks *tasks_new(struct store *store, struct instance *queue, struct vims
     tasks->awaits = awaits_new();
     tasks->parking = parking_new();
     tasks->watches = watches_new(tasks);
+    tasks->graphs = graphs_new();
     pthread_mutex_init(&tasks->mutex, NULL);
     pthread_mutex_init(&tasks->counting, NULL);
     clock_cond_init(&tasks->sweep_cond);
@@ -38,6 +40,7 @@ void tasks_free(struct tasks *tasks)
         assert(!tasks->sweep_running);
         tasks->magic = 0;
         watches_free(tasks->watches);
+        graphs_free(tasks->graphs);
         awaits_free(tasks->awaits);
         parking_free(tasks->parking);
         pthread_cond_destroy(&tasks->sweep_cond);

@@ -58,6 +58,8 @@ struct task_wish {
     const char *data_path;
     int64_t data_size;
     int64_t deadline_ms; /* 0: the default */
+    const char *task_id; /* a new id that the task shall have; NULL: any */
+    const struct vim_write *more; /* another row for the same commit, or NULL */
     /* Idempotency-Key: all NULL, or all set. */
     const char *idempotency_key; /* as given */
     const char *idempotency_id; /* digest of project, route and key: the row's id */

@@ -9,6 +9,7 @@
  *   outcome.c   what a step's result makes of a task and its resource: no I/O
  *   wake.c      the inventory's side          sweep.c     what is due, forgotten or old
  *   watch.c     those who wait for the end of a task
+ *   graph*.c    network services: see graph.h
  */
 #ifndef VIMD_ENGINE_TASKS_INTERNAL_H
 #define VIMD_ENGINE_TASKS_INTERNAL_H
@@ -24,6 +25,7 @@
 /* Until a task that waits for another one looks by itself. */
 #define BLOCKED_DELAY_MS 5000
 
+struct graphs;
 struct watches;
 struct vim_call;
 
@@ -36,6 +38,7 @@ struct tasks {
     struct awaits *awaits;
     struct parking *parking;
     struct watches *watches;
+    struct graphs *graphs;
     atomic_uint in_progress; /* steps */
     atomic_llong active; /* accepted tasks that have not ended, counted anew now and then */
     atomic_llong counted, count_ms; /* when (clock_mono_ms()), and how long it took */
@@ -118,6 +121,13 @@ void outcome_begin_undo(struct change *change, enum task_state outcome);
 /* The undo itself has failed. */
 void outcome_undo_failed(struct change *change, const char *why);
 void outcome_set_error(struct task *task, int code, uint32_t retry_after_ms, const char *text);
+
+/* --- submit.c ------------------------------------------------------------------------------------ */
+
+/* A new task, QUEUED; and its number in the metrics. */
+void submit_fill(struct task *task, const struct task_wish *wish,
+                 const struct tasks_settings *settings);
+void submit_count(const char *kind, uint32_t verb);
 
 /* --- operation.c --------------------------------------------------------------------------------- */
 

@@ -37,46 +37,49 @@ static void add_name(void *argument, struct vim_target *target)
     text_printf(names, "%s%s", names->length > 0 ? " " : "", vim_target_settings(target)->name);
 }
 
-/* The VIM that the body names; or the only one. */
-static void choose_vim(struct create *create, const json_t *vim)
+struct vim_target *resources_choose_vim(struct call *call, const json_t *vim,
+                                        struct findings *findings)
 {
-    struct vims *vims = create->call->logic->environment.vims;
+    struct vims *vims = call->logic->environment.vims;
+    struct vim_target *target = NULL;
     CLEANUP_TEXT struct text names = {0};
     vims_each(vims, add_name, &names);
     const char *known = text_get(&names);
     const char *name = json_string_value(vim);
     if (vim && !name) {
-        findings_add(&create->findings, "/vim", "must be the name of a VIM");
+        findings_add(findings, "/vim", "must be the name of a VIM");
     } else if (!vim && *known == '\0') {
-        findings_add(&create->findings, "/vim", "no VIM is configured");
+        findings_add(findings, "/vim", "no VIM is configured");
     } else if (!vim && strchr(known, ' ')) {
-        findings_add(&create->findings, "/vim", "is required, one of: %s", known);
+        findings_add(findings, "/vim", "is required, one of: %s", known);
     } else {
-        create->target = vims_get(vims, name ? name : known);
-        if (create->target == NULL) {
+        target = vims_get(vims, name ? name : known);
+        if (target == NULL) {
             CLEANUP_FREE char *nearest = text_nearest_word(known, name ? name : known);
-            findings_add(&create->findings, "/vim", "is no VIM%s%s",
-                         nearest ? "; did you mean " : "", nearest ? nearest : "");
+            findings_add(findings, "/vim", "is no VIM%s%s", nearest ? "; did you mean " : "",
+                         nearest ? nearest : "");
         }
     }
+    return target;
 }
 
-static void choose_project(struct create *create, const json_t *project)
+const char *resources_choose_project(struct call *call, const json_t *project,
+                                     struct findings *findings)
 {
-    const struct principal *principal = create->call->principal;
+    const struct principal *principal = call->principal;
     const char *name = json_string_value(project);
-    create->project = principal->project;
     if (project == NULL) {
-        return;
+        return principal->project;
     }
     if (name == NULL || !access_is_project(name)) {
-        findings_add(&create->findings, "/project",
+        findings_add(findings, "/project",
                      "must be a project's name: 1 to 63 letters, digits, - and _");
     } else if (principal->role != ROLE_ADMIN && strcmp(name, principal->project) != 0) {
-        findings_add(&create->findings, "/project", "only administrators may name another project");
+        findings_add(findings, "/project", "only administrators may name another project");
     } else {
-        create->project = name;
+        return name;
     }
+    return principal->project;
 }
 
 /* The wanted fields without what is never shown. */
@@ -147,8 +150,8 @@ static bool check(struct create *create, json_t *body)
     CLEANUP_JSON json_t *vim = json_incref(json_object_get(body, "vim"));
     json_t *project = json_object_get(body, "project");
     create->labels = json_incref(json_object_get(body, "labels"));
-    choose_vim(create, vim);
-    choose_project(create, project);
+    create->target = resources_choose_vim(call, vim, &create->findings);
+    create->project = resources_choose_project(call, project, &create->findings);
     if (create->labels) {
         labels_check(create->labels, false, &create->findings);
     }

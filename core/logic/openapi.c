@@ -362,7 +362,8 @@ static const char *tag_of(const struct route_entry *entry)
         return entry->kind->plural;
     }
     static const char *const areas[] = {"vims",         "tasks",  "events", "subscriptions",
-                                        "dead-letters", "tokens", "servers"};
+                                        "dead-letters", "tokens", "servers",
+                                        "network-services"};
     for (size_t i = 0; i < sizeof(areas) / sizeof(areas[0]); i++) {
         if (strncmp(entry->template + strlen("/v1/"), areas[i], strlen(areas[i])) == 0) {
             return areas[i];

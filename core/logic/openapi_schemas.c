@@ -159,6 +159,39 @@ static void set_label_rules(json_t *schema)
     json_set_integer(json_object_get(schema, "additionalProperties"), "maxLength", 255);
 }
 
+/* An object of named elements, each with the fields of a kind and some besides. */
+static json_t *map_schema(const struct field *map, bool shown)
+{
+    const struct kind *kind = kind_by_name(map->reference);
+    json_t *element = object_schema(map->fields, map->field_count, shown);
+    json_t *properties = json_object_get(element, "properties");
+    json_t *required = json_array();
+    for (unsigned i = 0; i < kind->field_count; i++) {
+        const struct field *field = &kind->fields[i];
+        if (!field_map_takes(map, field) || (shown && (field->flags & FIELD_HIDDEN)) ||
+            json_object_get(properties, field->name)) {
+            continue;
+        }
+        json_object_set_new(properties, field->name, openapi_field(field, shown));
+        if ((field->flags & FIELD_REQUIRED) && strcmp(field->name, "name") != 0) {
+            json_array_append_new(required, json_string(field->name));
+        }
+    }
+    if (json_object_get(element, "required")) {
+        json_array_extend(required, json_object_get(element, "required"));
+    }
+    if (json_array_size(required) > 0 && !shown) {
+        json_object_set(element, "required", required);
+    }
+    json_decref(required);
+    json_t *schema = json_pack("{s:s, s:{s:s}, s:o}", "type", "object", "propertyNames", "pattern",
+                               "^[A-Za-z0-9][A-Za-z0-9_-]{0,39}$", "additionalProperties", element);
+    if (!shown && map->maximum > 0) {
+        json_set_integer(schema, "maxProperties", map->maximum);
+    }
+    return schema;
+}
+
 json_t *openapi_field(const struct field *field, bool shown)
 {
     json_t *schema;
@@ -188,6 +221,9 @@ json_t *openapi_field(const struct field *field, bool shown)
         break;
     case FIELD_OBJECT:
         schema = object_schema(field->fields, field->field_count, shown);
+        break;
+    case FIELD_MAP:
+        schema = map_schema(field, shown);
         break;
     default:
         schema = text_schema(field, shown);
@@ -469,6 +505,27 @@ static const struct {
      "'resources':{'type':['array','null'],'items':{'type':'string'}},"
      "'vims':{'type':['array','null'],'items':{'type':'string'}}},"
      "'additionalProperties':false}"},
+    {"NetworkServiceVerdict",
+     "{'type':'object','description':'What a create or an update would do; nothing was "
+     "stored.','properties':{"
+     "'valid':{'type':'boolean'},'kind':{'type':'string'},'vim':{'type':'string'},"
+     "'project':{'type':'string'},"
+     "'checked':{'type':'array','items':{'type':'string'}},"
+     "'not_checked':{'type':'array','items':{'type':'string'},"
+     "'description':'Only the VIM can tell.'},"
+     "'spec':{'type':'object','description':'The description, with ids for names.'},"
+     "'plan':{'type':'object','properties':{"
+     "'node_count':{'type':'integer'},"
+     "'levels':{'type':'integer','description':'The longest chain of nodes that need each other.'},"
+     "'creates':{'type':'object','additionalProperties':{'type':'integer'},"
+     "'description':'How many calls that make something it takes, by kind.'},"
+     "'nodes':{'type':'array','description':'In an order in which they can be made.','items':{"
+     "'type':'object','properties':{'name':{'type':'string'},'kind':{'type':'string'},"
+     "'level':{'type':'integer'},'needs':{'type':'array','items':{'type':'string'}}},"
+     "'required':['name','kind','level','needs'],'additionalProperties':false}}},"
+     "'required':['node_count','levels','creates','nodes'],'additionalProperties':false}},"
+     "'required':['valid','kind','vim','project','checked','not_checked','spec','plan'],"
+     "'additionalProperties':false}"},
     {"TokenCreate",
      "{'type':'object','properties':{'name':{'type':'string','minLength':1,'maxLength':63},"
      "'project':{'type':'string','pattern':'^[A-Za-z0-9_-]{1,63}$'},"
@@ -527,6 +584,7 @@ json_t *openapi_schemas(void)
     for (size_t i = 0; i < count; i++) {
         add_kind(schemas, &kinds[i]);
     }
+    add_kind(schemas, kinds_service());
     json_object_set_new(schemas, "Task",
                         vocabulary_schema(&vocabulary_tasks,
                                           "id kind state progress target project vim created "

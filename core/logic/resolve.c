@@ -9,17 +9,24 @@
 #include "base/text.h"
 #include "logic/access.h"
 #include "logic/resources.h"
+#include "model/service.h"
 
 /* More than any valid body has: a body with more is refused for the length of its lists, and must not
  * cost a search for each element. */
 #define REFERENCES_MAX 512
+/* Of a network service; what was found once is not searched for again. */
+#define SERVICE_REFERENCES_MAX 100000
+/* Of a network service; what was found once is not searched for again. */
+#define SERVICE_REFERENCES_MAX 100000
 
 struct resolver {
     struct call *call;
     const char *vim, *project;
     struct findings *findings;
     struct failure *failure;
-    unsigned count;
+    unsigned count, most;
+    bool service;
+    json_t *known; /* "KIND VALUE" -> id, of a service */
 };
 
 /* Does the member of a stored body equal TEXT? */
@@ -89,13 +96,9 @@ static int find_by_name(struct resolver *resolver, const char *kind, struct name
     return VIM_OK;
 }
 
-static int resolve(void *argument, const char *kind, const char *pointer, const char *value,
-                   char **ret_value)
+static int find(struct resolver *resolver, const char *kind, const char *pointer, const char *value,
+                char **ret_value)
 {
-    struct resolver *resolver = argument;
-    if (++resolver->count > REFERENCES_MAX || *value == '\0') {
-        return VIM_OK; /* is refused for itself */
-    }
     int code = find_by_id(resolver, kind, pointer, value);
     if (code != 0) {
         return code > 0 ? VIM_OK : code;
@@ -118,12 +121,47 @@ static int resolve(void *argument, const char *kind, const char *pointer, const 
     return VIM_OK;
 }
 
+/* In a service the same image and flavor are named again and again. */
+static int find_again(struct resolver *resolver, const char *kind, const char *pointer,
+                      const char *value, char **ret_value)
+{
+    CLEANUP_FREE char *key = text_format("%s %s", kind, value);
+    const char *known = json_get_text(resolver->known, key, NULL);
+    if (known) {
+        *ret_value = text_duplicate(known);
+        return VIM_OK;
+    }
+    size_t before = resolver->findings->count;
+    int code = find(resolver, kind, pointer, value, ret_value);
+    if (code == VIM_OK && resolver->findings->count == before) {
+        json_set_text(resolver->known, key, *ret_value ? *ret_value : value);
+    }
+    return code;
+}
+
+static int resolve(void *argument, const char *kind, const char *pointer, const char *value,
+                   char **ret_value)
+{
+    struct resolver *resolver = argument;
+    unsigned most = resolver->known ? SERVICE_REFERENCES_MAX : REFERENCES_MAX;
+    if (++resolver->count > most || *value == '\0') {
+        return VIM_OK; /* is refused for itself */
+    }
+    if (!resolver->known) {
+        return find(resolver, kind, pointer, value, ret_value);
+    }
+    return service_is_reference(value) ? VIM_OK
+                                       : find_again(resolver, kind, pointer, value, ret_value);
+}
+
 int references_resolve(struct call *call, const struct kind *kind, const char *vim,
                        const char *project, json_t *spec, struct findings *findings,
                        struct failure *failure)
 {
     struct resolver resolver = {
         .call = call, .vim = vim, .project = project, .findings = findings, .failure = failure};
+    CLEANUP_JSON json_t *known = kind == kinds_service() ? json_object() : NULL;
+    resolver.known = known;
     return kind_each_reference(kind, spec, resolve, &resolver);
 }
 

@@ -16,6 +16,13 @@ bool resources_load(struct call *call, struct row *ret_row);
  * does not hold. */
 bool resources_load_to_change(struct call *call, struct resource *ret_resource);
 
+/* The VIM that the `vim` of a create's body names, or the only one, as a reference; and the project that its
+ * `project` names, or the principal's. What is wrong goes to FINDINGS, and the VIM is NULL then. */
+struct vim_target *resources_choose_vim(struct call *call, const json_t *vim,
+                                        struct findings *findings);
+const char *resources_choose_project(struct call *call, const json_t *project,
+                                     struct findings *findings);
+
 /* The VIM of a resource; answers 503 and returns false if it is not configured. */
 bool resources_target(struct call *call, const char *vim, struct vim_target **ret_target);
 
@@ -40,7 +47,7 @@ void resources_submit(struct call *call, uint32_t verb, struct resource *resourc
 
 /* Replaces every reference inside SPEC by the id of what it names: an id, or a name that only one
  * resource of the VIM has among those that PROJECT may use. Unknown and ambiguous ones become
- * findings. VIM_OK, or the store's error. */
+ * findings. In a network service references to its own elements stay as they are. VIM_OK, or the store's error. */
 int references_resolve(struct call *call, const struct kind *kind, const char *vim,
                        const char *project, json_t *spec, struct findings *findings,
                        struct failure *failure);

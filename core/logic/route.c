@@ -99,6 +99,27 @@ static const struct route routes[] = {
     {"DELETE", "/v1/tokens/{id}", tokens_revoke, ROLE_ADMIN, 0, NULL, NULL, "204 404",
      "revokeToken", "Revokes a token."},
 
+    {"GET", "/v1/network-services", resources_list, ROLE_READER, ROUTE_LIST | ROUTE_CHEAP, NULL,
+     NULL, "200:{Kind}List", "list{Kinds}", "The network services, without their graphs."},
+    {"POST", "/v1/network-services", services_create, ROLE_MEMBER, ROUTE_BODY | ROUTE_TASK,
+     "dryRun", "{Kind}Create", "200:{Kind}Verdict 201:{Kind} 202:Task 409 415 422 501 502 504",
+     "create{Kind}", "Makes a network service: one task for all of it."},
+    {"GET", "/v1/network-services/{id}", services_get, ROLE_READER, 0, "fields", NULL,
+     "200:{Kind} 304 404", "get{Kind}", "One network service with its graph."},
+    {"PATCH", "/v1/network-services/{id}", services_update, ROLE_MEMBER, ROUTE_BODY | ROUTE_TASK,
+     "dryRun", "{Kind}Update", "200:{Kind} 202:Task 404 409 412 415 422 501 502 504",
+     "update{Kind}",
+     "Changes its description (JSON merge patch): adds, changes, removes elements."},
+    {"DELETE", "/v1/network-services/{id}", services_delete, ROLE_MEMBER, ROUTE_TASK, NULL, NULL,
+     "202:Task 204 404 409 412 422 501 502 504", "delete{Kind}",
+     "Deletes it and all it is made of."},
+    {"POST", "/v1/network-services/{id}/actions", services_act, ROLE_MEMBER,
+     ROUTE_BODY | ROUTE_TASK, NULL, "{Kind}Action",
+     "200:{Kind} 202:Task 404 409 412 415 422 501 502 504", "act{Kind}",
+     "heal makes anew what is lost, scale changes how many instances of a VNF there are."},
+    {"GET", "/v1/network-services/{id}/tasks", services_tasks, ROLE_READER, ROUTE_LIST, NULL, NULL,
+     "200:TaskList 404", "listNetworkServiceTasks", "Its history: its tasks, and their parts."},
+
     {"GET", "/v1/{plural}", resources_list, ROLE_READER, ROUTE_LIST | ROUTE_CHEAP, NULL, NULL,
      "200:{Kind}List", "list{Kinds}", "What there is, as fresh as the poller."},
     {"POST", "/v1/{plural}", resources_create, ROLE_MEMBER, ROUTE_BODY | ROUTE_TASK, "dryRun",
@@ -181,6 +202,14 @@ static void fill_buckets(struct route_table *table)
     }
 }
 
+/* Routes of network services are written out, and have their kind all the same. */
+static const struct kind *kind_of(const struct route *route)
+{
+    return strstr(route->template, "/v1/network-services") && !strstr(route->template, "/tasks")
+               ? kinds_service()
+               : NULL;
+}
+
 struct route_table *routes_new(void)
 {
     size_t kind_count;
@@ -189,7 +218,7 @@ struct route_table *routes_new(void)
     table->entries = memory_new_array(ROUTE_COUNT * kind_count, sizeof(*table->entries));
     for (size_t i = 0; i < ROUTE_COUNT; i++) {
         if (strstr(routes[i].template, "{plural}") == NULL) {
-            add_entry(table, &routes[i], NULL);
+            add_entry(table, &routes[i], kind_of(&routes[i]));
         }
     }
     for (size_t kind = 0; kind < kind_count; kind++) {

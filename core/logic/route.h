@@ -108,6 +108,13 @@ void resources_delete(struct call *call);
 void resources_act(struct call *call);
 void resources_upload(struct call *call);
 
+void services_get(struct call *call);
+void services_create(struct call *call);
+void services_update(struct call *call);
+void services_delete(struct call *call);
+void services_act(struct call *call);
+void services_tasks(struct call *call);
+
 void tasks_routes_list(struct call *call);
 void tasks_routes_get(struct call *call);
 void tasks_routes_cancel(struct call *call);

@@ -8,6 +8,7 @@
 #include "base/text.h"
 #include "logic/prefer.h"
 #include "logic/route.h"
+#include "logic/services.h"
 
 /* So much of the time is left for making the answer itself. */
 #define ANSWER_MARGIN_MS 250
@@ -91,13 +92,25 @@ static void send_task_succeeded(struct call *call, const struct task *task, bool
         logic_failure(call, &failure, ORIGIN_OWN);
         return;
     }
+    uint64_t tag = row.revision;
+    if (strcmp(task->kind, kinds_service()->name) == 0) {
+        char *body = NULL;
+        code = service_render(call->logic, &row, &body, &row.body_length, &tag, &failure);
+        if (code != VIM_OK) {
+            row_free(&row);
+            logic_failure(call, &failure, ORIGIN_OWN);
+            return;
+        }
+        free(row.body);
+        row.body = body;
+    }
     answer_init(&answer, task->verb == VIM_VERB_CREATE ? 201 : 200);
     resource_path(task, path, sizeof(path));
     if (task->verb == VIM_VERB_CREATE) {
         answer_header(&answer, "Location", path);
     }
     answer_header(&answer, "Content-Location", path);
-    answer_etag(&answer, row.revision);
+    answer_etag(&answer, tag);
     add_common(&answer, replayed, applied);
     size_t length = row.body_length;
     answer_body(&answer, CONTENT_JSON, TAKE(row.body), length);

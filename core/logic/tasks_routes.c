@@ -24,6 +24,7 @@
 
 struct task_scan {
     struct lister *lister;
+    const char *service; /* only what belongs to this network service; NULL: all */
     struct failure *failure;
     int code;
 };
@@ -42,6 +43,11 @@ static int offer_task(void *argument, const struct vim_item *item)
     scan->code = task_parse(&row, &task, scan->failure);
     if (scan->code != VIM_OK) {
         return 1;
+    }
+    if (scan->service && !text_equal(task.service, scan->service) &&
+        strcmp(task.resource, scan->service) != 0) {
+        task_free(&task);
+        return 0;
     }
     json_t *shown = task_render_public(&task);
     CLEANUP_TEXT struct text text = {0};
@@ -73,9 +79,10 @@ void tasks_routes_list(struct call *call)
         .parent = access_sees_all(call->principal) ? NULL : call->principal->project,
         .after = by_id && query->has_after ? query->after_id : NULL,
         .states = filter_mask(&query->filter, "state", state_name),
-        .limit = by_id && query->filter.count == 0 ? list_enough(&lister) : 0,
+        .limit = by_id && query->filter.count == 0 && !*call->id ? list_enough(&lister) : 0,
     };
-    struct task_scan tasks = {.lister = &lister, .failure = &failure};
+    struct task_scan tasks = {
+        .lister = &lister, .service = *call->id ? call->id : NULL, .failure = &failure};
     int code = store_scan(call->logic->environment.store, &scan, offer_task, &tasks, &failure);
     if (code == VIM_OK) {
         code = tasks.code;

@@ -88,6 +88,8 @@ static const struct field task_fields[] = {
     INTEGER("attempt", "Failures of the current step in a row."),
     INTEGER("max_attempts", "How many of them end it."),
     TEXT("idempotency_key", "The key that came with the request."),
+    TEXT("parent", "The task of a network service that it is a part of."),
+    TEXT("service", "And the network service."),
     LIST("steps", &step, "Its history."),
     OBJECT("result", result_fields, "What came of it."),
     OBJECT("error", task_error_fields, "Why it failed."),

@@ -3,6 +3,7 @@
  */
 #include "model/kinds.h"
 
+#include <ctype.h>
 #include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -114,6 +115,7 @@ static const char *type_words(const struct field *field)
     case FIELD_LIST:
         return "a list";
     case FIELD_OBJECT:
+    case FIELD_MAP:
         return "an object";
     case FIELD_TIME:
         return "a time as in 2026-01-31T12:00:00Z";
@@ -145,6 +147,7 @@ static bool type_is_right(const struct field *field, const json_t *value)
         return json_is_array(value);
     case FIELD_TEXTS:
     case FIELD_OBJECT:
+    case FIELD_MAP:
         return json_is_object(value);
     default:
         return json_is_string(value);
@@ -287,6 +290,127 @@ static void check_form(struct check *check, const struct field *field, const cha
     }
 }
 
+/* --- Elements of a map ------------------------------------------------------------------------- */
+
+bool field_map_takes(const struct field *map, const struct field *field)
+{
+    return (field->flags & FIELD_CREATE) && !text_has_word(map->without, field->name);
+}
+
+bool field_map_name(const char *text)
+{
+    size_t length = strlen(text);
+    return length >= 1 && length <= 40 && isalnum((unsigned char)text[0]) &&
+           strspn(text, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_") ==
+               length;
+}
+
+static void check_element_stranger(struct check *check, const struct field *map,
+                                   const struct kind *kind, const char *name)
+{
+    struct text known = {0};
+    for (unsigned i = 0; i < map->field_count; i++) {
+        text_printf(&known, " %s", map->fields[i].name);
+    }
+    for (unsigned i = 0; i < kind->field_count; i++) {
+        if (field_map_takes(map, &kind->fields[i])) {
+            text_printf(&known, " %s", kind->fields[i].name);
+        }
+    }
+    CLEANUP_FREE char *nearest = text_nearest_word(text_get(&known) + 1, name);
+    if (nearest) {
+        ADD(check, "is not known; did you mean %s?", nearest);
+    } else {
+        ADD(check, "is not known");
+    }
+    text_free(&known);
+}
+
+static void check_element_required(struct check *check, const struct field *map,
+                                   const struct field *fields, unsigned count,
+                                   const json_t *element)
+{
+    for (unsigned i = 0; i < count; i++) {
+        if ((fields[i].flags & FIELD_REQUIRED) && !text_has_word(map->without, fields[i].name) &&
+            strcmp(fields[i].name, "name") != 0 && !json_object_get(element, fields[i].name)) {
+            size_t before = place_enter(&check->place, fields[i].name);
+            ADD(check, "is required");
+            text_truncate(&check->place.pointer, before);
+        }
+    }
+}
+
+/* What its fields demand of one another, as of a resource of the kind. */
+static void check_element_together(struct check *check, const struct kind *kind,
+                                   const json_t *element)
+{
+    struct findings inner = {0};
+    kind_check_together(kind, element, true, &inner);
+    for (size_t i = 0; i < inner.count; i++) {
+        CLEANUP_FREE char *pointer =
+            text_format("%s%s", place_get(&check->place), inner.items[i].pointer);
+        findings_add(check->findings, pointer, "%s", inner.items[i].detail);
+    }
+    findings_free(&inner);
+}
+
+static void check_element(struct check *check, const struct field *map, const json_t *element)
+{
+    const struct kind *kind = kind_by_name(map->reference);
+    const char *name;
+    json_t *value;
+    if (!json_is_object(element)) {
+        ADD(check, "must be an object");
+        return;
+    }
+    size_t found = check->findings->count;
+    json_object_foreach((json_t *)element, name, value)
+    {
+        const struct field *field = field_by_name(map->fields, map->field_count, name);
+        if (!field) {
+            field = field_by_name(kind->fields, kind->field_count, name);
+            field = field && field_map_takes(map, field) ? field : NULL;
+        }
+        size_t before = place_enter(&check->place, name);
+        if (field) {
+            check_value(check, field, value);
+        } else {
+            check_element_stranger(check, map, kind, name);
+        }
+        text_truncate(&check->place.pointer, before);
+    }
+    check_element_required(check, map, kind->fields, kind->field_count, element);
+    check_element_required(check, map, map->fields, map->field_count, element);
+    if (check->findings->count == found) {
+        check_element_together(check, kind, element);
+    }
+}
+
+static void check_map(struct check *check, const struct field *map, const json_t *object)
+{
+    const char *name;
+    json_t *element;
+    if (check->body) {
+        return;
+    }
+    if (map->maximum > 0 && (int64_t)json_object_size(object) > map->maximum) {
+        ADD(check, "has %zu members; at most %" PRId64 " are allowed", json_object_size(object),
+            map->maximum);
+        return;
+    }
+    json_object_foreach((json_t *)object, name, element)
+    {
+        size_t before = place_enter(&check->place, name);
+        if (!field_map_name(name)) {
+            ADD(check, "the name must have 1 to 40 letters, digits, - and _, and begin with a "
+                       "letter or a digit");
+        } else {
+            check_element(check, map, element);
+        }
+        text_truncate(&check->place.pointer, before);
+    }
+}
+
 static void check_value(struct check *check, const struct field *field, const json_t *value)
 {
     if (json_is_null(value) && (field->flags & FIELD_NULLABLE)) {
@@ -321,6 +445,9 @@ static void check_value(struct check *check, const struct field *field, const js
     case FIELD_OBJECT:
         check_object(check, field->fields, field->field_count, value,
                      check->body ? MODE_BODY : MODE_INNER, NULL);
+        break;
+    case FIELD_MAP:
+        check_map(check, field, value);
         break;
     default:
         check_form(check, field, json_string_value(value));
@@ -511,6 +638,26 @@ struct reference_walk {
 static int walk_fields(struct reference_walk *walk, const struct field *fields, unsigned count,
                        json_t *object);
 
+static int walk_map(struct reference_walk *walk, const struct field *map, json_t *object)
+{
+    const struct kind *kind = kind_by_name(map->reference);
+    const char *name;
+    json_t *element;
+    int code = 0;
+    json_object_foreach(object, name, element)
+    {
+        size_t before = place_enter(&walk->place, name);
+        if (code == 0 && json_is_object(element)) {
+            code = walk_fields(walk, kind->fields, kind->field_count, element);
+        }
+        if (code == 0 && json_is_object(element)) {
+            code = walk_fields(walk, map->fields, map->field_count, element);
+        }
+        text_truncate(&walk->place.pointer, before);
+    }
+    return code;
+}
+
 /* VALUE, or what shall stand in its place as a new reference in *RET_NEW. */
 static int walk_value(struct reference_walk *walk, const struct field *field, json_t *value,
                       json_t **ret_new)
@@ -526,6 +673,8 @@ static int walk_value(struct reference_walk *walk, const struct field *field, js
         }
     } else if (field->type == FIELD_OBJECT && json_is_object(value)) {
         code = walk_fields(walk, field->fields, field->field_count, value);
+    } else if (field->type == FIELD_MAP && json_is_object(value)) {
+        code = walk_map(walk, field, value);
     } else if (field->type == FIELD_LIST && json_is_array(value)) {
         for (size_t i = 0; code == 0 && i < json_array_size(value); i++) {
             json_t *element = NULL;

@@ -25,7 +25,10 @@ enum field_type {
     FIELD_BASE64, /* maximum: length of the encoded text */
     FIELD_TEXTS, /* object of texts; maximum: number of members */
     FIELD_LIST, /* of one `fields` element (unnamed); maximum: number of elements */
-    FIELD_OBJECT /* of `fields` */
+    FIELD_OBJECT, /* of `fields` */
+    FIELD_MAP /* object of named elements: each has the fields that a create of the kind `reference`
+                 takes, but for the words of `without`, and `fields` besides; its `name` may be left
+                 out. maximum: number of members */
 };
 
 enum field_flag {
@@ -50,6 +53,7 @@ struct field {
     const char *default_value; /* for openapi; NULL: none */
     const char *actions; /* of an action's argument: the actions that take it, words separated by
                             spaces; NULL: all */
+    const char *without; /* of FIELD_MAP: fields of the kind that its elements have not, words */
 };
 
 struct kind {
@@ -67,6 +71,10 @@ struct kind {
 /* All kinds, in a stable order, mostly parents before what refers to them. */
 const struct kind *kinds_all(size_t *ret_count);
 
+/* The kind that is made of the others: a network service. Not among kinds_all(), for no driver knows
+ * it; kind_by_name() and kind_by_plural() do. */
+const struct kind *kinds_service(void);
+
 /* By name or by plural; NULL if unknown. */
 const struct kind *kind_by_name(const char *name);
 const struct kind *kind_by_plural(const char *plural);
@@ -79,6 +87,12 @@ const struct kind *view_by_name(const char *name); /* NULL if unknown */
 /* The fields that vimd adds to every resource (id, kind, vim, ..., labels): read-only but for
  * `vim` and `labels`, which a request may carry. */
 const struct field *kinds_added_fields(unsigned *ret_count);
+
+/* May the elements of a FIELD_MAP have this field of the kind that they are of? */
+bool field_map_takes(const struct field *map, const struct field *field);
+/* Is TEXT a name that an element of a FIELD_MAP may have: 1 to 40 letters, digits, - and _, the first
+ * one a letter or a digit? */
+bool field_map_name(const char *text);
 
 /* The element of FIELDS with that name, or NULL. */
 const struct field *field_by_name(const struct field *fields, unsigned count, const char *name);

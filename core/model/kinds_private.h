@@ -14,6 +14,10 @@ bool network_is_cidr(const char *text);
 /* Is it a network but for its host bits? */
 bool network_has_host_bits(const char *text);
 bool network_is_mac(const char *text);
+/* Does the address lie in the network? Have the two networks addresses in common? False where one of
+ * them is not well-formed. */
+bool network_cidr_holds(const char *cidr, const char *address);
+bool network_cidrs_overlap(const char *a, const char *b);
 
 /* Adds a finding for every two fields that exclude or contradict each other; each is right by
  * itself. */

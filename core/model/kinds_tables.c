@@ -503,7 +503,7 @@ const struct kind *kind_by_name(const char *name)
             return &kinds[i];
         }
     }
-    return NULL;
+    return strcmp(kinds_service()->name, name) == 0 ? kinds_service() : NULL;
 }
 
 const struct kind *kind_by_plural(const char *plural)
@@ -513,7 +513,7 @@ const struct kind *kind_by_plural(const char *plural)
             return &kinds[i];
         }
     }
-    return NULL;
+    return strcmp(kinds_service()->plural, plural) == 0 ? kinds_service() : NULL;
 }
 
 const struct field *kinds_added_fields(unsigned *ret_count)

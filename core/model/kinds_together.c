@@ -110,6 +110,25 @@ bool network_is_mac(const char *text)
     return true;
 }
 
+bool network_cidr_holds(const char *cidr, const char *text)
+{
+    struct address network, address;
+    unsigned prefix;
+    return cidr_parse(cidr, &network, &prefix) && address_parse(text, &address) &&
+           cidr_holds(&network, prefix, &address);
+}
+
+bool network_cidrs_overlap(const char *a, const char *b)
+{
+    struct address first, second;
+    unsigned first_prefix, second_prefix;
+    if (!cidr_parse(a, &first, &first_prefix) || !cidr_parse(b, &second, &second_prefix)) {
+        return false;
+    }
+    return first_prefix <= second_prefix ? cidr_holds(&first, first_prefix, &second)
+                                         : cidr_holds(&second, second_prefix, &first);
+}
+
 /* --- What fields demand of one another ------------------------------------------------------- */
 
 static const char *text_of(const json_t *object, const char *member)

@@ -88,5 +88,7 @@ int store_probe(struct store *store, struct failure *failure);
 #define COLLECTION_POLL "poll"
 #define COLLECTION_PROCESS "process"
 #define COLLECTION_WANT "want"
+#define COLLECTION_SERVICE_NODE "service-node"
+#define COLLECTION_SERVICE_SPEC "service-spec"
 
 #endif

@@ -73,6 +73,8 @@ void task_free(struct task *task)
     free(task->spec);
     free(task->data_path);
     free(task->idempotency_key);
+    free(task->parent);
+    free(task->service);
     free(task->kept);
     free(task->await_kind);
     free(task->await_id);
@@ -145,6 +147,8 @@ static void parse_wish(const json_t *body, struct task *task)
     task->data_path = copy_text(body, "data_path");
     task->data_size = json_get_integer(body, "data_size", -1);
     task->idempotency_key = copy_text(body, "idempotency_key");
+    task->parent = copy_text(body, "parent");
+    task->service = copy_text(body, "service");
     json_t *spec = json_object_get(body, "spec");
     task->spec = spec ? json_print(spec) : text_duplicate("{}");
 }
@@ -268,6 +272,8 @@ char *task_render(const struct task *task)
     add_text(&text, "data_path", task->data_path);
     text_printf(&text, ",\"data_size\":%lld", (long long)task->data_size);
     add_text(&text, "idempotency_key", task->idempotency_key);
+    add_text(&text, "parent", task->parent);
+    add_text(&text, "service", task->service);
     add_integer(&text, "created", task->created);
     add_integer(&text, "started", task->started);
     add_integer(&text, "updated", task->updated);

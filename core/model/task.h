@@ -77,6 +77,8 @@ struct task {
     char *data_path; /* spooled upload, removed when the task has ended; or NULL */
     int64_t data_size;
     char *idempotency_key; /* as the client gave it, or NULL */
+    char *parent; /* the task of a network service that this one is a part of, or NULL */
+    char *service; /* and the service */
 
     enum task_state state;
     int64_t created, started, updated, finished, deadline; /* ms since 1970; 0: not yet */
@@ -86,7 +88,7 @@ struct task {
     bool cancel; /* a cancel was asked for */
     enum task_state outcome; /* while undoing: the final state to reach after it */
     uint32_t before; /* the resource's status (enum resource_status) before the task */
-    char *kept; /* the driver's cursor */
+    char *kept; /* the driver's cursor; of a network service's task the phase */
     char *await_kind, *await_id; /* WAITING for this backend id, or NULL; kind "task": for the end
                                        of the task that makes what the spec refers to */
     char *owner; /* holds the lease, or NULL: see engine/owner.h */

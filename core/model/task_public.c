@@ -106,6 +106,8 @@ json_t *task_render_public(const struct task *task)
     json_set_integer(object, "attempt", task->attempt);
     json_set_integer(object, "max_attempts", task->max_attempts);
     json_set_text(object, "idempotency_key", task->idempotency_key);
+    json_set_text(object, "parent", task->parent);
+    json_set_text(object, "service", task->service);
     json_object_set_new(object, "steps", render_steps(task));
     if (task->result) {
         json_object_set(object, "result", task->result);

@@ -149,7 +149,7 @@ static void matching(void **state)
                                           "/v1/servers/a b",
                                           "/v1/servers/a/b/c/d/e/f/g",
                                           "/v1/servers/\xc3\xa4",
-                                          "/v1/network-services"};
+                                          "/v1/network-stones"};
     for (size_t i = 0; i < sizeof(unknown) / sizeof(unknown[0]); i++) {
         assert_null(routes_match(table, "GET", unknown[i], id, &allow));
         assert_int_equal(allow.length, 0);

@@ -238,7 +238,7 @@ static void refused_bodies(void **state)
     expect(&world, 415, BLUE, "POST", "/v1/networks", "content-type: text/json\n", "{}");
     expect(&world, 403, READER, "POST", "/v1/networks", NULL, "{}");
     expect(&world, 405, BLUE, "PUT", "/v1/networks", NULL, NULL);
-    expect(&world, 404, BLUE, "GET", "/v1/network-services", NULL, NULL);
+    expect(&world, 404, BLUE, "GET", "/v1/network-stones", NULL, NULL);
     expect(&world, 400, BLUE, "POST", "/v1/networks?dryrun=true", NULL, "{}");
     expect(&world, 400, BLUE, "POST", "/v1/networks?dryRun=yes", NULL, "{}");
     expect(&world, 400, BLUE, "GET", "/v1/networks/x?frehs=true", NULL, NULL);

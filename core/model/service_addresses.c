@@ -1,0 +1,100 @@
+/* Addresses in a network service: what the description alone tells. */
+#include "model/service.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include "base/cleanup.h"
+#include "base/json.h"
+#include "base/text.h"
+#include "model/kinds_private.h"
+
+static void check_subnets(const char *link, const json_t *subnets, struct findings *findings)
+{
+    const char *name, *other_name;
+    json_t *subnet, *other;
+    json_object_foreach((json_t *)subnets, name, subnet)
+    {
+        const char *cidr = json_get_text(subnet, "cidr", "");
+        json_object_foreach((json_t *)subnets, other_name, other)
+        {
+            if (other == subnet) {
+                break; /* each pair once, at the later one */
+            }
+            if (network_cidrs_overlap(cidr, json_get_text(other, "cidr", ""))) {
+                CLEANUP_FREE char *pointer =
+                    text_format("/virtual_links/%s/subnets/%s/cidr", link, name);
+                findings_add(findings, pointer, "overlaps with that of subnet %s", other_name);
+            }
+        }
+    }
+}
+
+static bool lies_in_one(const json_t *subnets, const char *address)
+{
+    const char *name;
+    json_t *subnet;
+    json_object_foreach((json_t *)subnets, name, subnet)
+    {
+        if (network_cidr_holds(json_get_text(subnet, "cidr", ""), address)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Addresses taken so far: "NETWORK ADDRESS" -> pointer of who takes it. */
+static void check_taken(json_t *taken, const char *network, const char *address,
+                        const char *pointer, struct findings *findings)
+{
+    CLEANUP_FREE char *key = text_format("%s %s", network, address);
+    const char *before = json_get_text(taken, key, NULL);
+    if (before) {
+        findings_add(findings, pointer, "%s is taken by %s", address, before);
+    } else {
+        json_set_text(taken, key, pointer);
+    }
+}
+
+static void check_point(const json_t *links, json_t *taken, const json_t *vnf, const json_t *point,
+                        const char *pointer, struct findings *findings)
+{
+    const char *address = json_get_text(point, "fixed_ip", NULL);
+    const char *network = json_get_text(point, "network", "");
+    if (!address) {
+        return;
+    }
+    if (json_get_integer(vnf, "count", 1) > 1) {
+        findings_add(findings, pointer, "%s cannot be that of several instances", address);
+    }
+    if (text_starts_with(network, "${vl.")) {
+        CLEANUP_FREE char *link = text_duplicate(network + strlen("${vl."));
+        link[strcspn(link, ".")] = '\0';
+        const json_t *element = json_object_get(links, link);
+        if (element && !lies_in_one(json_object_get(element, "subnets"), address)) {
+            findings_add(findings, pointer, "%s lies in no subnet of the virtual link %s", address,
+                         link);
+        }
+    }
+    check_taken(taken, network, address, pointer, findings);
+}
+
+void service_check_addresses(const json_t *description, struct findings *findings)
+{
+    const json_t *links = json_object_get(description, "virtual_links");
+    const char *link_name, *vnf_name, *point_name;
+    json_t *link, *vnf, *point;
+    CLEANUP_JSON json_t *taken = json_object();
+    json_object_foreach((json_t *)links, link_name, link)
+    {
+        check_subnets(link_name, json_object_get(link, "subnets"), findings);
+    }
+    json_object_foreach(json_object_get(description, "vnfs"), vnf_name, vnf)
+    {
+        json_object_foreach(json_object_get(vnf, "connection_points"), point_name, point)
+        {
+            CLEANUP_FREE char *pointer =
+                text_format("/vnfs/%s/connection_points/%s/fixed_ip", vnf_name, point_name);
+            check_point(links, taken, vnf, point, pointer, findings);
+        }
+    }
+}
