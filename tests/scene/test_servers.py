@@ -1,0 +1,132 @@
+"""PostgreSQL and Redis are killed, stopped, restarted and wiped while clients are at work: what was accepted is
+carried out once, and nothing else is."""
+import http.client
+import os
+import subprocess
+import threading
+import time
+import unittest
+
+from apart import Apart
+from vimd import PATIENCE, Broken, Client, unique, wait_for
+
+CLIENTS = 4
+# What happens to the servers, one thing after the other.
+FAULTS = [
+    ("redis", "flushall"), ("redis", "freeze"), ("redis", "restart"), ("postgres", "fast"),
+    ("postgres", "freeze"), ("postgres", "immediate"), ("redis", "flushall"), ("both", "restart"),
+    ("redis", "down for long"),
+]
+
+
+def control(server, verb, *words):
+    folder = os.environ[f"TEST_{server.upper()}_DIR"]
+    subprocess.run([f"{os.environ['TEST_SERVERS']}/{server}", verb, folder, *words], check=True,
+                   stdout=subprocess.DEVNULL, timeout=120 * PATIENCE)
+
+
+def strike(server, fault):
+    if fault == "flushall":
+        control("redis", "cli", "flushall")
+    elif fault == "freeze":
+        control(server, "freeze")
+        time.sleep(2)
+        control(server, "thaw")
+    elif server == "both":
+        control("postgres", "down", "immediate")
+        control("redis", "down")
+        control("redis", "up")
+        control("postgres", "up")
+    elif server == "postgres":
+        control("postgres", "down", fault)
+        control("postgres", "up")
+    else:
+        control("redis", "down")
+        time.sleep(4 if fault == "down for long" else 0)
+        control("redis", "up")
+
+
+class Load(threading.Thread):
+    """A client that makes networks, and says each again, with its key, until it is accepted."""
+
+    def __init__(self, scene, stop):
+        super().__init__()
+        self.client = Client(scene.port, scene.token)
+        self.stopped, self.accepted, self.wrong = stop, {}, None
+
+    def make(self, name):
+        end = time.monotonic() + 60 * PATIENCE
+        while time.monotonic() < end:
+            try:
+                answer = self.client.post("/v1/networks", {"vim": "edge1", "name": name},
+                                          headers={"Idempotency-Key": name}, timeout=20)
+            except (OSError, http.client.HTTPException):
+                self.client.close()
+                continue
+            if answer.status == 202:
+                return answer.headers["Location"].rsplit("/", 1)[1]
+            if answer.status < 500 and answer.status != 429:
+                raise Broken(f"{name}: {answer!r}")
+            time.sleep(0.05)
+        raise Broken(f"{name} is not accepted")
+
+    def run(self):
+        try:
+            while not self.stopped.is_set():
+                name = unique("n")
+                self.accepted[name] = self.make(name)
+                time.sleep(0.02)
+        except BaseException as error:  # pylint: disable=broad-except
+            self.wrong = error
+        finally:
+            self.client.close()
+
+
+def is_ours(name):
+    """The mock has networks of its own."""
+    return name.startswith("n-")
+
+
+class Servers(unittest.TestCase):
+    def test_faults_under_load(self):
+        with Apart(name="servers", counts={"api": 1, "logic": 2, "worker": 2}) as scene:
+            stop = threading.Event()
+            clients = [Load(scene, stop) for _ in range(CLIENTS)]
+            for client in clients:
+                client.start()
+            try:
+                for server, fault in FAULTS:
+                    self.await_progress(clients, server, fault)
+                    strike(server, fault)
+                self.await_progress(clients, "the end", "")
+            finally:
+                stop.set()
+                for client in clients:
+                    client.join()
+            for client in clients:
+                if client.wrong:
+                    raise client.wrong
+            self.check(scene, {name: task for client in clients
+                               for name, task in client.accepted.items()})
+
+    def await_progress(self, clients, server, fault):
+        """Some are accepted before what comes next."""
+        count = sum(len(client.accepted) for client in clients)
+        wait_for(lambda: any(client.wrong for client in clients) or
+                 sum(len(client.accepted) for client in clients) >= count + 20,
+                 f"requests accepted before {server} {fault}", 60)
+
+    def check(self, scene, accepted):
+        for name, task in accepted.items():
+            ended = scene.wait_task(task, 120)
+            self.assertEqual(ended["state"], "succeeded", (name, ended))
+        made = [thing["name"] for thing in scene.things("network") if is_ours(thing["name"])]
+        self.assertEqual(sorted(made), sorted(accepted))
+        self.assertEqual(scene.orphans(), [])
+        listed = [item["name"] for item in scene.list("networks") if is_ours(item["name"])]
+        self.assertEqual(sorted(listed), sorted(accepted))
+        print(f"{len(accepted)} networks through {len(FAULTS)} faults")
+
+
+if __name__ == "__main__":
+    unittest.main(verbosity=2)
