@@ -18,6 +18,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 #include <vim/store.h>
 
 #define ROWS 10000
@@ -128,7 +129,7 @@ static void *get_rows(void *context)
 static void *commit_rows(void *context)
 {
     static const char *const collections[] = {"task", "server", "idempotency"};
-    unsigned seed = (unsigned)(uintptr_t)context;
+    unsigned seed = (unsigned)(uintptr_t)context * 65537 + (unsigned)getpid();
     struct vim_write writes[3] = {0};
     char ids[3][64];
 
