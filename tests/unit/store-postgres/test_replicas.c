@@ -86,7 +86,7 @@ static void test_sees_what_was_committed(void **state)
 {
     struct fixture *fixture = *state;
     void *writer = open_both(fixture);
-    char id[16];
+    char id[24];
 
     for (int i = 0; i < 200; i++) {
         snprintf(id, sizeof id, "%d", i);
@@ -127,7 +127,7 @@ static void test_paused(void **state)
     struct fixture *fixture = *state;
     void *writer = open_both(fixture);
     int64_t start;
-    char id[16];
+    char id[24];
 
     await_replica(fixture);
     fixture->config.replica_wait = 500;
@@ -295,7 +295,7 @@ static void test_failover(void **state)
 {
     struct fixture *fixture = *state;
     void *writer = open_both(fixture);
-    char id[16];
+    char id[24];
 
     await_replica(fixture);
     server_control("postgres", "down", "REPLICA", "fast");
