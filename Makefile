@@ -2,12 +2,15 @@
 # needs (scripts/install-packages; VIMD_INSTALL=no leaves that out).
 .POSIX:
 .SUFFIXES:
-.PHONY: build release demo test test-openstack test-deploy test-sanitizers fuzz bench bench-calls bench-graph install clean format help
+.PHONY: build release demo test test-chaos test-openstack test-deploy test-sanitizers fuzz bench bench-calls bench-graph install clean format help
 
 JOBS ?= $(shell nproc)
 FUZZ_MINUTES ?= 10
 PREFIX ?= /usr/local
 FUZZERS ?=
+CHAOS_SEED ?= $(shell date +%N)
+CHAOS_FAULTS ?= 300
+CHAOS_TASKS ?= 5000
 BENCHES ?=
 
 build: ## (default) development build of all but the tests, in build/dev
@@ -28,6 +31,13 @@ demo: ## build, start vimd with the mock infrastructure, see it work, then play 
 test: ## everything that needs no cloud: units, headers and ABI, plugin conformance, scenes, corpora
 	@scripts/install-packages --for test
 	@scripts/run-tests dev
+
+test-chaos: ## nine processes, PostgreSQL and Redis under CHAOS_FAULTS=300 faults and CHAOS_TASKS=5000 tasks (CHAOS_SEED=N)
+	@scripts/install-packages --for test
+	@cmake --preset dev >/dev/null
+	@cmake --build --preset dev -j $(JOBS)
+	@VIMD_BUILD=$(CURDIR)/build/dev VIMD_TEST_SEED=$(CHAOS_SEED) VIMD_CHAOS_FAULTS=$(CHAOS_FAULTS) \
+	    VIMD_CHAOS_TASKS=$(CHAOS_TASKS) python3 -B tests/scene/test_chaos.py
 
 test-openstack: ## the driver and the daemon against a real OpenStack, brought up on loopback
 	@scripts/install-packages --for test

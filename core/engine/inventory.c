@@ -212,16 +212,21 @@ void inventory_hint(struct inventory *inventory, const char *vim, const char *ki
 
 /* --- The thread ---------------------------------------------------------------------------------- */
 
-/* Everything that comes before the driver's list. On error the poll is put off. */
-static int prepare_round(struct poll *poll, int64_t *ret_wait_ms, struct failure *failure)
+/* Everything that comes before the driver's list. On error the poll is put off. Rows are compared with what is
+ * known of them now and then: others make and delete some that no list has shown here. */
+static int prepare_round(struct poll *poll, const struct vim_target *target, int64_t *ret_wait_ms,
+                         struct failure *failure)
 {
     bool taken;
+    int64_t full_ms = vim_target_settings(target)->poll_full_ms;
     *ret_wait_ms = 1000;
     int code = poll_lease_take(poll, &taken, ret_wait_ms, failure);
-    if (code == VIM_OK && (taken || !poll->loaded)) {
-        code = update_load(poll, failure);
+    bool anew = taken || !poll->loaded;
+    if (code == VIM_OK && (anew || clock_mono_ms() - poll->loaded_at >= full_ms)) {
+        code = update_load(poll, anew, failure);
         poll->loaded = code == VIM_OK;
-        poll->last_full = 0;
+        poll->loaded_at = clock_mono_ms();
+        poll->last_full = anew ? 0 : poll->last_full;
     }
     return code;
 }
@@ -246,7 +251,7 @@ static void begin_round(struct poll *poll)
     struct failure failure = {0};
     int64_t wait_ms;
     struct vim_target *target = vims_get(poll->inventory->vims, poll->vim);
-    int code = target ? prepare_round(poll, &wait_ms, &failure) : VIM_E_NOT_FOUND;
+    int code = target ? prepare_round(poll, target, &wait_ms, &failure) : VIM_E_NOT_FOUND;
     if (!target) {
         set_idle(poll, poll->pending_ms);
         return;

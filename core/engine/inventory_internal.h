@@ -30,6 +30,7 @@ struct entry {
     uint32_t generation; /* of aliases, when it was merged */
     uint64_t revision; /* of the row, when it was read or written here last; 0: not known */
     uint32_t doubts; /* looks that were not believed, one after the other */
+    uint32_t load; /* the last one that found its row */
     uint64_t hash; /* of the item as it is in the row; 0: not known */
     int64_t added; /* clock_mono_ms(); 0: from the store */
     int64_t touched; /* a step of this process ended; looks begun before are not believed */
@@ -75,6 +76,8 @@ struct poll {
 
     /* Of the round in progress, or of the inventory's thread while there is none. */
     bool loaded;
+    int64_t loaded_at; /* clock_mono_ms() */
+    uint32_t load; /* so many times */
     int64_t last_full; /* clock_mono_ms(); 0: never */
     uint32_t pass;
     char *cursor;
@@ -142,8 +145,8 @@ struct gone {
 int update_gone(struct poll *poll, const struct gone *gone, size_t count, uint64_t *changes,
                 struct failure *failure);
 
-/* Fills the cache from the store. */
-int update_load(struct poll *poll, struct failure *failure);
+/* Compares the cache with the rows, and fills it. ANEW: what was known of rows means nothing any more. */
+int update_load(struct poll *poll, bool anew, struct failure *failure);
 
 /* --- merge.c ------------------------------------------------------------------------------------- */
 

@@ -466,6 +466,7 @@ struct load {
     struct poll *poll;
     char (*strays)[ID_SIZE]; /* derived twins of rows that a task has made */
     size_t stray_count;
+    bool differs; /* a row is not as it was known */
 };
 
 static char *peek_text(const struct vim_item *item, const char *member)
@@ -498,7 +499,7 @@ static int load_row(void *argument, const struct vim_item *item)
     resource_derive_id(poll->vim, poll->kind, backend_id, derived);
     LOCK_GUARD(&poll->mutex);
     struct entry *entry = cache_make(&poll->cache, backend_id);
-    if (entry->id[0] && strcmp(entry->id, item->id) != 0) {
+    if (entry->load == poll->load && strcmp(entry->id, item->id) != 0) {
         if (strcmp(item->id, derived) == 0) {
             add_stray(load, item->id);
             return 0;
@@ -507,12 +508,14 @@ static int load_row(void *argument, const struct vim_item *item)
             add_stray(load, entry->id);
         }
     }
-    strncpy(entry->id, item->id, ID_SIZE - 1);
+    load->differs = load->differs || entry->revision != item->revision;
+    entry->hash = entry->revision == item->revision ? entry->hash : 0;
     entry->revision = item->revision;
+    entry->load = poll->load;
+    strncpy(entry->id, item->id, ID_SIZE - 1);
     return 0;
 }
 
-/* What was known of the rows is from before others polled. */
 static void forget_rows(struct poll *poll)
 {
     LOCK_GUARD(&poll->mutex);
@@ -521,10 +524,30 @@ static void forget_rows(struct poll *poll)
     }
 }
 
-int update_load(struct poll *poll, struct failure *failure)
+/* What has lost its row since, and not by a step of this process: if it is still there it gets one again.
+ * After what differs a complete look is due, for nothing else shows what has not changed. */
+static void look_at_differences(struct load *load, int64_t began)
+{
+    struct poll *poll = load->poll;
+    LOCK_GUARD(&poll->mutex);
+    for (struct entry *entry = poll->cache.entries; entry; entry = entry->hh.next) {
+        if (entry->id[0] && entry->load != poll->load && !entry->deleted &&
+            entry->touched < began && entry->added < began) {
+            entry->hash = entry->revision = 0;
+            load->differs = true;
+        }
+    }
+    poll->need_full = poll->need_full || load->differs;
+}
+
+int update_load(struct poll *poll, bool anew, struct failure *failure)
 {
     struct load load = {.poll = poll};
-    forget_rows(poll);
+    int64_t began = clock_mono_ms();
+    poll->load++;
+    if (anew) {
+        forget_rows(poll);
+    }
     struct vim_scan scan = {.collection = poll->kind};
     int code = store_scan(poll->inventory->store, &scan, load_row, &load, failure);
     for (size_t i = 0; i < load.stray_count && code == VIM_OK; i++) {
@@ -533,5 +556,8 @@ int update_load(struct poll *poll, struct failure *failure)
         code = store_commit(poll->inventory->store, &write, 1, failure);
     }
     free(load.strays);
+    if (code == VIM_OK) {
+        look_at_differences(&load, began);
+    }
     return code;
 }

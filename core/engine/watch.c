@@ -3,8 +3,8 @@
  * its end, again and again for what other processes do, and when a watch's time is over.
  *
  * A look for what others do takes one scan over the ids of the active tasks, from the first watched one to
- * the last: what is watched and not among them has ended. Where few are watched, a get each may be
- * cheaper, and is taken then. Looks follow each other closely while somebody waits who has begun to
+ * the last: what is watched and not among them has ended. Where few are watched and many active, a get each
+ * is much cheaper, and is taken then. Looks follow each other closely while somebody waits who has begun to
  * a moment ago, and never take more than a small share of the time: with thousands of waits, or of tasks,
  * they become rarer, not more expensive.
  * Lock order: watches->mutex is a leaf, not held over the store or a callback.
@@ -25,6 +25,8 @@
 #define OLD_INTERVAL_MS 100
 /* Of the time, looks take at most one part in this many. */
 #define SHARE 20
+/* So many times cheaper gets must be to be made instead of a scan, which does the store more good. */
+#define GETS_CHEAPER 4
 
 /* Made by tasks_watch(); whoever takes it out of the list completes and frees it. */
 struct watch {
@@ -242,7 +244,7 @@ static int64_t look_at_all(struct watches *watches)
     }
     pthread_mutex_unlock(&watches->mutex);
     int64_t began = clock_mono_us(), took = 0;
-    if (look.count && (int64_t)look.count * watches->get_us <= watches->scan_us) {
+    if (look.count && (int64_t)look.count * watches->get_us * GETS_CHEAPER <= watches->scan_us) {
         look_by_gets(watches, &look);
         took = clock_mono_us() - began;
         watches->get_us = took / (int64_t)look.count;
