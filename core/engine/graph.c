@@ -236,14 +236,18 @@ static int settle_ended(struct graph *graph, char (*ended)[ID_SIZE], uint32_t co
     return code;
 }
 
-/* What is being made while it is not wanted any more need not be finished. */
+/* What is being made while it is not wanted any more need not be finished. A change is: what a cancelled one has
+ * done would not be known. */
 static void cancel_children(struct graph *graph)
 {
     if (!graph->stop || graph->phase != PHASE_MAKE || graph->cancelled_children) {
         return;
     }
     for (uint32_t i = 0; i < graph->running_count; i++) {
-        (void)tasks_cancel(graph->tasks, graph->nodes[graph->running[i]].task, NULL);
+        const struct graph_node *node = &graph->nodes[graph->running[i]];
+        if (node->goal == GOAL_MAKE) {
+            (void)tasks_cancel(graph->tasks, node->task, NULL);
+        }
     }
     graph->cancelled_children = true;
 }

@@ -40,6 +40,7 @@ static void settle_step(struct graph *graph, struct graph_node *node, struct nod
     graph_next_change(graph, node, row, &step);
     json_decref(row->have);
     row->have = json_incref(step.result);
+    row->tried = false;
     node_change_free(&step);
     graph_next_change(graph, node, row, &next);
     if (next.verb || node->goal == GOAL_REMOVE) {

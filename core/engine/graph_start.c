@@ -192,6 +192,7 @@ static void set_ready(struct graph *graph, struct graph_node *node, struct node 
 {
     json_decref(row->have);
     row->have = NULL;
+    row->tried = false;
     row->state = NODE_READY;
     free(row->error);
     row->error = NULL;
@@ -291,6 +292,10 @@ void graph_next_change(const struct graph *graph, const struct graph_node *node,
                        const struct node *row, struct node_change *ret_change)
 {
     const json_t *have = row->have ? row->have : row->spec;
+    bool back = node->goal == GOAL_REMOVE || graph->phase == PHASE_UNDO;
+    CLEANUP_JSON json_t *perhaps =
+        row->tried && back ? node_perhaps(row->kind, have, row->spec) : NULL;
+    have = perhaps ? perhaps : have;
     if (node->goal == GOAL_REMOVE) {
         CLEANUP_JSON json_t *bare = node_bare(row->kind, have);
         node_change_find(row->kind, have, bare, ret_change);
@@ -313,6 +318,7 @@ static int submit_change(struct graph *graph, struct graph_node *node, struct no
     }
     if (code == VIM_OK) {
         CLEANUP_FREE char *text = json_print(spec);
+        row->tried = row->tried || node->goal == GOAL_CHANGE;
         submit(graph, row, step->verb, step->action, resource, STATUS_UPDATING, text, false, batch);
         begin_child(graph, node, row, node->goal == GOAL_REMOVE ? NODE_REMOVING : NODE_CHANGING,
                     batch);
@@ -362,7 +368,7 @@ void graph_node_removed(struct graph *graph, struct graph_node *node, struct nod
         /* The next one is another resource. */
         json_decref(row->have);
         row->have = NULL;
-        node->differs = false;
+        row->tried = node->differs = false;
         id_new(row->resource);
         memcpy(node->resource, row->resource, ID_SIZE);
         row->task[0] = node->task[0] = '\0';

@@ -86,6 +86,7 @@ int node_parse(const struct row *row, struct node *ret_node, struct failure *fai
         .old = copy_json(body, "old"),
         .old_needs = copy_json(body, "old_needs"),
         .have = copy_json(body, "have"),
+        .tried = json_get_boolean(body, "tried", false),
         .revision = row->revision,
     };
     (void)copy_id(body, "task", node.task);
@@ -128,6 +129,9 @@ char *node_render(const struct node *node)
     add_text(&text, "drop_by", node->drop_by);
     add_text(&text, "renew_by", node->renew_by);
     add_text(&text, "old_by", node->old_by);
+    if (node->tried) {
+        text_add(&text, ",\"tried\":true");
+    }
     add_json(&text, "needs", node->needs);
     add_json(&text, "spec", node->spec);
     add_json(&text, "old", node->old);
@@ -205,6 +209,16 @@ json_t *node_created(const struct kind *kind, const json_t *spec)
         json_object_del(created, ATTACH);
     }
     return created;
+}
+
+json_t *node_perhaps(const struct kind *kind, const json_t *have, const json_t *spec)
+{
+    json_t *perhaps = json_copy((json_t *)(uintptr_t)spec);
+    if (strcmp(kind->name, "server") == 0) {
+        /* A resize that failed has not changed the size. */
+        json_object_set(perhaps, "flavor", json_object_get(have, "flavor"));
+    }
+    return perhaps;
 }
 
 json_t *node_bare(const struct kind *kind, const json_t *have)

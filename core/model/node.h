@@ -53,6 +53,7 @@ struct node {
     json_t *old; /* this spec, */
     json_t *old_needs; /* with these needs */
     json_t *have; /* what the resource is while that is not what `spec` says; NULL: it is */
+    bool tried; /* a step towards `spec` was begun whose end is not known to have done it */
     uint64_t revision; /* 0: a new row */
 };
 
@@ -81,6 +82,9 @@ void node_change_find(const struct kind *kind, const json_t *have, const json_t 
 char *node_change_problem(const struct kind *kind, const json_t *have, const json_t *want);
 /* Can this field of a resource be changed, in whatever way? */
 bool node_field_changes(const struct kind *kind, const char *field);
+/* What the resource may be, at the most, when a step from HAVE towards SPEC has failed: what it could have
+ * done is to be undone. A new reference. */
+json_t *node_perhaps(const struct kind *kind, const json_t *have, const json_t *spec);
 /* What a create makes of SPEC: all of it but what is done to it afterwards. A new reference. */
 json_t *node_created(const struct kind *kind, const json_t *spec);
 /* What has to be undone before the resource can be deleted is not in it. A new reference. */

@@ -453,6 +453,24 @@ class Misfortune(Scene):
         self.assertEqual(service(self.vimd, identity)["nodes"], [])
 
 
+class Interrupted(Scene):
+    """One server and no more, and what is done to volumes is not told."""
+    vims = [mock("edge1", quotas={"server": 1}, faults=["action volume lost 1"])]
+    settings = {"tasks": {**SETTINGS["tasks"], "backoff_base": "400ms", "backoff_cap": "800ms"}}
+
+    def test_failure_while_a_volume_is_being_attached(self):
+        vimd = self.vimd
+        vnf = {"image": "cirros", "flavor": "small"}
+        identity = post(vimd, {
+            "name": unique("half"),
+            "volumes": {"first": {"size": 1, "attach": {"server": "${vnf.a.id}"}}},
+            "vnfs": {"a": {**vnf, "volumes": {f"v{i}": {"size": 1} for i in range(6)}},
+                     "b": {**vnf, "metadata": {"after": "${volume.first.id}"}}}}, "rolled_back")
+        self.assertEqual((vimd.things("server"), vimd.things("volume"), vimd.orphans()),
+                         ([], [], []))
+        delete(vimd, identity)
+
+
 class Slow(Scene):
     vims = [mock("edge1", build="30s")]
     settings = SETTINGS
