@@ -15,7 +15,7 @@ static int ends_with(const char *text, const char *end)
 
 int os_catalog_base(enum os_service service, const char *url, char ret_url[512])
 {
-    static const char *const versions[OS_SERVICES] = {"/v3", NULL, "/v2.0", "/v2"};
+    static const char *const versions[OS_SERVICES] = {"/v3", NULL, "/v2.0", "/v2", NULL};
     const char *version = versions[service];
     size_t length = strlen(url);
 
@@ -78,6 +78,15 @@ static void read_endpoints(const json_t *entry, enum os_service service, const c
     }
 }
 
+/* Block storage is in the catalog under its old name, its official one, or both. */
+static int is_type(const char *type, enum os_service service)
+{
+    return strcmp(type, os_service_name(service)) == 0
+               ? service != OS_VOLUME /* version 1, long gone */
+               : service == OS_VOLUME &&
+                     (strcmp(type, "volumev3") == 0 || strcmp(type, "block-storage") == 0);
+}
+
 int os_catalog_read(const char *body, size_t length, const char *region, const char *interface,
                     struct os_catalog *ret_catalog)
 {
@@ -102,7 +111,7 @@ int os_catalog_read(const char *body, size_t length, const char *region, const c
     {
         const char *type = os_json_text(entry, "type");
         for (int service = 0; type != NULL && service < OS_SERVICES; service++) {
-            if (strcmp(type, os_service_name((enum os_service)service)) == 0) {
+            if (is_type(type, (enum os_service)service)) {
                 read_endpoints(entry, (enum os_service)service, region, interface, ret_catalog);
             }
         }

@@ -8,7 +8,8 @@
 
 const char *os_service_name(enum os_service service)
 {
-    static const char *const names[OS_SERVICES] = {"identity", "compute", "network", "image"};
+    static const char *const names[OS_SERVICES] = {"identity", "compute", "network", "image",
+                                                   "volume"};
 
     return service < OS_SERVICES ? names[service] : "unknown";
 }
@@ -137,9 +138,16 @@ static int classify_conflict(const struct os_error *error)
     static const char *const full[] = {"OverQuota", "QuotaResourceUnknown",
                                        "IpAddressGenerationFailure", "NoNetworkAvailable",
                                        "MacAddressGenerationFailure"};
-    static const char *const used[] = {
-        "NetworkInUse",           "SubnetInUse", "PortInUse", "SecurityGroupInUse",
-        "PortInUseAsTrunkParent", "L3PortInUse"};
+    static const char *const used[] = {"NetworkInUse",
+                                       "SubnetInUse",
+                                       "PortInUse",
+                                       "SecurityGroupInUse",
+                                       "PortInUseAsTrunkParent",
+                                       "L3PortInUse",
+                                       "RouterInUse",
+                                       "RouterInterfaceInUseByFloatingIP",
+                                       "RouterInterfaceInUseByRoute",
+                                       "RouterExternalGatewayInUseByFloatingIp"};
 
     for (size_t at = 0; at < sizeof(full) / sizeof(full[0]); at++) {
         if (strcmp(error->type, full[at]) == 0) {
@@ -187,6 +195,13 @@ static int classify_failure(const struct os_refusal *refusal)
 
 static int classify(const struct os_error *error, const struct os_refusal *refusal, int own)
 {
+    /* These two are a 400 and a 404, though what was asked for makes sense and is there. */
+    if (strcmp(error->type, "ExternalIpAddressExhausted") == 0) {
+        return VIM_E_QUOTA;
+    }
+    if (strcmp(error->type, "ExternalGatewayForFloatingIPNotFound") == 0) {
+        return VIM_E_CONFLICT;
+    }
     switch (refusal->status) {
     case 401:
         return VIM_E_CREDENTIAL;

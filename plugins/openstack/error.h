@@ -15,7 +15,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum os_service { OS_IDENTITY, OS_COMPUTE, OS_NETWORK, OS_IMAGE, OS_SERVICES };
+enum os_service { OS_IDENTITY, OS_COMPUTE, OS_NETWORK, OS_IMAGE, OS_VOLUME, OS_SERVICES };
 
 struct os_error {
     int code; /* enum vim_error, negative; 0 for none */
@@ -35,7 +35,7 @@ struct os_refusal {
     size_t length;
 };
 
-/* "identity", "compute", "network", "image": as OpenStack's catalog calls them. */
+/* "identity", "compute", "network", "image", "volume": as OpenStack's catalog calls them, or nearly. */
 const char *os_service_name(enum os_service service);
 
 /* Fills ERROR. A 404 counts as VIM_E_NOT_FOUND only in the shape in which the service itself says

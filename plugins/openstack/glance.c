@@ -1,6 +1,7 @@
 /*
  * Glance: images. The client chooses the id, which is the request's; and the property OS_TAG_KEY
- * tells vimd's images from others.
+ * tells vimd's images from others. The image of a server is made by Nova, which chooses the id: it is
+ * found by that property.
  */
 #include "once.h"
 
@@ -205,11 +206,144 @@ static int image_upload(struct os_call *c, const struct vim_op *op)
     return finish_upload(c, op);
 }
 
+/* --- The image of a server ------------------------------------------------------------------- */
+
+static int post_snapshot(struct os_call *c, const struct os_once *once, struct os_found *ret_found)
+{
+    static const char *const fields[] = {"name", "server", "properties"};
+    json_t *metadata = json_object();
+    HTTP_REPLY reply = {0};
+    OS_JSON root = NULL;
+    const char *key;
+    json_t *value;
+    int rc;
+
+    json_object_foreach((json_t *)once->spec, key, value)
+    {
+        size_t at = 0;
+        while (at < sizeof(fields) / sizeof(fields[0]) && strcmp(fields[at], key) != 0) {
+            at++;
+        }
+        if (at == sizeof(fields) / sizeof(fields[0])) {
+            json_decref(metadata);
+            return os_fail(c, VIM_E_INVALID, "%s of the image of a server cannot be set", key);
+        }
+    }
+    if (json_is_object(json_object_get(once->spec, "properties"))) {
+        json_object_update(metadata, json_object_get(once->spec, "properties"));
+    }
+    json_object_set_new(metadata, OS_TAG_KEY, json_string(once->op->request_id));
+    os_step_note(c, "create-image");
+    rc = os_send(c, OS_COMPUTE, NOVA_SERVER_VERSION, "POST",
+                 json_pack("{s:{s:s,s:o}}", "createImage", "name", os_json_text(once->spec, "name"),
+                           "metadata", metadata),
+                 &reply, "/servers/%s/action", os_json_text(once->spec, "server"));
+    if (rc == VIM_E_NOT_FOUND) {
+        c->error.code = rc = VIM_E_INVALID; /* the server; the image cannot be missing */
+    }
+    if (rc != VIM_OK) {
+        return rc;
+    }
+    root = os_json_parse(reply.body, reply.length);
+    if (os_read_id(root, "image_id", ret_found) != VIM_OK || !os_id_is_plain(ret_found->id)) {
+        return os_fail(c, VIM_E_LOST, "compute answered %ld without the image's id", reply.status);
+    }
+    ret_found->kind = "image";
+    ret_found->status = "BUILD";
+    ret_found->flags = VIM_ITEM_PENDING;
+    (void)snprintf(ret_found->tag, sizeof(ret_found->tag), "%s", once->op->request_id);
+    return VIM_OK;
+}
+
+/* It is known by id: the rest is to wait until it has its data. */
+static int wait_saved(struct os_call *c, const struct os_once *once, struct os_found *found,
+                      int64_t since)
+{
+    int queued = strcmp(found->status, "QUEUED") == 0;
+    int rc;
+
+    os_cursor_keep(c, "wait", since, found->id);
+    if (queued || (found->flags & VIM_ITEM_PENDING) != 0) {
+        found->status = "BUILD";
+        found->flags |= VIM_ITEM_PENDING;
+        (void)os_emit(c, found);
+        c->os->host->again(c->call, 1000);
+        return VIM_AGAIN;
+    }
+    if (strcmp(found->status, "ACTIVE") != 0) {
+        return os_fail(c, VIM_E_FAILED, "image %s is %s after it was made", found->id,
+                       found->status);
+    }
+    rc = os_once_end(c, once, found->id, since);
+    if (rc == VIM_AGAIN) {
+        found->flags |= VIM_ITEM_PENDING;
+        (void)os_emit(c, found);
+        return rc;
+    }
+    if (rc == VIM_OK) {
+        rc = os_emit(c, found);
+    }
+    return rc < 0 ? rc : VIM_OK;
+}
+
+static int remove_snapshot(struct os_call *c, const struct os_once *once, const char *id)
+{
+    (void)once;
+    return image_delete(c, id);
+}
+
+static int snapshot_create(struct os_call *c, const struct vim_op *op, const json_t *spec)
+{
+    OS_TEXT query = os_text(OS_TAG_KEY "=%s", op->request_id);
+    struct os_once once = {.kind = image_kind(),
+                           .op = op,
+                           .spec = spec,
+                           .query = query,
+                           .post = post_snapshot,
+                           .go_on = wait_saved,
+                           .remove = remove_snapshot};
+    struct os_cursor cursor;
+    OS_FOUND found = {0};
+    int rc;
+
+    if (query == NULL || os_json_text(spec, "name") == NULL ||
+        !os_id_is_plain(os_json_text(spec, "server"))) {
+        return os_fail(c, VIM_E_INVALID, "the image of a server needs a name and the server's id");
+    }
+    if (op->undo) {
+        return os_once_undo(c, &once);
+    }
+    os_cursor_read(op->kept, &cursor);
+    if (strcmp(cursor.phase, "wait") != 0) {
+        return os_once_create(c, &once);
+    }
+    os_step_note(c, "wait-saved");
+    rc = os_fetch(c, image_kind(), cursor.id, &found);
+    if (rc == VIM_E_NOT_FOUND) {
+        return os_fail(c, VIM_E_FAILED, "image %s is gone: the server could not be saved",
+                       cursor.id);
+    }
+    return rc == VIM_OK ? wait_saved(c, &once, &found, cursor.since) : rc;
+}
+
+static int step_create(struct os_call *c, const struct vim_op *op)
+{
+    OS_JSON spec = os_spec_read(c, op);
+
+    if (spec == NULL) {
+        return c->error.code;
+    }
+    if (os_json_text(spec, "server") != NULL) {
+        return snapshot_create(c, op, spec);
+    }
+    return op->undo ? image_undo(c, op) : image_create(c, op);
+}
+
 int glance_image_step(struct os_call *c, const struct vim_op *op)
 {
     switch (op->verb) {
     case VIM_VERB_CREATE:
-        return op->undo ? image_undo(c, op) : image_create(c, op);
+        return step_create(c, op);
     case VIM_VERB_UPDATE:
         return image_update(c, op);
     case VIM_VERB_DELETE:

@@ -81,12 +81,22 @@ static unsigned limit_of(const struct os_call *c, unsigned page_size)
     return c->os->config->page_size > 0 ? (unsigned)c->os->config->page_size : PAGE_SIZE;
 }
 
+/* Pages of server groups are told apart by a number alone. */
+static int pages_have_no_links(const struct os_kind *kind)
+{
+    return strcmp(kind->name, "affinity-group") == 0;
+}
+
 /* The query string of the first page. */
 static char *first_query(const struct os_call *c, const struct os_kind *kind, const char *query,
                          unsigned page_size)
 {
-    int all = c->os->config->all_projects && strcmp(kind->name, "server") == 0;
+    int all = c->os->config->all_projects &&
+              (strcmp(kind->name, "server") == 0 || kind->service == OS_VOLUME);
 
+    if (c->os->config->all_projects && pages_have_no_links(kind)) {
+        return os_text("limit=%u&all_projects=True", limit_of(c, page_size));
+    }
     return os_text("limit=%u%s%s%s%s%s", limit_of(c, page_size), kind->filter == NULL ? "" : "&",
                    kind->filter == NULL ? "" : kind->filter, *query == '\0' ? "" : "&", query,
                    all ? "&all_tenants=1" : "");
@@ -147,24 +157,42 @@ static int each_page(struct os_call *c, const struct os_kind *kind, char *first,
 struct found_pages {
     os_found_fn fn;
     void *context;
+    const char *query; /* of the first page */
+    unsigned count; /* of what was read */
 };
+
+static int count_found(void *context, struct os_found *found)
+{
+    struct found_pages *pages = context;
+
+    pages->count++;
+    return pages->fn(pages->context, found);
+}
 
 static int found_page(struct os_call *c, const struct os_kind *kind, const struct http_reply *reply,
                       void *context, char **ret_next)
 {
-    const struct found_pages *pages = context;
+    struct found_pages *pages = context;
+    unsigned before = pages->count;
+    int rc = os_read_page(kind, reply->body, reply->length, count_found, pages, ret_next);
 
     (void)c;
-    return os_read_page(kind, reply->body, reply->length, pages->fn, pages->context, ret_next);
+    /* Without links only an empty page says that it was the last. */
+    if (rc == VIM_OK && pages_have_no_links(kind) && pages->count > before) {
+        *ret_next = os_text("%s&offset=%u", pages->query, pages->count);
+    }
+    return rc;
 }
 
 int os_pages(struct os_call *c, const struct os_kind *kind, const char *query, unsigned page_size,
              os_found_fn fn, void *context, int64_t *date_ms)
 {
-    struct found_pages pages = {.fn = fn, .context = context};
     char *first = first_query(c, kind, query, page_size);
+    OS_TEXT copy = first == NULL ? NULL : os_text("%s", first);
+    struct found_pages pages = {.fn = fn, .context = context, .query = copy};
 
-    if (first == NULL) {
+    if (copy == NULL) {
+        free(first);
         return os_fail(c, VIM_E_INTERNAL, "not enough memory");
     }
     return each_page(c, kind, first, found_page, &pages, date_ms);
@@ -201,6 +229,27 @@ int os_server_ports(struct os_call *c, struct os_found *server)
                      index);
     if (rc == VIM_OK) {
         os_join_ports(server, index);
+    }
+    return rc;
+}
+
+/* --- Routers and their ports ------------------------------------------------------------------ */
+
+/* What a port of a router is owned by, plain, distributed and highly available. */
+#define ROUTER_PORTS                                                                          \
+    "device_owner=network:router_interface&device_owner=network:router_interface_distributed" \
+    "&device_owner=network:ha_router_replicated_interface"
+
+int os_router_interfaces(struct os_call *c, struct os_found *router)
+{
+    OS_JSON index = json_object();
+    int rc = fetch_ports(c,
+                         os_text("limit=%u&" PORT_FIELDS "&" ROUTER_PORTS "&device_id=%s",
+                                 limit_of(c, 0), router->id),
+                         index);
+
+    if (rc == VIM_OK) {
+        os_join_interfaces(router, index);
     }
     return rc;
 }
@@ -424,14 +473,40 @@ static int emit_found(void *context, struct os_found *found)
     return os_emit(emission->c, found);
 }
 
+/* Their ports are asked for afterwards, as those of servers. */
+static int list_routers(struct os_call *c, const struct os_kind *kind, struct emission *emission,
+                        unsigned page_size)
+{
+    __attribute__((cleanup(servers_clear))) struct servers routers = {0};
+    OS_JSON index = json_object();
+    int rc = os_pages(c, kind, "", page_size, servers_add, &routers, NULL);
+
+    if (rc == VIM_OK && routers.count > 0) {
+        rc = fetch_ports(c, os_text("limit=%u&" PORT_FIELDS "&" ROUTER_PORTS, limit_of(c, 0)),
+                         index);
+    }
+    for (size_t at = 0; rc == VIM_OK && at < routers.count; at++) {
+        os_join_interfaces(&routers.items[at], index);
+        rc = emit_found(emission, &routers.items[at]);
+    }
+    return rc < 0 ? rc : VIM_OK;
+}
+
 int os_list(struct os_call *c, const struct os_kind *kind, const char *since, unsigned page_size)
 {
     struct emission emission = {.c = c};
     struct os_token *token;
+    int has = 1;
     int rc;
 
     if (strcmp(kind->name, "server") == 0) {
         return list_servers(c, kind, since, page_size);
+    }
+    if (kind->service == OS_VOLUME) {
+        rc = os_has_service(c, OS_VOLUME, &has);
+        if (rc != VIM_OK || !has) {
+            return rc; /* a cloud without Cinder has no volumes, which is no error */
+        }
     }
     rc = keystone_token(c, &token);
     if (rc != VIM_OK) {
@@ -439,6 +514,9 @@ int os_list(struct os_call *c, const struct os_kind *kind, const char *since, un
     }
     memcpy(emission.project, token->catalog.project, sizeof(emission.project));
     keystone_release(c->os, token);
+    if (strcmp(kind->name, "router") == 0) {
+        return list_routers(c, kind, &emission, page_size);
+    }
     rc = os_pages(c, kind, "", page_size, emit_found, &emission, NULL);
     return rc < 0 ? rc : VIM_OK;
 }

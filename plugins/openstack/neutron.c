@@ -1,6 +1,7 @@
 /*
- * Neutron: networks, subnets, ports and security groups, which differ in their fields only. Every
- * answer is final, so a create is one step; a security group with rules has a second one.
+ * Neutron: networks, subnets, ports, routers, floating IPs and security groups, which differ in their
+ * fields only. Every answer is final, so a create is one step; a security group with rules, and a
+ * router with interfaces, has a second one.
  */
 #include "once.h"
 
@@ -55,15 +56,41 @@ static const struct field group_fields[] = {{"name", "name", BOTH},
                                             {"rules", NULL, BOTH}, /* a collection of their own */
                                             {NULL, NULL, 0}};
 
+static const struct field router_fields[] = {
+    {"name", "name", BOTH},
+    {"description", "description", BOTH},
+    {"admin_state_up", "admin_state_up", BOTH},
+    {"external_network", NULL, BOTH}, /* with the next one */
+    {"enable_snat", NULL, BOTH},
+    {"interfaces", NULL, AT_CREATE}, /* ports of Neutron's, neutron_router.c */
+    {NULL, NULL, 0}};
+
+static const struct field floating_fields[] = {{"name", NULL, AT_CREATE}, /* it has none */
+                                               {"description", "description", BOTH},
+                                               {"network", "floating_network_id", AT_CREATE},
+                                               {"subnet", "subnet_id", AT_CREATE},
+                                               {"address", "floating_ip_address", AT_CREATE},
+                                               {"port", "port_id", BOTH},
+                                               {"fixed_ip", "fixed_ip_address", BOTH},
+                                               {NULL, NULL, 0}};
+
 static const struct field *fields_of(const struct os_kind *kind)
 {
-    if (strcmp(kind->name, "network") == 0) {
-        return network_fields;
+    static const struct {
+        const char *kind;
+        const struct field *fields;
+    } all[] = {{"network", network_fields},
+               {"subnet", subnet_fields},
+               {"port", port_fields},
+               {"router", router_fields},
+               {"floating-ip", floating_fields}};
+
+    for (size_t at = 0; at < sizeof(all) / sizeof(all[0]); at++) {
+        if (strcmp(kind->name, all[at].kind) == 0) {
+            return all[at].fields;
+        }
     }
-    if (strcmp(kind->name, "subnet") == 0) {
-        return subnet_fields;
-    }
-    return strcmp(kind->name, "port") == 0 ? port_fields : group_fields;
+    return group_fields;
 }
 
 static json_t *fixed_ips(const json_t *spec)
@@ -80,6 +107,28 @@ static json_t *fixed_ips(const json_t *spec)
         json_array_append_new(wanted, ip);
     }
     return wanted;
+}
+
+static int is_router(const struct os_kind *kind)
+{
+    return strcmp(kind->name, "router") == 0;
+}
+
+/* Where a router leads outside: null for nowhere. */
+static void add_gateway(json_t *wire, const json_t *spec)
+{
+    const json_t *network = json_object_get(spec, "external_network");
+    json_t *gateway;
+
+    if (network == NULL || json_is_null(network)) {
+        if (network != NULL) {
+            json_object_set_new(wire, "external_gateway_info", json_object());
+        }
+        return;
+    }
+    gateway = json_pack("{s:O}", "network_id", network);
+    os_json_copy(gateway, "enable_snat", spec, "enable_snat", JSON_TRUE);
+    json_object_set_new(wire, "external_gateway_info", gateway);
 }
 
 /* Neutron's words for the wanted fields; TAG goes behind the description. Returns NULL, with
@@ -109,6 +158,9 @@ static json_t *wire_body(struct os_call *c, const struct os_kind *kind, const js
             json_object_set(wire, field->wire, value);
         }
     }
+    if (is_router(kind)) {
+        add_gateway(wire, spec);
+    }
     if (when == AT_CREATE || json_object_get(spec, "description") != NULL) {
         OS_TEXT marked = os_tag_write(os_json_text(spec, "description"), tag);
         json_object_set_new(wire, "description", json_string(marked == NULL ? "" : marked));
@@ -128,6 +180,9 @@ static int delete_one(struct os_call *c, const struct os_kind *kind, const char 
     char note[64];
     int rc;
 
+    if (is_router(kind)) {
+        return neutron_router_delete(c, id);
+    }
     (void)snprintf(note, sizeof(note), "delete-%s", kind->name);
     os_step_note(c, note);
     rc = os_delete(c, kind->service, NULL, "%s/%s", kind->path, id);
@@ -139,14 +194,23 @@ static int remove_one(struct os_call *c, const struct os_once *once, const char 
     return delete_one(c, once->kind, id);
 }
 
-/* It is there: done, unless it is a group that still wants its rules, or doubles may come. */
+/* The list that a create sets in a second step: a group's rules, a router's interfaces. */
+static const json_t *second_part(const struct os_once *once)
+{
+    return json_object_get(once->spec, is_router(once->kind) ? "interfaces" : "rules");
+}
+
+/* It is there: done, unless it still wants its second part, or doubles may come. */
 static int made(struct os_call *c, const struct os_once *once, struct os_found *found,
                 int64_t since)
 {
-    int rules = json_is_array(json_object_get(once->spec, "rules"));
+    int rules = json_is_array(second_part(once));
     int rc;
 
     if (!rules && since == 0) {
+        if (is_router(once->kind)) {
+            os_join_interfaces(found, NULL);
+        }
         rc = os_emit(c, found);
         return rc < 0 ? rc : VIM_OK;
     }
@@ -181,20 +245,26 @@ static int post_one(struct os_call *c, const struct os_once *once, struct os_fou
     return rc == VIM_OK ? os_read_answer(c, once->kind, &reply, 1, ret_found) : rc;
 }
 
-/* It is known by id: its rules, and the end. */
+static int emit_one(struct os_call *c, const struct os_kind *kind, const char *id)
+{
+    return is_router(kind) ? neutron_router_get(c, id) : os_fetch_emit(c, kind, id);
+}
+
+/* It is known by id: its second part, and the end. */
 static int continue_create(struct os_call *c, const struct os_once *once,
                            const struct os_cursor *cursor)
 {
     int rc = VIM_OK;
 
     if (strcmp(cursor->phase, "rules") == 0) {
-        rc = neutron_rules_set(c, cursor->id, json_object_get(once->spec, "rules"));
+        rc = is_router(once->kind) ? neutron_router_lead(c, cursor->id, second_part(once))
+                                   : neutron_rules_set(c, cursor->id, second_part(once));
     }
     if (rc == VIM_OK) {
         rc = os_once_end(c, once, cursor->id, cursor->since);
     }
     if (rc == VIM_OK) {
-        rc = os_fetch_emit(c, once->kind, cursor->id);
+        rc = emit_one(c, once->kind, cursor->id);
     }
     if (rc == VIM_E_NOT_FOUND) {
         /* It was deleted meanwhile, or a rule names a group that is not there. */
@@ -263,7 +333,7 @@ static int update(struct os_call *c, const struct os_kind *kind, const struct vi
     if (rc == VIM_OK && json_is_array(rules)) {
         rc = neutron_rules_set(c, op->id, rules);
     }
-    return rc == VIM_OK ? os_fetch_emit(c, kind, op->id) : rc;
+    return rc == VIM_OK ? emit_one(c, kind, op->id) : rc;
 }
 
 int neutron_step(struct os_call *c, const struct os_kind *kind, const struct vim_op *op)
@@ -280,6 +350,8 @@ int neutron_step(struct os_call *c, const struct os_kind *kind, const struct vim
         return update(c, kind, op, spec);
     case VIM_VERB_DELETE:
         return delete_one(c, kind, op->id);
+    case VIM_VERB_ACTION:
+        return neutron_router_act(c, op, spec);
     default:
         return os_fail(c, VIM_E_UNSUPPORTED, "not for a %s", kind->name);
     }

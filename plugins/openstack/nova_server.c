@@ -86,7 +86,10 @@ static json_t *create_body(const struct vim_op *op, const json_t *spec)
     json_object_set_new(metadata, OS_TAG_KEY, json_string(op->request_id));
     json_object_set_new(server, "metadata", metadata);
     json_object_set_new(server, "tags", json_pack("[s]", op->request_id));
-    return json_pack("{s:o}", "server", server);
+    return json_object_get(spec, "affinity_group") == NULL
+               ? json_pack("{s:o}", "server", server)
+               : json_pack("{s:o,s:{s:O}}", "server", server, "os:scheduler_hints", "group",
+                           json_object_get(spec, "affinity_group"));
 }
 
 static int delete_server(struct os_call *c, const struct os_once *once, const char *id)

@@ -136,6 +136,9 @@ static json_t *facts(struct openstack *os, const struct os_token *token)
     if (os->config->image_endpoint != NULL) {
         json_object_set_new(endpoints, "image", json_string(os->config->image_endpoint));
     }
+    if (os->config->volume_endpoint != NULL) {
+        json_object_set_new(endpoints, "volume", json_string(os->config->volume_endpoint));
+    }
     json_object_set_new(body, "endpoints", endpoints);
     pthread_mutex_lock(&os->lock);
     (void)snprintf(text, sizeof(text), "%d.%d to %d.%d", os->lowest / 1000, os->lowest % 1000,
@@ -178,8 +181,11 @@ static int list(struct vim_call *call, void *instance, const struct vim_list_que
     struct os_call c = {.os = instance_of(instance), .call = call};
     const struct os_kind *kind = os_kind_find(query->kind);
 
-    if (kind == NULL) {
+    if (kind == NULL || (kind->verbs & (VIM_VERB_LIST | VIM_VERB_LOOK)) == 0) {
         return explain(&c, os_fail(&c, VIM_E_UNSUPPORTED, "unknown kind"));
+    }
+    if (kind->read == NULL) {
+        return explain(&c, strcmp(kind->name, "quota") == 0 ? os_quotas(&c) : os_zones(&c));
     }
     return explain(&c, os_list(&c, kind, query->since, query->page_size));
 }
@@ -189,14 +195,18 @@ static int get(struct vim_call *call, void *instance, const char *name, const ch
     struct os_call c = {.os = instance_of(instance), .call = call};
     const struct os_kind *kind = os_kind_find(name);
 
-    if (kind == NULL) {
+    if (kind == NULL || (kind->verbs & VIM_VERB_GET) == 0) {
         return explain(&c, os_fail(&c, VIM_E_UNSUPPORTED, "unknown kind"));
+    }
+    if (strcmp(name, "console") == 0) {
+        return explain(&c, os_console(&c, id));
     }
     if (*id == '\0' || strlen(id) > 255 || (strcmp(name, "keypair") != 0 && !os_id_is_plain(id))) {
         return explain(&c, os_fail(&c, VIM_E_NOT_FOUND, "this can be no %s's id", name));
     }
-    return explain(&c, strcmp(name, "server") == 0 ? os_server_get(&c, id)
-                                                   : os_fetch_emit(&c, kind, id));
+    return explain(&c, strcmp(name, "server") == 0   ? os_server_get(&c, id)
+                       : strcmp(name, "router") == 0 ? neutron_router_get(&c, id)
+                                                     : os_fetch_emit(&c, kind, id));
 }
 
 /* Ids become parts of paths. */
@@ -241,6 +251,10 @@ static int step(struct vim_call *call, void *instance, const struct vim_op *from
         rc = neutron_step(&c, kind, &op);
     } else if (kind->service == OS_IMAGE) {
         rc = glance_image_step(&c, &op);
+    } else if (kind->service == OS_VOLUME) {
+        rc = cinder_step(&c, kind, &op);
+    } else if (strcmp(kind->name, "affinity-group") == 0) {
+        rc = nova_group_step(&c, &op);
     } else if (strcmp(kind->name, "server") == 0) {
         rc = nova_server_step(&c, &op);
     } else if (strcmp(kind->name, "flavor") == 0) {
@@ -253,7 +267,7 @@ static int step(struct vim_call *call, void *instance, const struct vim_op *from
 
 /* --- Descriptor ------------------------------------------------------------------------------ */
 
-#define TRAIT_MAX 16
+#define TRAIT_MAX 24
 static struct vim_trait traits[TRAIT_MAX];
 
 static struct vim_driver_ops ops = {.size = sizeof(ops),
@@ -268,7 +282,8 @@ static struct vim_plugin plugin = {.size = sizeof(plugin),
                                    .type = VIM_DRIVER,
                                    .name = "openstack",
                                    .version = VIMD_VERSION,
-                                   .summary = "OpenStack: Keystone, Nova, Neutron and Glance",
+                                   .summary =
+                                       "OpenStack: Keystone, Nova, Neutron, Glance and Cinder",
                                    .options = os_options,
                                    .option_stride = sizeof(struct vim_option),
                                    .config_size = sizeof(struct os_config),

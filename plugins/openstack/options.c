@@ -25,6 +25,9 @@ const struct vim_option os_options[] = {
     TEXT(compute_endpoint, 0, NULL, "URL of Nova, instead of the catalog's"),
     TEXT(network_endpoint, 0, NULL, "URL of Neutron, instead of the catalog's"),
     TEXT(image_endpoint, 0, NULL, "URL of Glance, instead of the catalog's"),
+    TEXT(volume_endpoint, 0, NULL,
+         "URL of Cinder's version 3, its project included where the cloud has it there, instead of "
+         "the catalog's; a cloud with neither has no volumes"),
     VIM_OPTION_PATH(struct os_config, ca_file, 0, NULL,
                     "PEM file of the authorities that may sign the endpoints' certificates; "
                     "without it the system's"),
@@ -114,6 +117,10 @@ const char *os_config_problem(const struct os_config *config)
     if (config->image_endpoint != NULL &&
         os_catalog_base(OS_IMAGE, config->image_endpoint, url) != VIM_OK) {
         return "image_endpoint is no http or https URL";
+    }
+    if (config->volume_endpoint != NULL &&
+        os_catalog_base(OS_VOLUME, config->volume_endpoint, url) != VIM_OK) {
+        return "volume_endpoint is no http or https URL";
     }
     if (config->ca_file != NULL && access(config->ca_file, R_OK) != 0) {
         return "ca_file cannot be read";

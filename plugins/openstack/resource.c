@@ -11,10 +11,14 @@
  *                   a copy without one, and a name leads nowhere once the flavor was replaced.
  *     flavor 2.61   description and extra_specs are part of the list
  *     keypair 2.35  paging, and the type
+ *     affinity-group 2.64  the policy is one word, with its rules
+ *     host 2.53     the last but for paging in which a host tells its processors is 2.87
  */
 const struct os_kind os_kinds[] = {
     {"server", OS_COMPUTE, "/servers", "/servers/detail", NULL, "servers", "server", "2.46",
-     READ_WRITE | VIM_VERB_UPDATE | VIM_VERB_ACTION | VIM_VERB_CHANGES, "start stop reboot",
+     READ_WRITE | VIM_VERB_UPDATE | VIM_VERB_ACTION | VIM_VERB_CHANGES,
+     "start stop reboot pause unpause suspend resume rebuild resize confirm_resize revert_resize "
+     "migrate snapshot",
      os_read_server},
     {"network", OS_NETWORK, "/networks", NULL, NULL, "networks", "network", NULL,
      READ_WRITE | VIM_VERB_UPDATE, NULL, os_read_network},
@@ -22,6 +26,11 @@ const struct os_kind os_kinds[] = {
      READ_WRITE | VIM_VERB_UPDATE, NULL, os_read_subnet},
     {"port", OS_NETWORK, "/ports", NULL, NULL, "ports", "port", NULL, READ_WRITE | VIM_VERB_UPDATE,
      NULL, os_read_port},
+    {"router", OS_NETWORK, "/routers", NULL, NULL, "routers", "router", NULL,
+     READ_WRITE | VIM_VERB_UPDATE | VIM_VERB_ACTION, "add_interface remove_interface",
+     os_read_router},
+    {"floating-ip", OS_NETWORK, "/floatingips", NULL, NULL, "floatingips", "floatingip", NULL,
+     READ_WRITE | VIM_VERB_UPDATE, NULL, os_read_floating_ip},
     {"security-group", OS_NETWORK, "/security-groups", NULL, NULL, "security_groups",
      "security_group", NULL, READ_WRITE | VIM_VERB_UPDATE, NULL, os_read_security_group},
     {"image", OS_IMAGE, "/images", NULL, NULL, "images", NULL, NULL,
@@ -30,6 +39,19 @@ const struct os_kind os_kinds[] = {
      "2.61", READ_WRITE, NULL, os_read_flavor},
     {"keypair", OS_COMPUTE, "/os-keypairs", NULL, NULL, "keypairs", "keypair", "2.35", READ_WRITE,
      NULL, os_read_keypair},
+    {"affinity-group", OS_COMPUTE, "/os-server-groups", NULL, NULL, "server_groups", "server_group",
+     "2.64", READ_WRITE, NULL, os_read_server_group},
+    {"volume", OS_VOLUME, "/volumes", "/volumes/detail", NULL, "volumes", "volume", NULL,
+     READ_WRITE | VIM_VERB_UPDATE | VIM_VERB_ACTION, "attach detach extend", os_read_volume},
+    {"snapshot", OS_VOLUME, "/snapshots", "/snapshots/detail", NULL, "snapshots", "snapshot", NULL,
+     READ_WRITE | VIM_VERB_UPDATE, NULL, os_read_snapshot},
+    {"quota", OS_COMPUTE, "/limits", NULL, NULL, "limits", NULL, NULL, VIM_VERB_LOOK, NULL, NULL},
+    {"zone", OS_COMPUTE, "/os-availability-zone", NULL, NULL, "availabilityZoneInfo", NULL, NULL,
+     VIM_VERB_LOOK, NULL, NULL},
+    {"host", OS_COMPUTE, "/os-hypervisors", "/os-hypervisors/detail", NULL, "hypervisors",
+     "hypervisor", "2.53", VIM_VERB_LOOK, NULL, os_read_host},
+    {"console", OS_COMPUTE, "/servers", NULL, NULL, "servers", NULL, NULL, VIM_VERB_GET, NULL,
+     NULL},
 };
 const unsigned os_kind_count = sizeof(os_kinds) / sizeof(os_kinds[0]);
 
@@ -121,7 +143,7 @@ int os_read_page(const struct os_kind *kind, const char *body, size_t length, os
     size_t at;
     int rc;
 
-    if (!json_is_array(entries) || os_json_true(root, "truncated")) {
+    if (kind->read == NULL || !json_is_array(entries) || os_json_true(root, "truncated")) {
         return VIM_E_INTERNAL;
     }
     rc = read_next(root, kind->plural, &next);
@@ -150,7 +172,7 @@ int os_read_one(const struct os_kind *kind, const char *body, size_t length,
     OS_JSON root = os_json_parse(body, length);
     const json_t *entry = kind->singular == NULL ? root : json_object_get(root, kind->singular);
     OS_FOUND found = {.kind = kind->name};
-    int rc = kind->read(entry, &found);
+    int rc = kind->read == NULL ? VIM_E_INTERNAL : kind->read(entry, &found);
 
     if (rc == VIM_OK) {
         *ret_found = found;

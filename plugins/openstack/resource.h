@@ -70,6 +70,9 @@ int os_read_one(const struct os_kind *kind, const char *body, size_t length,
  * os_read_page(). Returns VIM_OK or VIM_E_INTERNAL. */
 int os_read_server_ports(const char *body, size_t length, json_t *index, char **ret_next);
 
+/* Writes its interfaces into a router's body, from the index of ports by their device. */
+void os_join_interfaces(struct os_found *router, const json_t *index);
+
 /* Writes addresses and security groups into a server's body, from the index of ports. */
 void os_join_ports(struct os_found *server, const json_t *index);
 
@@ -88,6 +91,12 @@ int os_read_subnet(const json_t *from, struct os_found *found);
 int os_read_port(const json_t *from, struct os_found *found);
 int os_read_security_group(const json_t *from, struct os_found *found);
 int os_read_image(const json_t *from, struct os_found *found);
+int os_read_router(const json_t *from, struct os_found *found);
+int os_read_floating_ip(const json_t *from, struct os_found *found);
+int os_read_server_group(const json_t *from, struct os_found *found);
+int os_read_host(const json_t *from, struct os_found *found);
+int os_read_volume(const json_t *from, struct os_found *found);
+int os_read_snapshot(const json_t *from, struct os_found *found);
 
 /* One rule in the vocabulary; nulls are left out. Returns a new reference. */
 json_t *os_read_rule(const json_t *from);

@@ -134,6 +134,68 @@ int os_read_port(const json_t *from, struct os_found *found)
     return VIM_OK;
 }
 
+int os_read_router(const json_t *from, struct os_found *found)
+{
+    const json_t *gateway = json_object_get(from, "external_gateway_info");
+    json_t *addresses = json_array();
+    const json_t *entry;
+    size_t at;
+
+    if (read_common(from, found) != VIM_OK) {
+        json_decref(addresses);
+        return VIM_E_INTERNAL;
+    }
+    read_status(from, found);
+    os_json_copy(found->body, "admin_state_up", from, "admin_state_up", JSON_TRUE);
+    if (json_is_object(gateway)) {
+        os_json_copy(found->body, "external_network", gateway, "network_id", JSON_STRING);
+        os_json_copy(found->body, "enable_snat", gateway, "enable_snat", JSON_TRUE);
+    }
+    json_array_foreach(json_object_get(gateway, "external_fixed_ips"), at, entry)
+    {
+        json_t *ip = json_object();
+        os_json_copy(ip, "subnet", entry, "subnet_id", JSON_STRING);
+        os_json_copy(ip, "ip_address", entry, "ip_address", JSON_STRING);
+        json_array_append_new(addresses, ip);
+    }
+    json_object_set_new(found->body, "external_ips", addresses);
+    return VIM_OK;
+}
+
+void os_join_interfaces(struct os_found *router, const json_t *index)
+{
+    json_t *interfaces = json_array();
+    const json_t *port;
+    size_t at;
+
+    json_array_foreach(json_object_get(index, router->id), at, port)
+    {
+        const json_t *address = json_array_get(json_object_get(port, "fixed_ips"), 0);
+        json_t *shown = json_object();
+        os_json_copy(shown, "port", port, "id", JSON_STRING);
+        os_json_copy(shown, "subnet", address, "subnet_id", JSON_STRING);
+        os_json_copy(shown, "ip_address", address, "ip_address", JSON_STRING);
+        json_array_append_new(interfaces, shown);
+    }
+    json_object_set_new(router->body, "interfaces", interfaces);
+}
+
+int os_read_floating_ip(const json_t *from, struct os_found *found)
+{
+    if (read_common(from, found) != VIM_OK) {
+        return VIM_E_INTERNAL;
+    }
+    read_status(from, found);
+    json_object_del(found->body, "name"); /* it has none */
+    os_read_text(from, "floating_network_id", found->parent, sizeof(found->parent));
+    os_json_copy(found->body, "network", from, "floating_network_id", JSON_STRING);
+    os_json_copy(found->body, "address", from, "floating_ip_address", JSON_STRING);
+    os_json_copy(found->body, "port", from, "port_id", JSON_STRING);
+    os_json_copy(found->body, "fixed_ip", from, "fixed_ip_address", JSON_STRING);
+    os_json_copy(found->body, "router", from, "router_id", JSON_STRING);
+    return VIM_OK;
+}
+
 json_t *os_read_rule(const json_t *from)
 {
     json_t *rule = json_object();

@@ -94,6 +94,22 @@ static void copy_id(json_t *to, const char *to_key, const json_t *from, const ch
     os_json_copy(to, to_key, object, "id", JSON_STRING);
 }
 
+static void read_volumes(const json_t *from, json_t *body)
+{
+    json_t *shown = json_array();
+    const json_t *entry;
+    size_t at;
+
+    json_array_foreach(json_object_get(from, "os-extended-volumes:volumes_attached"), at, entry)
+    {
+        const json_t *id = json_object_get(entry, "id");
+        if (json_is_string(id)) {
+            json_array_append(shown, (json_t *)id);
+        }
+    }
+    json_object_set_new(body, "volumes", shown);
+}
+
 int os_read_server(const json_t *from, struct os_found *found)
 {
     const json_t *fault = json_object_get(from, "fault");
@@ -123,6 +139,7 @@ int os_read_server(const json_t *from, struct os_found *found)
     }
     read_metadata(from, found);
     read_power_state(from, found->body);
+    read_volumes(from, found->body);
     if (json_is_object(fault)) {
         json_t *shown = json_object();
         os_json_copy(shown, "code", fault, "code", JSON_INTEGER);
@@ -175,6 +192,56 @@ int os_read_keypair(const json_t *from, struct os_found *found)
     os_json_copy(found->body, "type", from, "type", JSON_STRING);
     os_json_copy(found->body, "fingerprint", from, "fingerprint", JSON_STRING);
     os_json_copy_time(found->body, "created", from, "created_at");
+    return VIM_OK;
+}
+
+/* The mark is in the name: a server group has no other text. */
+int os_read_server_group(const json_t *from, struct os_found *found)
+{
+    const char *name = os_json_text(from, "name");
+    int length = os_tag_read(name, found->tag);
+
+    if (os_read_id(from, "id", found) != VIM_OK || name == NULL) {
+        return VIM_E_INTERNAL;
+    }
+    found->status = "ACTIVE";
+    os_read_text(from, "project_id", found->project, sizeof(found->project));
+    found->body = json_object();
+    json_object_set_new(found->body, "name", json_stringn(name, (size_t)length));
+    os_json_copy(found->body, "policy", from, "policy", JSON_STRING);
+    os_json_copy(found->body, "max_per_host", json_object_get(from, "rules"), "max_server_per_host",
+                 JSON_INTEGER);
+    os_json_copy(found->body, "members", from, "members", JSON_ARRAY);
+    return VIM_OK;
+}
+
+int os_read_host(const json_t *from, struct os_found *found)
+{
+    static const char *const numbers[][2] = {
+        {"vcpus", "vcpus"},        {"vcpus_used", "vcpus_used"},
+        {"ram", "memory_mb"},      {"ram_used", "memory_mb_used"},
+        {"disk", "local_gb"},      {"disk_used", "local_gb_used"},
+        {"servers", "running_vms"}};
+    const json_t *service = json_object_get(from, "service");
+    const char *status = os_json_text(from, "status");
+
+    if (os_read_id(from, "id", found) != VIM_OK) {
+        return VIM_E_INTERNAL;
+    }
+    found->body = json_object();
+    os_json_copy(found->body, "name", service, "host", JSON_STRING);
+    os_json_copy(found->body, "type", from, "hypervisor_type", JSON_STRING);
+    os_json_copy(found->body, "state", from, "state", JSON_STRING);
+    found->status = "ACTIVE";
+    if (os_json_text(from, "state") != NULL && strcmp(os_json_text(from, "state"), "up") != 0) {
+        found->status = "DOWN";
+    }
+    if (status != NULL) {
+        json_object_set_new(found->body, "enabled", json_boolean(strcmp(status, "enabled") == 0));
+    }
+    for (size_t at = 0; at < sizeof(numbers) / sizeof(numbers[0]); at++) {
+        os_json_copy(found->body, numbers[at][0], from, numbers[at][1], JSON_INTEGER);
+    }
     return VIM_OK;
 }
 

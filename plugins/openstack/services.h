@@ -46,6 +46,19 @@ int os_server_ports(struct os_call *c, struct os_found *server);
  * server that is not found may be there. */
 int os_server_list_is_whole(struct os_call *c);
 
+/* The interfaces of one router. */
+int os_router_interfaces(struct os_call *c, struct os_found *router);
+
+/* What the cloud tells of itself: its quotas, and its zones. */
+int os_quotas(struct os_call *c);
+int os_zones(struct os_call *c);
+
+/* ID is a server's, a slash, and the type of console. */
+int os_console(struct os_call *c, const char *id);
+
+/* True if the cloud has SERVICE: in its catalog or in the configuration. Or the error. */
+int os_has_service(struct os_call *c, enum os_service service, int *ret_has);
+
 /* Emits one server with its addresses. */
 int os_server_get(struct os_call *c, const char *id);
 
@@ -68,7 +81,22 @@ int nova_server_step(struct os_call *c, const struct vim_op *op);
 int nova_flavor_step(struct os_call *c, const struct vim_op *op);
 int nova_keypair_step(struct os_call *c, const struct vim_op *op);
 int neutron_step(struct os_call *c, const struct os_kind *kind, const struct vim_op *op);
+int nova_group_step(struct os_call *c, const struct vim_op *op);
 int glance_image_step(struct os_call *c, const struct vim_op *op);
+int cinder_step(struct os_call *c, const struct os_kind *kind, const struct vim_op *op);
+
+/* --- neutron_router.c */
+
+/* A router with its interfaces; and the same, emitted. */
+int neutron_router_fetch(struct os_call *c, const char *id, struct os_found *ret_found);
+int neutron_router_get(struct os_call *c, const char *id);
+
+/* Makes it lead to all of INTERFACES, a list in the vocabulary. */
+int neutron_router_lead(struct os_call *c, const char *id, const json_t *interfaces);
+
+/* Takes its interfaces away, then itself. VIM_OK also when it is gone already. */
+int neutron_router_delete(struct os_call *c, const char *id);
+int neutron_router_act(struct os_call *c, const struct vim_op *op, const json_t *spec);
 
 /* Makes the rules of a group those that RULES, a list in the vocabulary, wants. Repeating it does
  * no harm. */

@@ -60,6 +60,8 @@ static const char *configured_endpoint(const struct os_config *config, enum os_s
         return config->network_endpoint;
     case OS_IMAGE:
         return config->image_endpoint;
+    case OS_VOLUME:
+        return config->volume_endpoint;
     default:
         return NULL;
     }
@@ -92,7 +94,7 @@ static int send_once(struct os_call *c, const struct os_token *token, const char
     OS_TEXT type =
         os_text("Content-Type: %s",
                 request->content_type == NULL ? "application/json" : request->content_type);
-    OS_TEXT version = os_text("OpenStack-API-Version: compute %s",
+    OS_TEXT version = os_text("OpenStack-API-Version: %s %s", os_service_name(request->service),
                               request->microversion == NULL ? "" : request->microversion);
     OS_TEXT id =
         os_text("X-OpenStack-Request-Id: req-%s", c->request_id == NULL ? "" : c->request_id);
@@ -176,7 +178,7 @@ static int request_with(struct os_call *c, const struct os_token *token,
     char base[512];
     int rc = find_base(c, token, request->service, base);
 
-    if (rc == VIM_OK && request->microversion != NULL) {
+    if (rc == VIM_OK && request->microversion != NULL && request->service == OS_COMPUTE) {
         rc = nova_negotiate(c, base, token, request->microversion);
     }
     if (rc != VIM_OK) {

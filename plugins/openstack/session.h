@@ -35,6 +35,7 @@ struct os_config {
     const char *compute_endpoint;
     const char *network_endpoint;
     const char *image_endpoint;
+    const char *volume_endpoint;
     const char *ca_file;
     const char *proxy;
     int32_t verify_tls;

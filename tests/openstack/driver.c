@@ -5,22 +5,22 @@
  * Prints a line per check and, last, "N passed, N failed". Deletes only what it has made, by the ids
  * that it was told for it, and ends by comparing every list with what it was in the beginning.
  */
-#include "driver_host.h"
+#include "driver_check.h"
 
-#include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
 
-static struct driver *driver;
-static struct result result;
+struct driver *driver;
+struct result result;
 static int passed;
 static int failed;
 
-static const char *const kinds[] = {"server",         "port",  "subnet", "network",
-                                    "security-group", "image", "flavor", "keypair"};
+static const char *const kinds[] = {
+    "server",  "port",   "subnet",      "network", "security-group", "image",         "flavor",
+    "keypair", "router", "floating-ip", "volume",  "snapshot",       "affinity-group"};
 #define KINDS (sizeof(kinds) / sizeof(kinds[0]))
 
 static int64_t now_ms(void)
@@ -30,7 +30,7 @@ static int64_t now_ms(void)
     return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
 }
 
-static int check(const char *what, int good)
+int check(const char *what, int good)
 {
     if (good) {
         passed++;
@@ -43,8 +43,7 @@ static int check(const char *what, int good)
     return good;
 }
 
-/* Request ids differ from run to run, and are the same within one. */
-static const char *uuid(int number)
+const char *uuid(int number)
 {
     static char text[4][37];
     static int turn;
@@ -55,7 +54,7 @@ static const char *uuid(int number)
     return to;
 }
 
-static const char *name(const char *what)
+const char *name(const char *what)
 {
     static char text[4][64];
     static int turn;
@@ -65,7 +64,7 @@ static const char *name(const char *what)
     return to;
 }
 
-static const char *field(const char *key)
+const char *field(const char *key)
 {
     static char text[4][2048];
     static int turn;
@@ -84,12 +83,12 @@ static const char *field(const char *key)
     return to;
 }
 
-static const char *status(void)
+const char *status(void)
 {
     return result.count == 0 ? "" : result.items[result.count - 1].status;
 }
 
-static int run(uint32_t verb, const char *kind, const char *id, const char *spec, int number)
+int run(uint32_t verb, const char *kind, const char *id, const char *spec, int number)
 {
     struct run one = {.verb = verb,
                       .kind = kind,
@@ -101,8 +100,7 @@ static int run(uint32_t verb, const char *kind, const char *id, const char *spec
     return driver_run(driver, &one, &result);
 }
 
-/* Makes a thing twice under one request id: there must be one. RET_ID is "" if it failed. */
-static void make(const char *kind, json_t *wanted, int number, char ret_id[256])
+void make(const char *kind, json_t *wanted, int number, char ret_id[256])
 {
     char *spec = json_dumps(wanted, 0);
     char what[128];
@@ -125,7 +123,7 @@ static void make(const char *kind, json_t *wanted, int number, char ret_id[256])
     json_decref(wanted);
 }
 
-static void destroy(const char *kind, const char *id, int number)
+void destroy(const char *kind, const char *id, int number)
 {
     char what[128];
 
@@ -396,6 +394,7 @@ int main(int argc, char **argv)
         if (*made.server != '\0') {
             refusals(&made);
             updates(&made);
+            check_topology(made.server, made.image, made.flavor);
         }
         destroy_all(&made);
         for (size_t kind = 0; kind < KINDS; kind++) {

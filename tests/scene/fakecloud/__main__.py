@@ -11,6 +11,7 @@ import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs, unquote, urlsplit
 
+import cinder
 import glance
 import keystone
 import neutron
@@ -19,7 +20,7 @@ from state import Refusal, State, new_id
 
 STATE = State()
 SERVICES = [('/identity/', keystone), ('/compute/', nova), ('/network/', neutron),
-            ('/image/', glance)]
+            ('/image/', glance), ('/volume/', cinder)]
 
 
 class Handler(BaseHTTPRequestHandler):

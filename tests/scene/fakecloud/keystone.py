@@ -37,7 +37,8 @@ def handle(state, request):
         body['token']['project'] = {'id': state.project, 'name': 'admin'}
     base = '%s://%s' % (SCHEME, request.headers['Host'])
     catalog = [('identity', '/identity/v3'), ('compute', '/compute/v2.1'),
-               ('network', '/network'), ('image', '/image')]
+               ('network', '/network'), ('image', '/image'),
+               ('volumev3', '/volume/v3/' + state.project)]
     body['token']['catalog'] = [
         {'type': kind, 'name': kind, 'endpoints': [
             {'region_id': region, 'region': region, 'interface': interface,

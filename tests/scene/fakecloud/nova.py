@@ -127,12 +127,14 @@ def create_server(state, request, asked):
         raise error(400, 'Can not find requested image')
     if state.over_quota('servers'):
         raise error(403, 'Quota exceeded for instances: Requested 1, but already used 1 of 1')
+    wanted['_group'] = request.json().get('os:scheduler_hints', {}).get('group')
     made = add_server(state, wanted)
     return 202, {'server': {'id': made['id'], 'adminPass': 'top-secret', 'links': []}}, {}
 
 
 def add_server(state, wanted):
     networks = wanted['networks']
+    group = state.things['server_groups'].get(wanted.get('_group'))
     server = {
         'id': new_id(), 'name': wanted['name'], 'status': 'BUILD', 'tenant_id': state.project,
         'metadata': wanted.get('metadata', {}), 'tags': wanted.get('tags', []),
@@ -144,6 +146,8 @@ def add_server(state, wanted):
         '_networks': networks if isinstance(networks, list) else []}
     touch(server)
     state.things['servers'][server['id']] = server
+    if group:
+        group['members'].append(server['id'])
     state.actions[server['id']] = [{'action': 'create'}]
     return server
 
@@ -220,9 +224,34 @@ def act(state, request, asked, key):
     server = find(state, 'servers', key, 'Instance')
     body = request.json()
     name = next(iter(body))
-    need, then, task, word = {'os-start': ('SHUTOFF', 'ACTIVE', 'powering-on', 'start'),
-                              'os-stop': ('ACTIVE', 'SHUTOFF', 'powering-off', 'stop'),
-                              'reboot': ('ACTIVE', 'ACTIVE', 'rebooting', 'reboot')}[name]
+    if name == 'createImage':
+        return create_image(state, server, body[name])
+    if name == 'os-getConsoleOutput':
+        return 200, {'output': 'FAKE CONSOLE OUTPUT'}, {}
+    need, then, task, word = {
+        'os-start': ('SHUTOFF', 'ACTIVE', 'powering-on', 'start'),
+        'os-stop': ('ACTIVE', 'SHUTOFF', 'powering-off', 'stop'),
+        'pause': ('ACTIVE', 'PAUSED', 'pausing', 'pause'),
+        'unpause': ('PAUSED', 'ACTIVE', 'unpausing', 'unpause'),
+        'suspend': ('ACTIVE', 'SUSPENDED', 'suspending', 'suspend'),
+        'resume': ('SUSPENDED', 'ACTIVE', 'resuming', 'resume'),
+        'rebuild': ('ACTIVE', 'ACTIVE', 'rebuilding', 'rebuild'),
+        'resize': ('ACTIVE', 'VERIFY_RESIZE', 'resize_prep', 'resize'),
+        'migrate': ('ACTIVE', 'VERIFY_RESIZE', 'resize_prep', 'migrate'),
+        'os-migrateLive': ('ACTIVE', 'ACTIVE', 'migrating', 'live-migration'),
+        'confirmResize': ('VERIFY_RESIZE', 'ACTIVE', None, 'confirmResize'),
+        'revertResize': ('VERIFY_RESIZE', 'ACTIVE', 'resize_reverting', 'revertResize'),
+        'reboot': ('ACTIVE', 'ACTIVE', 'rebooting', 'reboot')}[name]
+    if server['status'] == need and not server['_task']:
+        if name == 'resize':
+            server['_old'] = server['flavor']
+            server['flavor'] = {'id': body[name]['flavorRef']}
+        elif name == 'revertResize' and '_old' in server:
+            server['flavor'] = server['_old']
+        elif name == 'confirmResize':
+            server['status'] = then
+            touch(server)
+            return 204, None, {}
     if server['status'] != need or server['_task']:
         raise error(409, "Cannot '%s' instance %s while it is in vm_state %s"
                     % (word, key, server['status'].lower()))
@@ -230,6 +259,88 @@ def act(state, request, asked, key):
     state.actions[key].append({'action': word})
     touch(server)
     return 202, None, {}
+
+
+def create_image(state, server, wanted):
+    image = {'id': new_id(), 'name': wanted['name'], 'status': 'active', 'disk_format': 'raw',
+             'container_format': 'bare', 'visibility': 'private', 'owner': state.project,
+             'min_disk': 1, 'min_ram': 0, 'protected': False, 'size': 1048576, 'checksum': 'c',
+             'created_at': stamp(), 'updated_at': stamp(), 'tags': []}
+    image.update(wanted['metadata'])
+    state.things['images'][image['id']] = image
+    return 202, {'image_id': image['id']}, {}
+
+
+def create_group(state, request, asked):
+    group = dict(request.json()['server_group'], id=new_id(), members=[],
+                 project_id=state.project)
+    if state.over_quota('server_groups'):
+        raise error(403, 'Quota exceeded, too many server groups.')
+    group.setdefault('rules', {})
+    state.things['server_groups'][group['id']] = group
+    return 200, {'server_group': group}, {}
+
+
+def list_groups(state, request, asked):
+    groups = list(state.things['server_groups'].values())
+    start = int(request.query.get('offset', ['0'])[0])
+    limit = min(int(request.query.get('limit', ['1000'])[0]), state.settings['page_limit'])
+    return 200, {'server_groups': groups[start:start + limit]}, {}
+
+
+def get_group(state, request, asked, key):
+    return 200, {'server_group': find(state, 'server_groups', key, 'Instance group')}, {}
+
+
+def delete_group(state, request, asked, key):
+    find(state, 'server_groups', key, 'Instance group')
+    del state.things['server_groups'][key]
+    return 204, None, {}
+
+
+def attach(state, request, asked, key):
+    server = find(state, 'servers', key, 'Instance')
+    wanted = request.json()['volumeAttachment']
+    volume = find(state, 'volumes', wanted['volumeId'], 'Volume')
+    if volume['status'] != 'available':
+        raise error(400, 'Invalid volume: volume %s status must be available.' % volume['id'])
+    volume.update(status='attaching', _views=1, attachments=[
+        {'server_id': server['id'], 'device': wanted.get('device', '/dev/vdb')}])
+    return 200, {'volumeAttachment': {'volumeId': volume['id'], 'serverId': key}}, {}
+
+
+def detach(state, request, asked, key, volume):
+    find(state, 'servers', key, 'Instance')
+    find(state, 'volumes', volume, 'Volume').update(status='detaching', attachments=[], _views=1)
+    return 202, None, {}
+
+
+def limits(state, request, asked):
+    return 200, {'limits': {'rate': [], 'absolute': {
+        'maxTotalInstances': state.settings['quota'].get('servers', -1),
+        'totalInstancesUsed': len(state.things['servers']), 'maxTotalCores': 20,
+        'totalCoresUsed': 2, 'maxTotalRAMSize': 51200, 'totalRAMUsed': 128,
+        'maxTotalKeypairs': 100, 'maxServerGroups': 10, 'totalServerGroupsUsed': 0}}}, {}
+
+
+def zones(state, request, asked):
+    return 200, {'availabilityZoneInfo': [
+        {'zoneName': 'nova', 'zoneState': {'available': True}, 'hosts': None},
+        {'zoneName': 'lost', 'zoneState': {'available': False}, 'hosts': None}]}, {}
+
+
+def hypervisors(state, request, asked):
+    return 200, {'hypervisors': [
+        {'id': '1bb62a04-c576-402c-8147-9e89757a09e3', 'hypervisor_hostname': 'c1',
+         'hypervisor_type': 'QEMU', 'state': 'up', 'status': 'enabled', 'vcpus': 16,
+         'vcpus_used': 2, 'memory_mb': 65536, 'memory_mb_used': 512, 'local_gb': 100,
+         'local_gb_used': 1, 'running_vms': 2, 'service': {'id': 's', 'host': 'c1'}}]}, {}
+
+
+def console(state, request, asked, key):
+    find(state, 'servers', key, 'Instance')
+    wanted = request.json()['remote_console']
+    return 200, {'remote_console': dict(wanted, url='http://console.invalid/?token=t')}, {}
 
 
 def list_actions(state, request, asked, key):
@@ -284,6 +395,16 @@ def delete_keypair(state, request, asked, key):
 
 
 ROUTES = [
+    ('/os-server-groups', 'POST', create_group),
+    ('/os-server-groups', 'GET', list_groups),
+    ('/os-server-groups/([^/]+)', 'GET', get_group),
+    ('/os-server-groups/([^/]+)', 'DELETE', delete_group),
+    ('/servers/([^/]+)/os-volume_attachments', 'POST', attach),
+    ('/servers/([^/]+)/os-volume_attachments/([^/]+)', 'DELETE', detach),
+    ('/servers/([^/]+)/remote-consoles', 'POST', console),
+    ('/limits', 'GET', limits),
+    ('/os-availability-zone', 'GET', zones),
+    ('/os-hypervisors/detail', 'GET', hypervisors),
     ('/servers', 'POST', create_server),
     ('/servers', 'GET', list_names),
     ('/servers/detail', 'GET', list_servers),

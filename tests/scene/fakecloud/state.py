@@ -46,7 +46,8 @@ class State:
             self.project = 'a' * 32
             self.things = {name: {} for name in (
                 'servers', 'flavors', 'keypairs', 'networks', 'subnets', 'ports',
-                'security_groups', 'images')}
+                'security_groups', 'images', 'routers', 'floatingips', 'server_groups', 'volumes',
+                'snapshots')}
             self.deleted_servers = {}
             self.images_data = {}
             self.actions = {}

@@ -39,6 +39,8 @@ extern const struct CMUnitTest fault_cases[];
 extern const size_t fault_case_count;
 extern const struct CMUnitTest late_cases[];
 extern const size_t late_case_count;
+extern const struct CMUnitTest kind_cases[];
+extern const size_t kind_case_count;
 extern const struct CMUnitTest session_cases[];
 extern const size_t session_case_count;
 

@@ -407,6 +407,7 @@ int main(void)
     failed += _cmocka_run_group_tests("faults", fault_cases, fault_case_count, NULL, NULL);
     failed += _cmocka_run_group_tests("late", late_cases, late_case_count, NULL, NULL);
     failed += _cmocka_run_group_tests("session", session_cases, session_case_count, NULL, NULL);
+    failed += _cmocka_run_group_tests("kinds", kind_cases, kind_case_count, NULL, NULL);
     fake_stop(the_fake);
     return failed;
 }

@@ -265,7 +265,7 @@ static void wrong_references(void **state)
     assert_int_equal(create(f, "port", "{\"network\":\"no\"}", 2, &result), VIM_E_INVALID);
     assert_int_equal(create(f, "network", "{\"colour\":\"red\"}", 3, &result), VIM_E_INVALID);
     assert_int_equal(driver_get(f->driver, "network", "../flavors", &result), VIM_E_NOT_FOUND);
-    assert_int_equal(driver_get(f->driver, "router", "x", &result), VIM_E_UNSUPPORTED);
+    assert_int_equal(driver_get(f->driver, "stone", "x", &result), VIM_E_UNSUPPORTED);
     result_clear(&result);
 }
 
