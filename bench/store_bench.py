@@ -1,5 +1,6 @@
-"""Calls of store-postgres per second next to pgbench, which does the same in the same PostgreSQL: the same
-statements, prepared and in a pipeline, one connection per client. And what more clients do to it."""
+"""Calls of store-postgres per second next to pgbench, which does the same in the same PostgreSQL:
+the same statements, prepared and in a pipeline, one connection per client. And what more clients do
+to it."""
 import os
 import pathlib
 import subprocess
@@ -13,7 +14,8 @@ THREADS = (1, 8, 32, 64)
 ROW = "INSERT INTO bench.rows(collection,id,parent,state,due,revision,body) VALUES "
 SCRIPTS = {
     "get": """\\set n random(0, 9999)
-SELECT id,parent,state,due,revision,body FROM bench.rows WHERE collection='server' AND id='row-'||:n;
+SELECT id,parent,state,due,revision,body FROM bench.rows
+WHERE collection='server' AND id='row-'||:n;
 """,
     "commit": "\\set a random(1, 1000000000000000)\n\\set b random(1, 1000000000000000)\n"
               "\\startpipeline\nBEGIN;\n" + "".join(
@@ -29,9 +31,9 @@ TARGETS = {"get": 0.7, "commit": 0.7, "hot": 0.7}
 
 
 def ours(what, threads, seconds=SECONDS):
-    done = subprocess.run([PROGRAMS / "store_calls", vimd.BUILD / "plugins" / "store-postgres.so", what,
-                           str(threads), str(seconds)], capture_output=True, text=True, check=False,
-                          start_new_session=True)
+    plugin = vimd.BUILD / "plugins" / "store-postgres.so"
+    done = subprocess.run([PROGRAMS / "store_calls", plugin, what, str(threads), str(seconds)],
+                          capture_output=True, text=True, check=False, start_new_session=True)
     if done.returncode:
         raise SystemExit(f"store_calls {what}: {done.stderr}")
     return float(done.stdout or 0)
@@ -40,10 +42,10 @@ def ours(what, threads, seconds=SECONDS):
 def pgbench(what, clients, folder):
     script = pathlib.Path(folder, what)
     script.write_text(SCRIPTS[what])
-    done = subprocess.run(["pgbench", "-h", "127.0.0.1", "-p", os.environ["PORT"], "-U", "vimd", "-n",
-                           "-M", "prepared", "-c", str(clients), "-j", str(min(clients, 2)), "-T",
-                           str(SECONDS), "-f", script, "postgres"], capture_output=True, text=True,
-                          check=False, start_new_session=True)
+    done = subprocess.run(["pgbench", "-h", "127.0.0.1", "-p", os.environ["PORT"], "-U", "vimd",
+                           "-n", "-M", "prepared", "-c", str(clients), "-j", str(min(clients, 2)),
+                           "-T", str(SECONDS), "-f", script, "postgres"], capture_output=True,
+                          text=True, check=False, start_new_session=True)
     rates = [line for line in done.stdout.splitlines() if line.startswith("tps = ")]
     if done.returncode:
         raise SystemExit(f"pgbench {what}: {done.stderr}{done.stdout}")
@@ -53,7 +55,8 @@ def pgbench(what, clients, folder):
 
 def clear():
     """What the commits before have left: all find tables of the same size."""
-    subprocess.run(["psql", "-q", "-h", "127.0.0.1", "-p", os.environ["PORT"], "-U", "vimd", "postgres", "-c",
+    subprocess.run(["psql", "-q", "-h", "127.0.0.1", "-p", os.environ["PORT"], "-U", "vimd",
+                    "postgres", "-c",
                     "DELETE FROM bench.rows WHERE collection IN ('task','idempotency') OR "
                     "collection='server' AND id NOT LIKE 'row-%'", "-c", "VACUUM FULL bench.rows"],
                    check=True)
