@@ -141,7 +141,7 @@ plot for [m in "{links}"] "{data}" using ($1 eq "naive" && $3 == m ? $2 : 1/0):7
 set title "as vimd does it: one list per kind and round"
 set yrange [0:{high}]
 plot for [m in "{links}"] "{data}" using ($1 eq "shared" && $3 == m ? $2 : 1/0):7 \
-    with linespoints pointtype 7 title sprintf("m = %s", m), \
+    with points pointtype 7 title sprintf("m = %s", m), \
     for [m in "{links}"] x + m with lines linecolor rgb "#999999" \
     title (m == 0 ? "n + m, the creates alone" : "")
 unset multiplot

@@ -278,7 +278,7 @@ static void find_resize(const json_t *have, const json_t *want, struct node_chan
     if (json_object_get(have, RESIZED)) {
         act(change, "confirm_resize", json_object());
         json_object_del(change->result, RESIZED);
-    } else if (!json_equal(json_object_get(have, "flavor"), flavor)) {
+    } else if (flavor && !json_equal(json_object_get(have, "flavor"), flavor)) {
         act(change, "resize", json_pack("{s:O}", "flavor", flavor));
         json_object_set(change->result, "flavor", flavor);
         json_object_set_new(change->result, RESIZED, json_true());

@@ -1,0 +1,260 @@
+/* Descriptions of network services: their plans, what is wrong with them, what turns one into another. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <jansson.h>
+#include <vim/driver.h>
+#include "base/cleanup.h"
+#include "base/json.h"
+#include "base/text.h"
+#include "model/node.h"
+#include "model/service.h"
+
+/* ' stands for ". */
+static json_t *parse(const char *text)
+{
+    CLEANUP_FREE char *copy = text_duplicate(text);
+    for (char *c = copy; *c != '\0'; c++) {
+        *c = *c == '\'' ? '"' : *c;
+    }
+    json_t *json = json_loads(copy, JSON_DECODE_ANY, NULL);
+    assert_non_null(json);
+    return json;
+}
+
+/* The plan as "NAME KIND LEVEL: NEEDS" lines in its order, or what is wrong as "POINTER DETAIL" lines. */
+static char *plan_of(const char *description)
+{
+    CLEANUP_JSON json_t *json = parse(description);
+    struct service_plan plan;
+    struct findings findings = {0};
+    struct text text = {0};
+    kind_check_create(kinds_service(), json, &findings);
+    service_plan_make("s", json, &findings, &plan);
+    for (size_t i = 0; i < findings.count; i++) {
+        text_printf(&text, "%s %s\n", findings.items[i].pointer, findings.items[i].detail);
+    }
+    for (uint32_t i = 0; findings.count == 0 && i < plan.count; i++) {
+        const struct service_node *node = &plan.nodes[plan.order[i]];
+        text_printf(&text, "%s %s %u:", node->name, node->kind->name, node->level);
+        for (uint32_t n = 0; n < node->need_count; n++) {
+            text_printf(&text, " %s", plan.nodes[node->needs[n]].name);
+        }
+        text_add_char(&text, '\n');
+    }
+    findings_free(&findings);
+    service_plan_free(&plan);
+    return text_take(&text);
+}
+
+static void expect_plan(const char *description, const char *expected)
+{
+    CLEANUP_FREE char *plan = plan_of(description);
+    assert_string_equal(plan, expected);
+}
+
+static void expect_finding(const char *description, const char *expected)
+{
+    CLEANUP_FREE char *plan = plan_of(description);
+    if (!strstr(plan, expected)) {
+        fail_msg("%s is not among:\n%s", expected, plan);
+    }
+}
+
+#define VNF "'image':'i','flavor':'f'"
+
+static void order(void **state)
+{
+    (void)state;
+    expect_plan("{'name':'s','virtual_links':{'a':{'subnets':{'v4':{'cidr':'10.0.0.0/24'}},"
+                "'router':{'external_network':'public'}}},"
+                "'vnfs':{'f':{" VNF ",'connection_points':{'x':{'network':'${vl.a.id}'}},"
+                "'volumes':{'d':{'size':1}},"
+                "'floating_ips':{'out':{'network':'public','connection_point':'x'}}}}}",
+                "vl.a network 0:\n"
+                "vl.a.subnet.v4 subnet 1: vl.a\n"
+                "vl.a.router router 2: vl.a.subnet.v4\n"
+                "vnf.f.0.cp.x port 2: vl.a vl.a.subnet.v4\n"
+                "vnf.f.0 server 3: vnf.f.0.cp.x\n"
+                "vnf.f.0.fip.out floating-ip 3: vnf.f.0.cp.x vl.a.router\n"
+                "vnf.f.0.volume.d volume 4: vnf.f.0\n");
+}
+
+/* A port of its own only where it has to be. */
+static void points(void **state)
+{
+    (void)state;
+    expect_plan("{'name':'s','virtual_links':{'a':{}},'vnfs':{"
+                "'one':{" VNF ",'connection_points':{'x':{'network':'${vl.a.id}'}}},"
+                "'two':{" VNF ",'connection_points':{'x':{'network':'${vl.a.id}','port':true}}},"
+                "'six':{" VNF ",'connection_points':{'x':{'network':'${vl.a.id}'}}},"
+                "'ask':{" VNF ",'metadata':{'peer':'at ${vnf.six.cp.x.address}, $${HOME}'}}}}",
+                "vl.a network 0:\n"
+                "vnf.one.0 server 1: vl.a\n"
+                "vnf.two.0.cp.x port 1: vl.a\n"
+                "vnf.six.0.cp.x port 1: vl.a\n"
+                "vnf.two.0 server 2: vnf.two.0.cp.x\n"
+                "vnf.six.0 server 2: vnf.six.0.cp.x\n"
+                "vnf.ask.0 server 2: vnf.six.0.cp.x\n");
+}
+
+static void faults(void **state)
+{
+    (void)state;
+    expect_finding("{'name':'s','vnfs':{'a':{" VNF ",'metadata':{'x':'${vnf.b.id}'}},"
+                   "'b':{" VNF ",'metadata':{'x':'${vnf.c.0.id}'}},"
+                   "'c':{" VNF ",'metadata':{'x':'${vnf.a.id}'}}}}",
+                   "goes round: vnf.");
+    expect_finding("{'name':'s','vnfs':{'a':{" VNF ",'metadata':{'x':'${vnf.a.id}'}}}}",
+                   "/vnfs/a goes round: vnf.a.0 needs vnf.a.0\n");
+    expect_finding("{'name':'s','vnfs':{'a':{" VNF ",'metadata':{'x':'${vl.no.id}'}}}}",
+                   "/vnfs/a/metadata/x ${vl.no.id}: the service has no such element\n");
+    expect_finding("{'name':'s','vnfs':{'a':{" VNF ",'metadata':{'x':'${oops'}}}}",
+                   "/vnfs/a/metadata/x ${oops}: a reference is");
+    expect_finding(
+        "{'name':'s','virtual_links':{'l':{}},'security_groups':{'g':{}},'vnfs':{'a':{" VNF
+        ",'connection_points':{'p':{'network':'${sg.g.id}'}}}}}",
+        "/vnfs/a/connection_points/p/network must be the id of a network");
+    expect_finding("{'name':'s','vnfs':{'a':{" VNF
+                   ",'user_data':'bm8=','key':'${vnf.b.user_data}'},"
+                   "'b':{" VNF "}}}",
+                   "has no member of that name");
+    expect_finding("{'name':'s','vnfs':{'a':{" VNF
+                   ",'floating_ips':{'o':{'network':'n','connection_point':'no'}}}}}",
+                   "/vnfs/a/floating_ips/o the VNF has no connection point no\n");
+    expect_finding("{'name':'s','virtual_links':{'a':{'router':{'external_network':'n'}}}}",
+                   "/virtual_links/a/router leads nowhere");
+    expect_finding("{'name':'s','vnfs':{'a b':{" VNF "}}}", "/vnfs/a b the name must have");
+    expect_finding("{'name':'s','vnfs':{'a':{" VNF ",'networks':[]}}}",
+                   "/vnfs/a/networks is not known");
+    expect_finding("{'name':'s','vnfs':{'a':{'flavor':'f'}}}", "/vnfs/a/image is required");
+    expect_finding("{'name':'s','vnfs':{'a':[]},'volumes':{'v':{}}}", "/vnfs/a must be an object");
+    expect_finding("{'name':'s','volumes':{'v':{}}}", "/volumes/v/size is required");
+}
+
+/* Malformed in every way that a body may be: told, and survived. */
+static void hostile(void **state)
+{
+    (void)state;
+    static const char *const bodies[] = {
+        "{'name':'s','vnfs':7}",
+        "{'name':'s','vnfs':{'a':{'count':1e9}}}",
+        "{'name':'s','vnfs':{'a':{'count':900000000000}}}",
+        "{'name':'s','vnfs':{'a':{'connection_points':[1]}}}",
+        "{'name':'s','vnfs':{'a':{'connection_points':{'p':4}}}}",
+        "{'name':'s','virtual_links':{'a':{'subnets':{'v':{'cidr':7}}}}}",
+        "{'name':'s','virtual_links':{'a':7}}",
+        "{'name':'s','vnfs':{'${vl':{'image':'${${}}','flavor':'${}'}}}",
+        "{'name':'s','vnfs':{'a':{'metadata':{'x':'${.}','y':'${a.}','z':'${.a}','$':'$${'}}}}",
+    };
+    for (size_t i = 0; i < sizeof(bodies) / sizeof(bodies[0]); i++) {
+        CLEANUP_FREE char *plan = plan_of(bodies[i]);
+        assert_non_null(strchr(plan, '/'));
+    }
+}
+
+/* The steps from HAVE to WANT, "update", "resize" ..., or "!FIELD" for what cannot be changed. */
+static void expect_steps(const char *kind, const char *have, const char *want, const char *expected)
+{
+    CLEANUP_JSON json_t *at = parse(have);
+    CLEANUP_JSON json_t *goal = parse(want);
+    struct text steps = {0};
+    bool more = true;
+    for (int i = 0; more && i < 10; i++) {
+        struct node_change change;
+        node_change_find(kind_by_name(kind), at, goal, &change);
+        more = change.verb != 0 && !change.problem;
+        text_printf(&steps, "%s%s", change.problem ? "!" : "",
+                    change.problem  ? change.problem
+                    : !more         ? ""
+                    : change.action ? change.action
+                                    : "update");
+        text_add(&steps, more ? " " : "");
+        if (more) {
+            json_decref(at);
+            at = json_incref(change.result);
+        }
+        node_change_free(&change);
+    }
+    assert_false(more);
+    assert_string_equal(text_get(&steps), expected);
+    text_free(&steps);
+}
+
+static void changes(void **state)
+{
+    (void)state;
+    expect_steps("server", "{'name':'a','flavor':'s'}", "{'name':'a','flavor':'s'}", "");
+    expect_steps("server", "{'name':'a','flavor':'s'}", "{'name':'b','flavor':'m'}",
+                 "update resize confirm_resize ");
+    expect_steps("server", "{'image':'a'}", "{'image':'b'}", "!image");
+    expect_steps("server", "{'metadata':{'a':'b'}}", "{}", "update ");
+    expect_steps("volume", "{'size':1,'attach':{'server':'a'}}",
+                 "{'size':2,'attach':{'server':'b'}}", "detach extend attach ");
+    expect_steps("volume", "{'size':2}", "{'size':1}", "!size");
+    expect_steps("router", "{'interfaces':[{'subnet':'a'},{'subnet':'b'}]}",
+                 "{'interfaces':[{'subnet':'c'},{'subnet':'a'}]}",
+                 "remove_interface add_interface ");
+    expect_steps("subnet", "{'cidr':'10.0.0.0/24'}", "{'cidr':'10.1.0.0/24'}", "!cidr");
+}
+
+static void secrets(void **state)
+{
+    (void)state;
+    CLEANUP_JSON json_t *json = parse(
+        "{'name':'s','vnfs':{'a':{'user_data':'c2VjcmV0','affinity_group':'${group.g.id}'}}}");
+    CLEANUP_JSON json_t *shown = service_shown(json);
+    CLEANUP_FREE char *text = json_print(shown);
+    assert_null(strstr(text, "c2VjcmV0"));
+    assert_non_null(strstr(text, "${group.g.id}"));
+    CLEANUP_FREE char *before = json_print(json);
+    assert_non_null(strstr(before, "c2VjcmV0"));
+}
+
+static void rows(void **state)
+{
+    (void)state;
+    struct node node = {.id = text_duplicate("s/vnf.a.0"),
+                        .service = text_duplicate("s"),
+                        .name = text_duplicate("vnf.a.0"),
+                        .kind = kind_by_name("server"),
+                        .resource = "0193b2c4-0000-7000-8000-000000000001",
+                        .state = NODE_CHANGING,
+                        .there = true,
+                        .tried = true,
+                        .needs = parse("['vl.a']"),
+                        .spec = parse("{'name':'x'}"),
+                        .have = parse("{'name':'y'}"),
+                        .old_by = text_duplicate("t")};
+    struct row row = {.id = node.id, .parent = node.service, .state = NODE_CHANGING, .revision = 3};
+    struct node read = {0};
+    row.body = node_render(&node);
+    row.body_length = strlen(row.body);
+    assert_int_equal(node_parse(&row, &read, NULL), VIM_OK);
+    CLEANUP_FREE char *again = node_render(&read);
+    assert_string_equal(again, row.body);
+    assert_int_equal(read.revision, 3);
+    free(row.body);
+    node_free(&read);
+    row.body = text_duplicate("{\"name\":\"x\"}");
+    row.body_length = strlen(row.body);
+    assert_int_equal(node_parse(&row, &read, NULL), VIM_E_INTERNAL);
+    free(row.body);
+    node_free(&node);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(order),   cmocka_unit_test(points),  cmocka_unit_test(faults),
+        cmocka_unit_test(hostile), cmocka_unit_test(changes), cmocka_unit_test(secrets),
+        cmocka_unit_test(rows),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
