@@ -132,6 +132,8 @@ static void measure_scores(struct similarity *similarity)
         measure->score = similarity->literal
                              ? -measure->distance
                              : similarity->config->level_weight * measure->level - distance;
+        if (isinf(measure->score))
+            measure->score = NAN;
     }
 }
 
@@ -330,6 +332,8 @@ static void predict(const struct similarity *similarity, uint32_t block, int32_t
 
     if (delta > 0 && measure->utilisation >= similarity->config->gate && !isnan(gain))
         decision->throughput = view_mean(view->snapshot.throughput, from, windows) * (1 + gain);
+    if (!(decision->throughput >= 0) || isinf(decision->throughput))
+        decision->throughput = NAN;
     if (isnan(measure->own) || after <= 0)
         return;
     load = measure->utilisation * replicas / after;

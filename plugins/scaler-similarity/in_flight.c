@@ -55,97 +55,105 @@ static void order_topology(struct similarity *similarity)
     }
 }
 
-/* Sum over the edges to (callee) or from (caller) BLOCK; NaN if there are none with that series. */
-static double sum_edges(const struct view *view, uint32_t block, bool incoming, bool visits,
-                        uint32_t at)
+/* One window of all edges: looked up once, for all that need them. */
+struct calls {
+    double under_way[VIEW_EDGES_MAX], visits[VIEW_EDGES_MAX], network[VIEW_EDGES_MAX];
+    /* Per block; NaN where no edge has that series. */
+    double outgoing[VIEW_BLOCKS_MAX]; /* calls that it has under way */
+    double incoming[VIEW_BLOCKS_MAX]; /* calls that are under way to it */
+    double visited[VIEW_BLOCKS_MAX]; /* per second */
+    double incoming_network[VIEW_BLOCKS_MAX];
+};
+
+static void add(double *sum, double value)
 {
-    double sum = 0;
-    bool any = false;
-
-    for (uint32_t e = 0; e < view->edge_count; e++) {
-        const struct vim_policy_edge *edge = &view->edges[e];
-        double value = view_at(visits ? edge->visits : edge->in_flight, at);
-
-        if ((incoming ? edge->callee : edge->caller) == block && !isnan(value)) {
-            sum += value;
-            any = true;
-        }
-    }
-    return any ? sum : NAN;
+    if (!isnan(value))
+        *sum = isnan(*sum) ? value : *sum + value;
 }
 
-static double network_of(const struct vim_policy_edge *edge, uint32_t at)
+static void look_at_calls(const struct view *view, uint32_t at, struct calls *ret_calls)
 {
-    double visits = view_at(edge->visits, at), rtt = view_at(edge->rtt, at);
+    struct calls *calls = ret_calls;
 
-    return isnan(visits) || isnan(rtt) ? 0 : visits * rtt / 1000;
+    for (uint32_t i = 0; i < view->block_count; i++) {
+        calls->outgoing[i] = calls->incoming[i] = calls->visited[i] = NAN;
+        calls->incoming_network[i] = 0;
+    }
+    for (uint32_t e = 0; e < view->edge_count; e++) {
+        const struct vim_policy_edge *edge = &view->edges[e];
+        double rtt = view_at(edge->rtt, at);
+
+        calls->under_way[e] = view_at(edge->in_flight, at);
+        calls->visits[e] = view_at(edge->visits, at);
+        calls->network[e] =
+            isnan(calls->visits[e]) || isnan(rtt) ? 0 : calls->visits[e] * rtt / 1000;
+        add(&calls->outgoing[edge->caller], calls->under_way[e]);
+        add(&calls->incoming[edge->callee], calls->under_way[e]);
+        add(&calls->visited[edge->callee], calls->visits[e]);
+        calls->incoming_network[edge->callee] += calls->network[e];
+    }
 }
 
 /* Requests in a block, its callees' included; of a foreign one what its callers see. */
-static double total_of(const struct view *view, uint32_t block, uint32_t at)
+static double total_of(const struct view *view, const struct calls *calls, uint32_t block,
+                       uint32_t at)
 {
-    double total = view_at(view->blocks[block].in_flight, at);
+    double total;
 
-    if (isnan(total) && !view->blocks[block].in_flight) {
-        total = sum_edges(view, block, true, false, at);
-        for (uint32_t e = 0; e < view->edge_count; e++)
-            if (view->edges[e].callee == block && !isnan(total))
-                total -= network_of(&view->edges[e], at);
-        total = total < 0 ? 0 : total;
-    }
-    return total;
+    if (view->blocks[block].in_flight)
+        return view_at(view->blocks[block].in_flight, at);
+    total = calls->incoming[block] - calls->incoming_network[block];
+    return total < 0 ? 0 : total;
 }
 
-static double own_of(const struct view *view, uint32_t block, double total, uint32_t at)
+static double own_of(const struct view *view, const struct calls *calls, uint32_t block,
+                     double total, uint32_t at)
 {
-    double own = view_at(view->blocks[block].own_in_flight, at), callees;
+    double callees = calls->outgoing[block];
 
-    if (!isnan(own) || view->blocks[block].own_in_flight)
-        return own;
-    callees = sum_edges(view, block, false, false, at);
+    if (view->blocks[block].own_in_flight)
+        return view_at(view->blocks[block].own_in_flight, at);
     if (isnan(callees))
         return total;
     return total > callees ? total - callees : 0;
 }
 
 /* Share of what is under way on an edge that is in the network. */
-static double network_share(const struct view *view, const struct vim_policy_edge *edge,
+static double network_share(const struct view *view, const struct calls *calls, uint32_t edge,
                             uint32_t at)
 {
-    double under_way = view_at(edge->in_flight, at), visits = view_at(edge->visits, at);
-    double there = view_at(view->blocks[edge->callee].in_flight, at);
-    double all = sum_edges(view, edge->callee, true, true, at);
-    double share = 0, by_rtt, by_difference;
+    uint32_t callee = view->edges[edge].callee;
+    double there = view_at(view->blocks[callee].in_flight, at), share = 0, by_rtt, by_difference;
 
-    if (!(under_way > 0))
-        return 0;
-    by_rtt = network_of(edge, at) / under_way;
-    if (!isnan(there) && visits > 0 && all > 0) {
-        by_difference = 1 - there * (visits / all) / under_way;
+    by_rtt = calls->network[edge] / calls->under_way[edge];
+    if (!isnan(there) && calls->visits[edge] > 0 && calls->visited[callee] > 0) {
+        by_difference =
+            1 - there * (calls->visits[edge] / calls->visited[callee]) / calls->under_way[edge];
         share = by_difference > DIFFERENCE_FLOOR ? by_difference : 0;
     }
     share = by_rtt > share ? by_rtt : share;
     return share > 1 ? 1 : share;
 }
 
-/* Hands BLOCKED requests, which wait for what BLOCK's threads wait for, on to its callees. */
-static void hand_on(struct similarity *similarity, uint32_t block, double blocked, uint32_t at,
-                    bool recent, double extra[VIEW_BLOCKS_MAX])
+/* Hands BLOCKED requests, which wait for what BLOCK's threads wait for, on to its callees. Edges come in
+ * the order of their callers. */
+static void hand_on(struct similarity *similarity, const struct calls *calls, uint32_t block,
+                    double blocked, uint32_t at, bool recent, double extra[VIEW_BLOCKS_MAX])
 {
     const struct view *view = &similarity->view;
-    double all = sum_edges(view, block, false, false, at);
+    double all = calls->outgoing[block];
 
-    for (uint32_t e = 0; e < view->edge_count; e++) {
-        const struct vim_policy_edge *edge = &view->edges[e];
-        double under_way = view_at(edge->in_flight, at), share, part;
+    for (uint32_t e = similarity->first_edge[block];
+         e < view->edge_count && view->edges[e].caller == block; e++) {
+        double share, part;
 
-        if (edge->caller != block || !(under_way > 0))
+        if (!(calls->under_way[e] > 0))
             continue;
-        share = network_share(view, edge, at);
-        part = all > 0 ? blocked * under_way / all : 0;
-        extra[edge->callee] += part * (1 - share);
+        share = network_share(view, calls, e, at);
+        part = all > 0 ? blocked * calls->under_way[e] / all : 0;
+        extra[view->edges[e].callee] += part * (1 - share);
         if (recent)
-            similarity->waits[e] += (under_way + part) * share / RECENT_WINDOWS;
+            similarity->waits[e] += (calls->under_way[e] + part) * share / RECENT_WINDOWS;
     }
 }
 
@@ -153,10 +161,13 @@ static void measure_window(struct similarity *similarity, uint32_t at, bool rece
 {
     const struct view *view = &similarity->view;
     double extra[VIEW_BLOCKS_MAX] = {0};
+    struct calls calls;
 
+    look_at_calls(view, at, &calls);
     for (uint32_t i = 0; i < view->block_count; i++) {
         uint32_t block = similarity->topology[i];
-        double total = total_of(view, block, at), own = own_of(view, block, total, at);
+        double total = total_of(view, &calls, block, at);
+        double own = own_of(view, &calls, block, total, at);
         double queued = view_at(view->blocks[block].thread_queue, at), share, in_use;
 
         queued = isnan(queued) ? 0 : queued;
@@ -165,7 +176,7 @@ static void measure_window(struct similarity *similarity, uint32_t at, bool rece
         share = isnan(share) || share > 1 ? 1 : share;
         queued += extra[block];
         similarity->held[block][at] = own + queued * share;
-        hand_on(similarity, block, queued * (1 - share), at, recent, extra);
+        hand_on(similarity, &calls, block, queued * (1 - share), at, recent, extra);
     }
 }
 
@@ -174,7 +185,11 @@ void in_flight_measure(struct similarity *similarity)
     const struct view *view = &similarity->view;
     uint32_t windows = view->snapshot.windows;
 
+    for (uint32_t i = 0; i < view->block_count; i++)
+        similarity->first_edge[i] = VIM_NO_INDEX;
     order_topology(similarity);
+    for (uint32_t e = view->edge_count; e-- > 0;)
+        similarity->first_edge[view->edges[e].caller] = e;
     memset(similarity->waits, 0, sizeof similarity->waits);
     for (uint32_t at = 0; at < windows; at++) {
         similarity->performance[at] = -view_at(view->snapshot.in_flight, at);

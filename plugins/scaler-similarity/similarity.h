@@ -69,6 +69,7 @@ struct similarity {
     double held[VIEW_BLOCKS_MAX][VIEW_WINDOWS_MAX]; /* y: what a block holds or uses */
     double performance[VIEW_WINDOWS_MAX]; /* x */
     double waits[VIEW_EDGES_MAX]; /* requests that the network of an edge holds, now */
+    uint32_t first_edge[VIEW_BLOCKS_MAX]; /* of those that a block calls on; VIM_NO_INDEX: none */
     uint32_t topology[VIEW_BLOCKS_MAX]; /* blocks, callers before callees */
     char kept[VIM_KEPT_MAX + 1];
 };

@@ -105,5 +105,6 @@ void queue_group(struct run *run);
 void queue_thread_group(struct run *run);
 void driver_group(struct run *run);
 void driver_task_group(struct run *run);
+void policy_group(struct run *run);
 
 #endif

@@ -33,6 +33,7 @@ static const struct group groups[] = {
      driver_group},
     {"driver-task", VIM_DRIVER, "kind by kind: repeated requests, resumption, undo, threads",
      driver_task_group},
+    {"policy", VIM_POLICY, "decide: pure, quick, and at ease with what is missing", policy_group},
 };
 #define GROUP_COUNT (sizeof groups / sizeof groups[0])
 
