@@ -113,7 +113,7 @@ static struct history *make_history(const struct world *world)
 {
     struct history *history = history_new("checked", 5000, world->windows < 2 ? 2 : world->windows);
     const struct history_goals goals = {draw(world, 1, 1, 1) < 0.5 ? 15 : 0, 0, INFINITY};
-    char name[16];
+    char name[24];
 
     for (uint32_t i = 0; i < world->blocks; i++) {
         snprintf(name, sizeof name, "block-%02u", placed(world, i));

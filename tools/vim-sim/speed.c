@@ -35,7 +35,7 @@ int run_speed(struct sim *sim)
     struct chance chance = {sim->seed};
 
     for (uint32_t i = 0; i < BLOCKS; i++) {
-        char name[16];
+        char name[24];
 
         snprintf(name, sizeof name, "block-%02u", i);
         history_block(history, name);
