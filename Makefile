@@ -74,6 +74,11 @@ bench-graph: ## what a node of a network service costs, from 50 to 5 000 nodes, 
 	@$(MAKE) --no-print-directory release
 	@bench/graph.py
 
+bench-scaling: ## scaling policies on simulated services: the table S1 to S13 and its figures
+	@scripts/install-packages --for bench
+	@$(MAKE) --no-print-directory release
+	@bench/scaling
+
 install: release ## install the release build below PREFIX=/usr/local (DESTDIR works)
 	@cmake --install build/release
 
