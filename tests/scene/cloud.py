@@ -92,7 +92,12 @@ class Cloud:
              "subnet": ("network", "/subnets", "subnets"),
              "port": ("network", "/ports", "ports"),
              "security-group": ("network", "/security-groups", "security_groups"),
-             "image": ("image", "/images?limit=500", "images")}
+             "image": ("image", "/images?limit=500", "images"),
+             "router": ("network", "/routers", "routers"),
+             "floating-ip": ("network", "/floatingips", "floatingips"),
+             "affinity-group": ("compute", "/os-server-groups", "server_groups"),
+             "volume": ("volumev3", "/volumes/detail", "volumes"),
+             "snapshot": ("volumev3", "/snapshots/detail", "snapshots")}
 
     def list(self, kind):
         service, path, member = self.LISTS[kind]
@@ -104,7 +109,7 @@ class Cloud:
 
     def ids(self):
         """Everything there is, to compare with later."""
-        return {kind: sorted(item.get("id", item["name"]) for item in self.list(kind))
+        return {kind: sorted(item.get("id") or item["name"] for item in self.list(kind))
                 for kind in self.LISTS}
 
     def client(self, *words):

@@ -16,6 +16,7 @@ from vimd import Broken, Vimd, target_id, unique, wait_for
 from world import KEY, PLURALS, upload
 
 CLOUDS_YAML = None
+CLEARED_FIRST = ["floating-ips", "routers", "snapshots", "servers", "volumes"]
 ENDED_BADLY = ("failed", "rolled_back")
 
 
@@ -59,7 +60,7 @@ class OpenStack(unittest.TestCase):
     def tearDownClass(cls):
         try:
             # What a test that failed has left is in the way of the rest.
-            for plural in reversed(PLURALS):
+            for plural in [*CLEARED_FIRST, *reversed(PLURALS), "affinity-groups"]:
                 for item in cls.vimd.list(plural):
                     if item["name"].startswith("scene-"):
                         cls.vimd.remove(plural, item["id"])
@@ -155,6 +156,70 @@ class OpenStack(unittest.TestCase):
         self.remove("images", image)
         self.remove("flavors", flavor)
         self.remove("keypairs", key)
+
+    def act(self, plural, item, **body):
+        return self.vimd.must(self.vimd.post(f"/v1/{plural}/{item['id']}/actions", body, wait=60),
+                              200).json
+
+    def test_topology_is_seen_by_the_client(self):
+        v, client = self.vimd, self.cloud.client
+        name = unique("scene-topology")
+        # Asked for in one go: each waits for what it refers to.
+        subnet, port, router = (v.post(f"/v1/{plural}", {"vim": "real", **body}) for plural, body in (
+            ("subnets", {"name": name, "network": self.network["id"], "cidr": "10.45.0.0/24"}),
+            ("ports", {"name": name, "network": self.network["id"],
+                       "fixed_ips": [{"subnet": name}]}),
+            ("routers", {"name": name, "external_network": "public",
+                         "interfaces": [{"subnet": name}]})))
+        for answer in (subnet, port, router):
+            task = v.wait_task(v.task_of(answer), 60)
+            self.assertEqual(task["state"], "succeeded", task)
+        port, router = (v.list(plural, f"name={name}")[0] for plural in ("ports", "routers"))
+        subnet = v.list("subnets", f"name={name}")[0]
+        floating = v.create("floating-ips", {"vim": "real", "name": name, "network": "public",
+                                             "port": port["id"]})
+        shown = client("floating", "ip", "show", floating["address"])
+        self.assertEqual(shown["port_id"], port["backend_id"])
+        self.assertEqual(shown["router_id"], router["backend_id"])
+        self.assertEqual(client("router", "show", name)["status"], "ACTIVE")
+
+        group = v.create("affinity-groups", {"vim": "real", "name": name,
+                                             "policy": "anti-affinity"})
+        servers = [v.create("servers", self.server_body(affinity_group=group["id"]), 120)
+                   for _ in range(2)]
+        self.assertNotEqual(servers[0]["host"], servers[1]["host"])
+        members = v.get(f"/v1/affinity-groups/{group['id']}?fresh=true").json["members"]
+        self.assertEqual(sorted(members), sorted(server["id"] for server in servers))
+
+        volume = v.create("volumes", {"vim": "real", "name": name, "size": 1}, 60)
+        volume = self.act("volumes", volume, action="attach", server=servers[0]["id"])
+        self.assertEqual(volume["server"], servers[0]["id"])
+        self.assertEqual(client("volume", "show", name)["status"], "in-use")
+        # What is attached stays; the delete says by what, and goes on when it is not any more.
+        task = v.task_of(v.delete(f"/v1/volumes/{volume['id']}"))
+        wait_for(lambda: "is attached to server" in
+                 (v.get(f"/v1/volumes/{volume['id']}").json.get("status_reason") or ""),
+                 "the volume to say what it is attached to")
+        self.remove("servers", servers[0])
+        self.assertEqual(v.wait_task(task, 120)["state"], "succeeded")
+        self.assertEqual(self.cloud.find("volume", name), [])
+
+        resized = self.act("servers", servers[1], action="resize", flavor="m1.micro")
+        self.assertEqual(resized["backend_status"], "VERIFY_RESIZE")
+        self.act("servers", servers[1], action="confirm_resize")
+        image = v.must(v.post(f"/v1/servers/{servers[1]['id']}/actions",
+                              {"action": "snapshot", "name": name}, wait=60), 201).json
+        self.assertEqual(client("image", "show", name)["status"], "active")
+        used = {quota["name"]: quota.get("used")
+                for quota in v.get("/v1/vims/real/capacity").json["quotas"]}
+        self.assertEqual(used["routers"], len(self.cloud.list("router")))
+        self.remove("images", image)
+        self.remove("servers", servers[1])
+        self.remove("affinity-groups", group)
+        self.remove("floating-ips", floating)
+        self.remove("routers", router)
+        self.remove("ports", port)
+        self.remove("subnets", subnet)
 
     def test_synchronous_create(self):
         answer = self.vimd.post("/v1/servers", self.server_body(), wait=60)
