@@ -71,7 +71,8 @@ class Cloud:
             self.urls[service] + path, method=method,
             data=None if body is None else json.dumps(body).encode(),
             headers={"X-Auth-Token": self.token, "Content-Type": "application/json",
-                     "OpenStack-API-Version": "compute 2.79", **(headers or {})})
+                     "OpenStack-API-Version": "volume 3.0" if service == "volumev3"
+                     else "compute 2.79", **(headers or {})})
         try:
             with urllib.request.urlopen(request, timeout=60) as answer:
                 text = answer.read()
