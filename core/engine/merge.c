@@ -4,8 +4,10 @@
 #include <stdlib.h>
 #include <string.h>
 #include "base/cleanup.h"
+#include "base/clock.h"
 #include "base/json.h"
 #include "base/text.h"
+#include "model/drift.h"
 #include "model/kinds.h"
 
 struct translating {
@@ -81,11 +83,18 @@ int merge_item(struct inventory *inventory, const char *vim, const char *kind,
                struct failure *failure)
 {
     struct translating translating = {.inventory = inventory, .vim = vim, .failure = failure};
+    bool watched = item->body && !resource->task && resource->revision &&
+                   text_equal(resource->backend_id, item->id) && resource_is_managed(resource);
+    CLEANUP_JSON json_t *old_body = watched ? json_incref(resource->body) : NULL;
+    CLEANUP_FREE char *old_name = watched ? text_duplicate(resource->name) : NULL;
     if (item->body) {
         int code = merge_body(&translating, kind, item, resource);
         if (code != VIM_OK) {
             return code;
         }
+    }
+    if (watched) {
+        drift_look(resource, old_name, old_body, clock_now_ms());
     }
     if (!text_equal(resource->backend_id, item->id)) {
         free(resource->backend_id);

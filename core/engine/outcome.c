@@ -12,6 +12,7 @@
 #include "base/text.h"
 #include "engine/inventory.h"
 #include "engine/owner.h"
+#include "model/drift.h"
 #include "model/kinds.h"
 
 /* Of a step that was never called because the lane could not: soon enough, without a rush. */
@@ -129,6 +130,9 @@ void outcome_finish(struct change *change, enum task_state state)
     change->resource.pending = false;
     change->resource_changed = true;
     if (state == TASK_SUCCEEDED) {
+        if (task->verb == VIM_VERB_UPDATE) {
+            drift_settle(&change->resource, task->spec);
+        }
         return;
     }
     if (task->verb == VIM_VERB_CREATE) {

@@ -18,6 +18,7 @@
 #include "base/log.h"
 #include "base/memory.h"
 #include "base/text.h"
+#include "model/drift.h"
 #include "model/event.h"
 
 #define TRIES_MAX 4
@@ -38,16 +39,18 @@ struct update {
     uint32_t generation;
     struct alias_buffer alias_buffer;
     enum resource_status before;
-    struct event_buffer event_buffer;
+    size_t drift_before; /* fields */
+    struct event_buffer event_buffer, drift_buffer;
 };
-/* Row, alias, event. */
-#define UPDATE_WRITES 3
+/* Row, alias, events. */
+#define UPDATE_WRITES 4
 
 static void update_free(struct update *update)
 {
     resource_free(&update->resource);
     free(update->body);
     event_buffer_free(&update->event_buffer);
+    event_buffer_free(&update->drift_buffer);
     memset(update, 0, sizeof(*update));
 }
 
@@ -105,6 +108,8 @@ static void new_resource(struct poll *poll, const struct vim_target *target, str
     update->resource.name = text_duplicate("");
     update->resource.vim = text_duplicate(poll->vim);
     update->resource.project = text_duplicate(vim_target_settings(target)->project);
+    /* Whether what was made under it is there is looked at when somebody asks for orphans. */
+    update->resource.tag = id_valid(update->item->tag) ? text_duplicate(update->item->tag) : NULL;
 }
 
 /* By what is known already, by the tag, by the alias; else it is a stranger with a derived id. */
@@ -221,6 +226,7 @@ static int make_update(struct batch *batch, struct update *update, struct failur
         return code;
     }
     update->before = update->resource.status;
+    update->drift_before = drift_count(&update->resource);
     update->disbelieved = update->disbelieved || was_changed(batch, update);
     if (update->disbelieved) {
         if (update->resource.task && !(update->item->flags & VIM_ITEM_PENDING)) {
@@ -261,6 +267,11 @@ static uint32_t add_writes(struct poll *poll, struct update *update, struct vim_
         writes[count++] = event_of_resource(
             update->created ? EVENT_RESOURCE_FOUND : EVENT_RESOURCE_CHANGED, &update->resource,
             update->before, NULL, clock_now_ms(), &update->event_buffer);
+    }
+    size_t drift = drift_count(&update->resource);
+    if (update->body && (drift > update->drift_before || (drift == 0 && update->drift_before))) {
+        writes[count++] = event_of_drift(drift ? EVENT_DRIFT_FOUND : EVENT_DRIFT_SETTLED,
+                                         &update->resource, clock_now_ms(), &update->drift_buffer);
     }
     return count;
 }
@@ -424,14 +435,20 @@ static int delete_gone(struct poll *poll, const struct gone *gone, uint64_t *cha
     }
     if (code == VIM_OK && text_equal(resource.backend_id, gone->backend_id)) {
         struct alias_buffer buffer;
-        struct event_buffer event = {0};
-        struct vim_write writes[3] = {
+        struct event_buffer event = {0}, drift = {0};
+        struct vim_write writes[4] = {
             resource_write(&resource, NULL),
             alias_write(poll->vim, poll->kind, gone->backend_id, NULL, &buffer),
             event_of_resource(EVENT_RESOURCE_DELETED, &resource, resource.status, NULL,
                               clock_now_ms(), &event)};
-        code = store_commit(poll->inventory->store, writes, 3, failure);
+        uint32_t count = 3;
+        if (resource_is_managed(&resource)) {
+            writes[count++] =
+                event_of_drift(EVENT_DRIFT_DELETED, &resource, clock_now_ms(), &drift);
+        }
+        code = store_commit(poll->inventory->store, writes, count, failure);
         event_buffer_free(&event);
+        event_buffer_free(&drift);
         *changes += code == VIM_OK;
     }
     resource_free(&resource);

@@ -5,10 +5,13 @@
 #include <stdlib.h>
 #include <string.h>
 #include "base/cleanup.h"
+#include "base/clock.h"
 #include "base/memory.h"
 #include "base/text.h"
 #include "logic/body.h"
 #include "logic/resources.h"
+#include "model/drift.h"
+#include "model/event.h"
 #include "logic/vocabularies.h"
 
 /* Others write the same row; after so many of them the answer is what they made of it. */
@@ -37,12 +40,26 @@ static int merge_item(struct call *call, const char *vim, const struct vim_item 
     code = resource_parse(ret_row, call->kind->name, &resource, failure);
     if (code == VIM_OK && !resource.task) {
         /* While a task works on it, the row's status is the task's business. */
+        enum resource_status before = resource.status;
+        size_t drift = drift_count(&resource);
         code = inventory_merge(environment->inventory, vim, call->kind->name, item, &resource,
                                failure);
         CLEANUP_FREE char *body = code == VIM_OK ? resource_render(&resource) : NULL;
         if (code == VIM_OK && strcmp(body, ret_row->body) != 0) {
-            struct vim_write write = resource_write(&resource, body);
-            code = store_commit(environment->store, &write, 1, failure);
+            struct event_buffer changed = {0}, drifted = {0};
+            struct vim_write writes[3] = {resource_write(&resource, body)};
+            uint32_t count = 1;
+            int64_t now = clock_now_ms();
+            if (resource.status != before) {
+                writes[count++] = event_of_resource(EVENT_RESOURCE_CHANGED, &resource, before, NULL,
+                                                    now, &changed);
+            }
+            if (drift_count(&resource) > drift) {
+                writes[count++] = event_of_drift(EVENT_DRIFT_FOUND, &resource, now, &drifted);
+            }
+            code = store_commit(environment->store, writes, count, failure);
+            event_buffer_free(&changed);
+            event_buffer_free(&drifted);
             if (code == VIM_OK) {
                 free(ret_row->body);
                 ret_row->body_length = strlen(body);

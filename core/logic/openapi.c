@@ -294,12 +294,14 @@ static void add_list_parameters(json_t *list, const struct route_entry *entry)
     for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
         json_array_append_new(list, reference("parameters", names[i]));
     }
-    struct vocabulary vocabulary = strstr(entry->template, "/tasks")    ? vocabulary_tasks
-                                   : strstr(entry->template, "/tokens") ? vocabulary_tokens
-                                   : strstr(entry->template, "/subscr") ? vocabulary_subscriptions
-                                   : strstr(entry->template, "/dead-l") ? vocabulary_dead_letters
-                                   : strstr(entry->template, "/events") ? vocabulary_events
-                                                                        : vocabulary_vims;
+    struct vocabulary vocabulary = strstr(entry->template, "/tasks")     ? vocabulary_tasks
+                                   : strstr(entry->template, "/tokens")  ? vocabulary_tokens
+                                   : strstr(entry->template, "/subscr")  ? vocabulary_subscriptions
+                                   : strstr(entry->template, "/dead-l")  ? vocabulary_dead_letters
+                                   : strstr(entry->template, "/orphans") ? vocabulary_orphans
+                                   : strstr(entry->template, "/drift")   ? vocabulary_drift
+                                   : strstr(entry->template, "/events")  ? vocabulary_events
+                                                                         : vocabulary_vims;
     const struct kind *kind = listed_kind(entry);
     if (kind) {
         vocabulary = vocabulary_of_kind(kind);
@@ -361,9 +363,9 @@ static const char *tag_of(const struct route_entry *entry)
     if (entry->kind) {
         return entry->kind->plural;
     }
-    static const char *const areas[] = {"vims",         "tasks",  "events", "subscriptions",
-                                        "dead-letters", "tokens", "servers",
-                                        "network-services"};
+    static const char *const areas[] = {"vims",         "tasks",  "events",  "subscriptions",
+                                        "dead-letters", "tokens", "servers", "network-services",
+                                        "orphans",      "drift"};
     for (size_t i = 0; i < sizeof(areas) / sizeof(areas[0]); i++) {
         if (strncmp(entry->template + strlen("/v1/"), areas[i], strlen(areas[i])) == 0) {
             return areas[i];

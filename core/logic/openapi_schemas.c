@@ -101,7 +101,8 @@ static json_t *object_schema(const struct field *fields, unsigned count, bool sh
         json_object_set(schema, "required", required);
     }
     json_decref(required);
-    json_object_set_new(schema, "additionalProperties", json_false());
+    /* An object of no fields has whatever there is. */
+    json_object_set_new(schema, "additionalProperties", json_boolean(count == 0));
     return schema;
 }
 
@@ -554,11 +555,11 @@ static void add_views(json_t *schemas)
         json_set_text(element, "description", view->help);
         json_object_set_new(
             schemas, lists[i].name,
-            json_pack("{s:s, s:{s:{s:s}, s:{s:s, s:s, s:s}, s:{s:s, s:o}}, s:[s,s,s], s:b}",
-                      "type", "object", "properties", "vim", "type", "string", "checked", "type",
-                      "string", "format", "date-time", "description", "When it was asked.",
-                      lists[i].member, "type", "array", "items", element, "required", "vim",
-                      "checked", lists[i].member, "additionalProperties", 0));
+            json_pack("{s:s, s:{s:{s:s}, s:{s:s, s:s, s:s}, s:{s:s, s:o}}, s:[s,s,s], s:b}", "type",
+                      "object", "properties", "vim", "type", "string", "checked", "type", "string",
+                      "format", "date-time", "description", "When it was asked.", lists[i].member,
+                      "type", "array", "items", element, "required", "vim", "checked",
+                      lists[i].member, "additionalProperties", 0));
     }
     const struct kind *console = view_by_name("console");
     json_t *schema = object_schema(console->fields, console->field_count, true);
@@ -600,6 +601,14 @@ json_t *openapi_schemas(void)
                         vocabulary_schema(&vocabulary_dead_letters,
                                           "id subscription event attempts time error data"));
     json_object_set_new(schemas, "DeadLetterList", list_schema("dead_letters", "DeadLetter"));
+    json_object_set_new(
+        schemas, "Orphan",
+        vocabulary_schema(&vocabulary_orphans, "id kind name vim project status backend_id tag"));
+    json_object_set_new(schemas, "OrphanList", list_schema("orphans", "Orphan"));
+    json_object_set_new(
+        schemas, "Drift",
+        vocabulary_schema(&vocabulary_drift, "id kind name vim project status backend_id drift"));
+    json_object_set_new(schemas, "DriftList", list_schema("drift", "Drift"));
     json_object_set_new(schemas, "EventList", list_schema("events", "Event"));
     json_object_set_new(schemas, "Vim",
                         vocabulary_schema(&vocabulary_vims, "id name plugin health kinds"));

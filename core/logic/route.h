@@ -125,6 +125,13 @@ void tasks_routes_fail(struct call *call);
 void events_list(struct call *call);
 void events_stream(struct call *call);
 
+void orphans_list(struct call *call);
+void orphans_adopt(struct call *call);
+void orphans_delete(struct call *call);
+void drift_list(struct call *call);
+void drift_accept(struct call *call);
+void drift_repair(struct call *call);
+
 void subscriptions_list(struct call *call);
 void subscriptions_get(struct call *call);
 void subscriptions_create(struct call *call);

@@ -5,11 +5,13 @@
 #include <stdlib.h>
 #include <string.h>
 #include "base/cleanup.h"
+#include "base/clock.h"
 #include "base/json.h"
 #include "base/text.h"
 #include "logic/body.h"
 #include "logic/resources.h"
 #include "logic/route.h"
+#include "model/event.h"
 #include "logic/vocabularies.h"
 
 /* Of this many writers at once each gets through. */
@@ -190,9 +192,13 @@ void resources_update(struct call *call)
 static void delete_row(struct call *call, const struct resource *resource)
 {
     struct failure failure = {0};
-    struct vim_write write = {
-        .collection = resource->kind, .id = resource->id, .expect = resource->revision};
-    int code = store_commit(call->logic->environment.store, &write, 1, &failure);
+    struct event_buffer event = {0};
+    struct vim_write writes[2] = {
+        {.collection = resource->kind, .id = resource->id, .expect = resource->revision},
+        event_of_resource(EVENT_RESOURCE_DELETED, resource, resource->status, NULL, clock_now_ms(),
+                          &event)};
+    int code = store_commit(call->logic->environment.store, writes, 2, &failure);
+    event_buffer_free(&event);
     if (code != VIM_OK) {
         logic_failure(call, &failure, ORIGIN_OWN);
         return;

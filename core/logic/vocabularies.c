@@ -117,6 +117,7 @@ static const struct field token_fields[] = {
     TIME("created", "When it was made."),
     TIME("expires", "When it ends; left out: never."),
 };
+static const struct field field_name = {.type = FIELD_TEXT, .help = "Its name."};
 static const struct field event_data_fields[] = {
     TEXT("task_kind", "task.ended: what was done to what: server.create."),
     TEXT("state", "task.ended: how it ended."),
@@ -126,11 +127,15 @@ static const struct field event_data_fields[] = {
     TEXT("status", "resource.*: its status from then on."),
     BOOLEAN("pending", "resource.*: whether it leaves that by itself."),
     TEXT("reason", "Why, for people; cut at 512 bytes."),
-    TEXT("backend_id", "resource.*: the VIM's own id."),
+    TEXT("backend_id", "resource.* and drift.*: the VIM's own id."),
+    LIST("fields", &field_name, "drift.*: which fields are not as wanted."),
 };
 static const struct field event_fields[] = {
     TEXT("id", "The event's id: later ones are greater, and none is left out."),
-    CHOICE("type", "task.ended resource.found resource.changed resource.deleted", "What happened."),
+    CHOICE("type",
+           "task.ended resource.found resource.changed resource.deleted drift.found drift.settled "
+           "drift.deleted",
+           "What happened."),
     TIME("time", "When."),
     TEXT("project", "Whom it belongs to."),
     BOOLEAN("shared", "Whether every project sees it."),
@@ -177,6 +182,35 @@ static const struct field dead_letter_fields[] = {
     OBJECT("data", event_fields, "The event."),
 };
 
+static const struct field orphan_fields[] = {
+    TEXT("id", "Its id."),
+    TEXT("kind", "Its kind."),
+    TEXT("name", "Its name."),
+    TEXT("vim", "Where it is."),
+    TEXT("project", "Whose it is as long as nobody adopts it: the VIM's."),
+    TEXT("status", "Its status."),
+    TEXT("backend_id", "The VIM's own id."),
+    TEXT("tag", "The id that it was made under."),
+};
+static const struct field drift_value_fields[] = {
+    TIME("since", "When the first difference was seen."),
+    {.name = "fields",
+     .type = FIELD_OBJECT,
+     .help = "By field: desired and seen, its values as they are wanted and as they are."},
+};
+static const struct field drift_fields[] = {
+    TEXT("id", "The resource's id."),
+    TEXT("kind", "Its kind."),
+    TEXT("name", "Its name."),
+    TEXT("vim", "Where it is."),
+    TEXT("project", "Whose it is."),
+    TEXT("status", "Its status."),
+    TEXT("backend_id", "The VIM's own id."),
+    OBJECT("drift", drift_value_fields, "What was changed outside."),
+};
+
+const struct vocabulary vocabulary_orphans = {{{orphan_fields, COUNT(orphan_fields)}, {NULL, 0}}};
+const struct vocabulary vocabulary_drift = {{{drift_fields, COUNT(drift_fields)}, {NULL, 0}}};
 const struct vocabulary vocabulary_subscriptions = {
     {{subscription_fields, COUNT(subscription_fields)}, {NULL, 0}}};
 const struct vocabulary vocabulary_dead_letters = {

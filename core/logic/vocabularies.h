@@ -12,6 +12,8 @@ extern const struct vocabulary vocabulary_vims;
 extern const struct vocabulary vocabulary_tokens;
 extern const struct vocabulary vocabulary_events;
 extern const struct vocabulary vocabulary_subscriptions;
+extern const struct vocabulary vocabulary_orphans;
+extern const struct vocabulary vocabulary_drift;
 extern const struct vocabulary vocabulary_dead_letters;
 
 /* vimd's own fields and those of KIND. */

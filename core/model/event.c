@@ -18,6 +18,9 @@ static const char *const type_names[EVENT_TYPE_COUNT] = {
     [EVENT_RESOURCE_FOUND] = "resource.found",
     [EVENT_RESOURCE_CHANGED] = "resource.changed",
     [EVENT_RESOURCE_DELETED] = "resource.deleted",
+    [EVENT_DRIFT_FOUND] = "drift.found",
+    [EVENT_DRIFT_SETTLED] = "drift.settled",
+    [EVENT_DRIFT_DELETED] = "drift.deleted",
 };
 
 const char *event_type_name(enum event_type type)
@@ -27,7 +30,8 @@ const char *event_type_name(enum event_type type)
 
 const char *event_type_names(void)
 {
-    return "task.ended resource.found resource.changed resource.deleted";
+    return "task.ended resource.found resource.changed resource.deleted "
+           "drift.found drift.settled drift.deleted";
 }
 
 bool event_type_by_name(const char *name, enum event_type *ret_type)
@@ -163,6 +167,35 @@ struct vim_write event_of_resource(enum event_type type, const struct resource *
                           .resource = resource->id,
                           .name = resource->name,
                           .task = task,
+                          .revision = resource->revision + 1,
+                          .data = data.data};
+    return event_write(&event, buffer);
+}
+
+struct vim_write event_of_drift(enum event_type type, const struct resource *resource, int64_t now,
+                                struct event_buffer *buffer)
+{
+    CLEANUP_TEXT struct text data = {0};
+    const char *separator = "", *member;
+    json_t *difference;
+    text_add(&data, "{\"fields\":[");
+    json_object_foreach(json_object_get(resource->drift, "fields"), member, difference)
+    {
+        text_add(&data, separator);
+        json_add_string(&data, member);
+        separator = ",";
+    }
+    text_add(&data, "]");
+    add_text(&data, "backend_id", resource->backend_id);
+    text_add_char(&data, '}');
+    struct event event = {.type = type,
+                          .time = now,
+                          .project = resource->project,
+                          .shared = resource->shared,
+                          .vim = resource->vim,
+                          .kind = resource->kind,
+                          .resource = resource->id,
+                          .name = resource->name,
                           .revision = resource->revision + 1,
                           .data = data.data};
     return event_write(&event, buffer);

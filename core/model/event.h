@@ -34,6 +34,9 @@ enum event_type {
     EVENT_RESOURCE_FOUND, /* at its VIM, and nobody here made it */
     EVENT_RESOURCE_CHANGED, /* its status */
     EVENT_RESOURCE_DELETED,
+    EVENT_DRIFT_FOUND, /* a resource of vimd's own was changed outside */
+    EVENT_DRIFT_SETTLED, /* and is again as wanted, or was accepted */
+    EVENT_DRIFT_DELETED, /* it was deleted outside */
     EVENT_TYPE_COUNT
 };
 
@@ -78,6 +81,10 @@ struct vim_write event_of_task(const struct task *task, struct event_buffer *buf
 struct vim_write event_of_resource(enum event_type type, const struct resource *resource,
                                    enum resource_status before, const char *task, int64_t now,
                                    struct event_buffer *buffer);
+
+/* RESOURCE, with its drift as it is about to be committed. */
+struct vim_write event_of_drift(enum event_type type, const struct resource *resource, int64_t now,
+                                struct event_buffer *buffer);
 
 /* --- Which events somebody wants ----------------------------------------------------------------- */
 

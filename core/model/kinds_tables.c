@@ -471,6 +471,13 @@ const struct kind *view_by_name(const char *name)
     return NULL;
 }
 
+static const struct field drift_fields[] = {
+    {.name = "since", .type = FIELD_TIME, .help = "When the first difference was seen."},
+    {.name = "fields",
+     .type = FIELD_OBJECT,
+     .help = "By field: desired and seen, its values as they are wanted and as they are."},
+};
+
 /* What vimd itself knows of every resource. */
 static const struct field added_fields[] = {
     TEXT("id", 0, 0, "vimd's id."),
@@ -487,6 +494,10 @@ static const struct field added_fields[] = {
     TEXT("status_reason", 0, 0, "Why it is in that status."),
     TEXT("backend_id", 0, 0, "The far side's id, once it is known."),
     TEXT("task", 0, 0, "The task that works on it now."),
+    TEXT("tag", 0, 0,
+         "Of what was found and carries a tag of vimd's: the id that it was made under."),
+    BOOLEAN("adopted", 0, NULL, "Whether it was found, and adopted."),
+    OBJECT("drift", 0, drift_fields, "What was changed outside."),
     TEXTS("labels", C | U, 64, "Texts to find it by; they never leave vimd."),
 };
 

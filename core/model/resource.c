@@ -19,7 +19,7 @@ static const char *const status_names[STATUS_COUNT] = {
 
 /* Members that vimd adds; everything else in a row's body is the driver's. */
 static const char own_members[] = "id kind name vim project shared status pending status_reason "
-                                  "backend_id task labels";
+                                  "backend_id task tag adopted drift labels";
 
 const char *resource_status_name(enum resource_status status)
 {
@@ -53,6 +53,8 @@ void resource_free(struct resource *resource)
         free(resource->status_reason);
         free(resource->backend_id);
         free(resource->task);
+        free(resource->tag);
+        json_decref(resource->drift);
         json_decref(resource->labels);
         json_decref(resource->body);
         memset(resource, 0, sizeof(*resource));
@@ -82,11 +84,15 @@ int resource_parse(const struct row *row, const char *kind, struct resource *ret
         .status_reason = text_duplicate(json_get_text(body, "status_reason", NULL)),
         .backend_id = text_duplicate(json_get_text(body, "backend_id", NULL)),
         .task = text_duplicate(json_get_text(body, "task", NULL)),
+        .tag = text_duplicate(json_get_text(body, "tag", NULL)),
+        .adopted = json_get_boolean(body, "adopted", false),
         .status = row->state < STATUS_COUNT ? (enum resource_status)row->state : STATUS_UNKNOWN,
         .shared = strcmp(row->parent, PROJECT_SHARED) == 0,
         .pending = json_get_boolean(body, "pending", false),
         .revision = row->revision,
     };
+    json_t *drift = json_object_get(body, "drift");
+    resource.drift = json_is_object(drift) ? json_incref(drift) : NULL;
     json_t *labels = json_object_get(body, "labels");
     resource.labels = json_is_object(labels) ? json_incref(labels) : NULL;
     const char *member;
@@ -126,6 +132,14 @@ char *resource_render(const struct resource *resource)
     add_member(&text, "status_reason", resource->status_reason);
     add_member(&text, "backend_id", resource->backend_id);
     add_member(&text, "task", resource->task);
+    add_member(&text, "tag", resource->tag);
+    if (resource->adopted) {
+        text_add(&text, ",\"adopted\":true");
+    }
+    if (resource->drift) {
+        text_add(&text, ",\"drift\":");
+        json_print_to(&text, resource->drift);
+    }
     if (resource->labels) {
         text_add(&text, ",\"labels\":");
         json_print_to(&text, resource->labels);

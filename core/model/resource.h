@@ -3,7 +3,7 @@
  *
  * The row: collection = kind, id = vimd's id, parent = project ("*" for shared ones), state = the
  * number of its status, due = 0. The body holds, in this order, the fields that vimd adds (id,
- * kind, name, vim, project, shared, status, pending, status_reason, backend_id, task, labels)
+ * kind, name, vim, project, shared, status, pending, status_reason, backend_id, task, tag, adopted, drift, labels)
  * followed by those that the driver emitted.
  *
  * Life: created by a task's commit (status QUEUED or BUILD, no backend_id yet) or by the
@@ -46,8 +46,12 @@ enum resource_status resource_status_by_name(const char *name, bool *ret_known);
 /* What vimd itself knows of a resource; texts are owned. */
 struct resource {
     char *id, *kind, *name, *vim, *project, *status_reason, *backend_id, *task;
+    char
+        *tag; /* of one that was found and carries a tag of vimd's: the id that it was made under */
     enum resource_status status;
     bool shared, pending;
+    bool adopted; /* found, and taken for vimd's own by somebody */
+    json_t *drift; /* see model/drift.h, or NULL */
     json_t *labels; /* object of texts, or NULL */
     json_t *body; /* the driver's fields (name excepted), or NULL */
     uint64_t revision; /* of the row it was read from; 0 for a new one */
