@@ -252,7 +252,9 @@ static void post_step(struct step *step)
     int code = VIM_OK;
     if (step->task.data_path && step->data_fd < 0) {
         code = failure_set(&step->result.failure, VIM_E_NOT_FOUND,
-                           "the uploaded data cannot be read: %s", strerror(errno));
+                           "the uploaded data cannot be read here: %s: %s (logic and worker "
+                           "processes have to share spool_dir)",
+                           step->task.data_path, strerror(errno));
         step->result.ran = true; /* counts as the step's own failure */
     } else {
         code = lane_post(vim_target_lane(step->target), &job, NULL);

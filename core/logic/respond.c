@@ -121,8 +121,11 @@ void answer_etag(struct answer *answer, uint64_t revision)
 void logic_send(struct call *call, struct answer *answer)
 {
     const struct logic *logic = call->logic;
-    metric_observe(call->waited ? logic->wait_seconds : logic->seconds,
-                   (double)(clock_mono_us() - call->started_us) / 1e6);
+    /* What peers ask for themselves, like how this process is, is no work that clients brought. */
+    if (!call->request->peer) {
+        metric_observe(call->waited ? logic->wait_seconds : logic->seconds,
+                       (double)(clock_mono_us() - call->started_us) / 1e6);
+    }
     metric_add(logic->in_flight, -1);
     call->respond(call->argument, &answer->response);
     free(answer->response.body);
