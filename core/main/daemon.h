@@ -5,6 +5,7 @@
 #define VIMD_MAIN_DAEMON_H
 
 #include <stdatomic.h>
+#include "main/looker.h"
 #include "main/settings.h"
 #include "plugin/instance.h"
 #include "worker/worker.h"
@@ -31,6 +32,7 @@ struct daemon {
     size_t peer_count;
     struct api *probes; /* for health checks, or NULL */
     struct worker *worker;
+    struct looker *looker; /* of a logic process that is no worker */
     struct outbound *outbound; /* where events may be sent */
     struct webhooks *webhooks;
     atomic_bool stopping;

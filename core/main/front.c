@@ -255,6 +255,10 @@ int front_open(struct daemon *daemon, struct failure *failure)
     const struct health_config *health = settings_section(daemon->settings, SECTION_HEALTH);
     CLEANUP_FREE char *spool = front_spool_dir(daemon);
     int code = front_open_logic(daemon, failure);
+    if (!code && (daemon->roles & PROCESS_ENGINE) == PROCESS_LOGIC &&
+        (code = looker_start(daemon->vims, &daemon->looker))) {
+        failure_set(failure, code, "no thread that looks at the VIMs");
+    }
     if (!code && daemon->is_apart) {
         code = front_open_presence(daemon, failure);
     }
@@ -314,6 +318,7 @@ void front_stop(struct daemon *daemon, int64_t end)
         api_stop(TAKE(daemon->peers[i]), left > 0 ? left : 0);
     }
     daemon->peer_count = 0;
+    looker_stop(TAKE(daemon->looker));
 }
 
 void front_free(struct daemon *daemon)
