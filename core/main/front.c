@@ -283,7 +283,7 @@ void front_configure(struct daemon *daemon, const struct settings *settings)
     }
     for (size_t i = 0; i < daemon->peer_count; i++) {
         const struct link_config *link = settings_section(settings, SECTION_LINK);
-        struct api_config config = front_peers_config(daemon, link->listen.items[0]);
+        struct api_config config = front_peers_config(daemon, ""); /* where it listens stays */
         config.in_flight = link->in_flight;
         api_configure(daemon->peers[i], &config);
     }

@@ -81,7 +81,8 @@ class Faults(unittest.TestCase):
         with Three(vims=[mock("edge1", build="50ms")], name="faults") as scene:
             wait_for(lambda: self.replicas(scene) == 3, "three logic processes that are up")
             # Logic processes do not poll, and know how the VIM is all the same.
-            wait_for(lambda: scene.get("/v1/vims/edge1").json["reachable"], "a VIM that is reachable")
+            wait_for(lambda: scene.get("/v1/vims/edge1").json["health"]["reachable"],
+                     "a VIM that is reachable")
             listener = Listener(scene)
             self.assertEqual(listener.answer.status, 200)
             listener.start()
