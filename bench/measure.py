@@ -123,6 +123,23 @@ def bare_mhd(body, headers, threads):
             server.wait()
 
 
+def open_loop(port, rate, seconds, connections, request):
+    """RATE requests per second, whatever becomes of them. Status -> (count, p50, p99, max in ms, how many
+    had Retry-After); 0: closed without an answer; "unanswered": how many got none at all."""
+    with tempfile.TemporaryDirectory(prefix="vimd-bench-") as folder:
+        file = pathlib.Path(folder, "request")
+        file.write_bytes(request)
+        done = subprocess.run([str(PROGRAMS / "open_loop"), str(port), str(rate), str(seconds),
+                               str(connections), str(file)], capture_output=True, text=True,
+                              check=True, start_new_session=True)
+    answers = {}
+    for line in done.stdout.splitlines():
+        word, *numbers = line.split()
+        answers[word if word == "unanswered" else int(word)] = \
+            int(numbers[0]) if word == "unanswered" else tuple(map(float, numbers))
+    return answers
+
+
 def memory(pid, field="VmHWM"):
     """MiB of a process: the highest it was, or VmRSS."""
     text = pathlib.Path(f"/proc/{pid}/status").read_text()

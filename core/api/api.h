@@ -29,7 +29,7 @@ struct api_config {
     const char *listen;
     int32_t insecure, reuse_port;
     const char *tls_certificate, *tls_key;
-    int64_t threads, blocking_threads, blocking_queue;
+    int64_t threads, blocking_threads, blocking_queue, blocking_wait_ms;
     int64_t connections, connections_per_address;
     int64_t header_max, body_max, body_memory, upload_max;
     const char *spool_dir;

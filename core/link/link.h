@@ -23,7 +23,7 @@ struct link_config {
     int32_t insecure;
     const char *tls_certificate, *tls_key, *tls_ca, *tls_name;
     /* Of the listener. */
-    int64_t threads, blocking_threads, blocking_queue, connections, in_flight;
+    int64_t threads, blocking_threads, blocking_queue, blocking_wait_ms, connections, in_flight;
     /* Towards the logic. Live. */
     int64_t requests, queue, queue_wait_ms, answer_max;
     int64_t connect_timeout_ms, probe_interval_ms, probe_timeout_ms, refresh_ms;
@@ -36,8 +36,9 @@ extern const struct config_table link_table;
 int link_check(const struct link_config *config, struct failure *failure);
 
 /* A link to LOGIC in this process, which must outlive it. Requests that may block run on THREADS
- * threads of the link's own, behind a queue of QUEUE_MAX; a full queue answers 503. */
-int link_new_local(struct logic *logic, unsigned threads, unsigned queue_max,
+ * threads of the link's own, behind a queue of QUEUE_MAX. A full queue answers 503, as does one in which
+ * requests wait too long: none is begun later than WAIT_MS after it came. */
+int link_new_local(struct logic *logic, unsigned threads, unsigned queue_max, int64_t wait_ms,
                    struct link **ret_link);
 
 /* A link to the logic in other processes. OWN answers what is about this process; it has no engine, and

@@ -5,9 +5,12 @@
 #include "link/ops.h"
 
 #include <assert.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
+#include "base/clock.h"
 #include "base/memory.h"
+#include "base/metrics.h"
 #include "base/thread.h"
 
 #define LOCAL_MAGIC 0x6c6e6b31u
@@ -17,10 +20,14 @@ struct local {
     unsigned magic;
     struct logic *logic;
     struct pool *pool;
+    int64_t wait_ms; /* the longest that a request is to wait for a thread */
+    atomic_int_fast64_t waited_ms; /* by the one that got a thread last; 0: nobody was behind it */
+    struct metric *refused;
 };
 
 struct local_job {
-    struct logic *logic;
+    struct local *local;
+    int64_t posted; /* monotonic ms */
     const struct request *request;
     logic_respond_fn respond;
     void *argument;
@@ -52,30 +59,55 @@ static bool local_is_inline(struct link *link, const struct request *request)
     return logic_is_inline(local_of(link)->logic, request);
 }
 
+static void local_refuse(struct local *local, const struct request *request,
+                         logic_respond_fn respond, void *argument)
+{
+    struct response response = {0};
+    metric_add(local->refused, 1);
+    logic_problem(503, "overloaded", "more requests are waiting than this service takes",
+                  request->request_id, true, 1000, &response);
+    response.refused = true;
+    respond(argument, &response);
+    free(response.body);
+}
+
+/* Who has waited for too long is not worth the work any more: those behind it come sooner. */
 static void local_run(void *argument)
 {
     struct local_job job = *(struct local_job *)argument;
+    int64_t waited = clock_mono_ms() - job.posted;
     free(argument);
-    logic_handle(job.logic, job.request, job.respond, job.argument);
+    atomic_store_explicit(&job.local->waited_ms,
+                          pool_stats(job.local->pool).queued > 0 ? waited : 0,
+                          memory_order_relaxed);
+    if (waited > job.local->wait_ms) {
+        local_refuse(job.local, job.request, job.respond, job.argument);
+        return;
+    }
+    logic_handle(job.local->logic, job.request, job.respond, job.argument);
+}
+
+/* Would one that comes now wait for long? As those do that come to their turn now, if any is behind
+ * them. */
+static bool local_is_full(struct local *local)
+{
+    return atomic_load_explicit(&local->waited_ms, memory_order_relaxed) > local->wait_ms / 2 &&
+           pool_stats(local->pool).queued > 0;
 }
 
 static void local_call(struct link *link, const struct request *request, logic_respond_fn respond,
                        void *argument)
 {
-    if (logic_is_inline(local_of(link)->logic, request)) {
-        logic_handle(local_of(link)->logic, request, respond, argument);
+    struct local *local = local_of(link);
+    if (logic_is_inline(local->logic, request)) {
+        logic_handle(local->logic, request, respond, argument);
         return;
     }
     struct local_job *job = MEMORY_NEW(struct local_job);
-    *job = (struct local_job){local_of(link)->logic, request, respond, argument};
-    if (pool_post(local_of(link)->pool, local_run, job)) {
+    *job = (struct local_job){local, clock_mono_ms(), request, respond, argument};
+    if (local_is_full(local) || pool_post(local->pool, local_run, job)) {
         free(job);
-        struct response response = {0};
-        logic_problem(503, "overloaded", "more requests are waiting than this service takes",
-                      request->path, true, 1000, &response);
-        response.refused = true;
-        respond(argument, &response);
-        free(response.body);
+        local_refuse(local, request, respond, argument);
     }
 }
 
@@ -129,7 +161,7 @@ static const struct link_ops local_ops = {
     .authenticate = local_authenticate,
 };
 
-int link_new_local(struct logic *logic, unsigned threads, unsigned queue_max,
+int link_new_local(struct logic *logic, unsigned threads, unsigned queue_max, int64_t wait_ms,
                    struct link **ret_link)
 {
     struct pool *pool = NULL;
@@ -142,6 +174,9 @@ int link_new_local(struct logic *logic, unsigned threads, unsigned queue_max,
     local->magic = LOCAL_MAGIC;
     local->logic = logic;
     local->pool = pool;
+    local->wait_ms = wait_ms;
+    local->refused = metrics_counter("vimd_link_refused_total",
+                                     "Requests refused as too many waited for a thread.", NULL);
     *ret_link = &local->link;
     return VIM_OK;
 }

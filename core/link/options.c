@@ -86,6 +86,14 @@ static const struct vim_option link_options[] = {
      .offset = AT(blocking_queue),
      .help =
          "Of a logic process: requests that may wait for such a thread; beyond, others are asked."},
+    {.name = "blocking_wait",
+     .type = VIM_DURATION,
+     .default_value = "1s",
+     .minimum = 10,
+     .maximum = 60000,
+     .offset = AT(blocking_wait_ms),
+     .help =
+         "How long they may wait for it; beyond: 503, and half of that closes the queue to more."},
     {.name = "connections",
      .type = VIM_INTEGER,
      .default_value = "4096",

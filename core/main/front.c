@@ -26,6 +26,7 @@
 /* Of a process that only answers what is about itself. */
 #define OWN_THREADS 2
 #define OWN_QUEUE 64
+#define OWN_WAIT_MS 1000
 #define BEAT_MS 3000
 
 /* --- What the logic asks of the process ------------------------------------------------------------- */
@@ -169,13 +170,14 @@ static int front_open_logic(struct daemon *daemon, struct failure *failure)
     if (daemon->is_apart) {
         return link_new_remote(link, daemon->logic, &daemon->link, failure);
     }
-    int64_t threads = OWN_THREADS, queue = OWN_QUEUE;
+    int64_t threads = OWN_THREADS, queue = OWN_QUEUE, wait = OWN_WAIT_MS;
     if (daemon->roles & PROCESS_LOGIC) {
         bool mine = daemon->roles & PROCESS_API;
         threads = mine ? api->blocking_threads : link->blocking_threads;
         queue = mine ? api->blocking_queue : link->blocking_queue;
+        wait = mine ? api->blocking_wait_ms : link->blocking_wait_ms;
     }
-    code = link_new_local(daemon->logic, (unsigned)threads, (unsigned)queue, &daemon->link);
+    code = link_new_local(daemon->logic, (unsigned)threads, (unsigned)queue, wait, &daemon->link);
     return code ? failure_set(failure, code, "no more threads") : VIM_OK;
 }
 

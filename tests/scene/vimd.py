@@ -319,6 +319,8 @@ class Vimd:
             "api": {"listen": f"127.0.0.1:{self.port}"},
             "vims": self.vims,
         }
+        if PATIENCE > 1:  # what is slow on purpose is not overloaded
+            tree["api"]["blocking_wait"] = f"{min(int(PATIENCE * 5), 60)}s"
         for section, values in self.settings.items():
             if isinstance(values, dict) and isinstance(tree.get(section), dict):
                 tree[section] = {**tree[section], **values}
