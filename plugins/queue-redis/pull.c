@@ -5,7 +5,8 @@
  *
  * One that got all it wanted wakes the next that waits, which may find more. One that got less knows that nothing is
  * left, and has Redis tell of the next push: so a push to an idle queue wakes one thread of each
- * instance, not all, and none asks in vain.
+ * instance, not all, and none asks in vain. Where pushes follow each other closely, the one that is woken lets
+ * a millisecond pass from one take to the next, and finds more at once.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -20,6 +21,9 @@
 
 /* How long a pull that waits trusts in being told. */
 #define LOOK_AGAIN_MS 500
+
+/* From a take that found less than it wanted to the next. */
+#define GATHER_US 1000
 
 int queue_refuse_names(struct vim_call *call, const struct queue *queue, const char *topic,
                        const char *id, bool with_id)
@@ -153,21 +157,32 @@ static bool emit_all(struct vim_call *call, struct queue *queue, const char *nam
     return more;
 }
 
-/* All that was wanted was there: one more may find something. Or less was: then there is nothing now, until
- * there are more than CHANGES, or NEXT milliseconds have passed (if it is not negative). */
-static void note_result(struct queue *queue, struct topic *topic, bool all, uint64_t changes,
-                        int64_t next)
+static int64_t now_us(void)
+{
+    struct timespec now;
+
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (int64_t)now.tv_sec * 1000000 + now.tv_nsec / 1000;
+}
+
+/* More may be there: for the next that waits. */
+static void wake_next(struct queue *queue, struct topic *topic)
+{
+    pthread_mutex_lock(&queue->lock);
+    topic->changes++;
+    pthread_cond_signal(&topic->changed);
+    pthread_mutex_unlock(&queue->lock);
+}
+
+/* Less than was wanted was there: nothing is left, until something changes or NEXT milliseconds have passed (if it
+ * is not negative). */
+static void note_empty(struct queue *queue, struct topic *topic, bool any, int64_t next)
 {
     if (next < 0 || next > LOOK_AGAIN_MS)
         next = LOOK_AGAIN_MS;
     pthread_mutex_lock(&queue->lock);
-    if (all) {
-        topic->changes++;
-        pthread_cond_signal(&topic->changed);
-    } else {
-        topic->empty_at = changes;
-        topic->look_at = pool_now() + next + 1;
-    }
+    topic->look_at = pool_now() + next + 1;
+    topic->gather_until = any ? now_us() + GATHER_US : 0;
     pthread_mutex_unlock(&queue->lock);
 }
 
@@ -177,47 +192,62 @@ static int64_t earlier(int64_t a, int64_t b)
 }
 
 /* Waits until UNTIL or until something may be ready, if it is known that nothing is; or until there was an
- * interrupt since INTERRUPTS. */
+ * interrupt since INTERRUPTS. Who goes on does so for all that is known by then: the others wait for what
+ * comes of it. */
 static void await_change(struct queue *queue, struct topic *topic, uint64_t interrupts,
                          int64_t until)
 {
-    int64_t now;
+    int64_t now = pool_now(), gather;
 
     pthread_mutex_lock(&queue->lock);
-    while (topic->changes == topic->empty_at && queue->interrupts == interrupts &&
-           (now = pool_now()) < until && now < topic->look_at) {
+    while (topic->changes == topic->empty_at && queue->interrupts == interrupts && now < until &&
+           now < topic->look_at) {
         int64_t end = earlier(until, topic->look_at);
         struct timespec time = {.tv_sec = end / 1000, .tv_nsec = end % 1000 * 1000000};
 
         pthread_cond_timedwait(&topic->changed, &queue->lock, &time);
+        now = pool_now();
     }
+    topic->empty_at = topic->changes;
+    topic->look_at = pool_now() + LOOK_AGAIN_MS;
+    gather = topic->gather_until - now_us();
     pthread_mutex_unlock(&queue->lock);
+    if (gather > 0 && now < until) {
+        struct timespec time = {.tv_nsec = earlier(gather, GATHER_US) * 1000};
+
+        nanosleep(&time, NULL);
+    }
 }
 
-static void read_counters(struct queue *queue, const struct topic *topic, uint64_t *ret_changes,
-                          uint64_t *ret_interrupts)
+static uint64_t interrupts_of(struct queue *queue)
 {
+    uint64_t interrupts;
+
     pthread_mutex_lock(&queue->lock);
-    *ret_changes = topic->changes;
-    *ret_interrupts = queue->interrupts;
+    interrupts = queue->interrupts;
     pthread_mutex_unlock(&queue->lock);
+    return interrupts;
 }
 
-/* Takes one batch of up to *MAXIMUM and emits it; *MAXIMUM is what is wanted after it, 0 if no more. CHANGES are
- * those before it. */
+/* Takes one batch of up to *MAXIMUM and emits it; *MAXIMUM is what is wanted after it, 0 if no more. */
 static int take_batch(struct vim_call *call, struct queue *queue, struct topic *topic,
-                      uint32_t lease_ms, uint64_t changes, uint32_t *maximum, uint32_t *ret_count)
+                      uint32_t lease_ms, uint32_t *maximum, uint32_t *ret_count)
 {
     uint32_t wanted = *maximum < BATCH ? *maximum : BATCH;
     redisReply *reply = NULL;
     struct store_error error;
     int code = take(call, queue, topic, wanted, lease_ms, &reply, &error);
 
-    if (code < 0)
+    if (code < 0) {
+        wake_next(queue, topic);
         return queue->host->fail(call, code, 0, error.text);
+    }
     *ret_count = entry_count(reply);
-    note_result(queue, topic, *ret_count == wanted, changes,
-                reply->elements > 0 ? reply->element[0]->integer : -1);
+    if (*ret_count == wanted)
+        wake_next(queue, topic);
+    else
+        note_empty(queue, topic, *ret_count > 0,
+                   reply->elements > 0 ? reply->element[0]->integer : -1);
     *maximum -= *ret_count;
     if (*ret_count > 0 &&
         (!emit_all(call, queue, topic->name, lease_ms, reply) || *ret_count < wanted))
@@ -231,7 +261,7 @@ int queue_pull(struct vim_call *call, void *instance, const char *name, uint32_t
 {
     struct queue *queue = instance;
     int64_t deadline = pool_now() + wait_ms;
-    uint64_t first_interrupts, interrupts, changes;
+    uint64_t interrupts;
     int code = queue_refuse_names(call, queue, name, NULL, false);
     uint32_t count = 0;
     struct store_error error;
@@ -245,20 +275,19 @@ int queue_pull(struct vim_call *call, void *instance, const char *name, uint32_t
         return queue->host->fail(call, VIM_E_BUSY, 0, "out of memory, or too many topics");
     if (is_new) /* the first to come cleans up; that it cannot is met by the next command */
         connection_script(call, queue, SCRIPT_TIDY, name, 0, NULL, true, NULL, &error);
-    read_counters(queue, topic, &changes, &first_interrupts);
+    interrupts = interrupts_of(queue);
     for (bool any = false; maximum > 0; any |= count > 0) {
         int64_t left;
 
         if (!any)
-            await_change(queue, topic, first_interrupts,
+            await_change(queue, topic, interrupts,
                          earlier(deadline, pool_now() + queue->host->left_ms(call)));
-        read_counters(queue, topic, &changes, &interrupts);
-        code = take_batch(call, queue, topic, lease_ms, changes, &maximum, &count);
+        code = take_batch(call, queue, topic, lease_ms, &maximum, &count);
         if (code < 0)
             return code;
         left = queue->host->left_ms(call);
         if (count == 0 &&
-            (any || pool_now() >= deadline || left <= 0 || interrupts != first_interrupts))
+            (any || pool_now() >= deadline || left <= 0 || interrupts_of(queue) != interrupts))
             break;
     }
     return VIM_OK;

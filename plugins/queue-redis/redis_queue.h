@@ -99,6 +99,7 @@ struct topic {
     uint64_t
         empty_at; /* value of `changes` at which there was nothing, and Redis was asked to tell */
     int64_t look_at; /* when something becomes ready by itself all the same, on pool_now() */
+    int64_t gather_until; /* microseconds: the next to take waits until then */
     bool announced; /* the listener has asked for its channel, on the connection it has now */
     struct ended ended; /* these three guarded by the queue's out_lock */
     uint64_t tells; /* times that somebody began to tell Redis what has ended */
