@@ -106,11 +106,13 @@ static int connect_one(struct vim_call *call, struct pool *pool, bool patient,
     return code;
 }
 
-/* While it fails, one caller at a time tries, and not before the pause is over. */
-static bool may_connect(const struct pool *pool)
+/* While it fails, one caller at a time tries, and not before the pause is over. Those that have another way make one
+ * connection at a time in any case: a server that is slow to take them has no use for more. */
+static bool may_connect(const struct pool *pool, bool patient)
 {
-    return pool->count < pool->settings.connections &&
-           (pool->failures == 0 || (pool->connecting == 0 && pool_now() >= pool->retry_at));
+    if (pool->count >= pool->settings.connections || (!patient && pool->connecting > 0))
+        return false;
+    return pool->failures == 0 || (pool->connecting == 0 && pool_now() >= pool->retry_at);
 }
 
 /* Called with the lock held. */
@@ -148,7 +150,7 @@ int pool_borrow(struct vim_call *call, struct pool *pool, bool patient,
             pthread_mutex_lock(&pool->lock);
             continue;
         }
-        if (may_connect(pool)) {
+        if (may_connect(pool, patient)) {
             code = connect_one(call, pool, patient, &connection, ret_error);
             if (code == VIM_OK || VIM_IS_PERMANENT(code) || code == VIM_E_CREDENTIAL) {
                 pthread_mutex_unlock(&pool->lock);

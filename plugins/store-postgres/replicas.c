@@ -40,9 +40,9 @@
 #define PASS_FIRST_MS 50
 #define PASS_MAX_MS 5000
 
-/* Silence after which a replica that hangs is left. */
+/* Silence after which a replica that hangs is left. Not sooner: the connection is lost with it, and a replica that is
+ * only slow would have to make another. */
 #define PATIENCE_MS 1000
-#define QUESTION_PATIENCE_MS 100
 
 /* The position is that of what is written, not of what is flushed: a commit that does not wait for the disk
  * (durability: process) has returned before. */
@@ -230,7 +230,7 @@ static int send_question(struct connection *connection, const struct position *p
 static int receive_answer(struct vim_call *call, struct connection *connection, bool *ret_in_step,
                           struct store_error *ret_error)
 {
-    int64_t deadline = pool_now() + QUESTION_PATIENCE_MS;
+    int64_t deadline = pool_now() + PATIENCE_MS;
     PGresult *result = NULL;
     int code = connection_result(call, connection, deadline, &result, ret_error);
 
