@@ -14,8 +14,9 @@
  * writes the name of its history (of the cluster and the timeline) into a table, and a replica
  * counts only if it has replayed that row.
  *
- * A get is no more work than the question. It goes to a replica only when enough other reads are in
- * progress to share it.
+ * A get is no more work than the question, and takes one round trip instead of two. It goes to a replica only when
+ * more reads are in progress than there are connections to the primary: it would have to wait anyway, and
+ * shares the question.
  *
  * A replica that is down, hangs, or is behind is passed over for a while, which doubles from one time to the
  * next: it costs a read now and then a little time, not each.
@@ -29,9 +30,6 @@
 
 #define STATEMENT_MAX 300
 #define OID_TEXT 25
-
-/* Reads in progress from which on a get may go to a replica. */
-#define GET_READS_MIN 4
 
 /* Rows that are not worth a round trip of their own for the question before them. */
 #define TOGETHER_ROWS_MAX 100
@@ -318,7 +316,7 @@ static bool read_on(struct vim_call *call, struct place *place, const struct pos
 /* Is there a replica that may answer, and is the read worth the question? */
 static bool is_worth_it(struct postgres_store *store, const struct read *read)
 {
-    if (!read->scan && atomic_load(&store->reading) < GET_READS_MIN)
+    if (!read->scan && atomic_load(&store->reading) <= store->config->connections)
         return false;
     for (unsigned i = 0; i < store->replica_count; i++)
         if (!is_passed_over(&store->replicas[i]))
