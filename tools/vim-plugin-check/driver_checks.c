@@ -47,8 +47,10 @@ void run_kind_checks(struct run *run, const struct kind_check *checks, size_t co
     run_check(run, "an instance opens", open_driver);
     for (uint32_t i = 0; i < ops->trait_count; i++)
         for (size_t j = 0; j < count && run->instance; j++) {
-            if (checks[j].kind && strcmp(checks[j].kind, ops->traits[i].kind) != 0)
-                continue;
+            uint32_t look = checks[j].verbs & ~ops->traits[i].verbs & VIM_VERB_LOOK;
+
+            if (look || (checks[j].kind && strcmp(checks[j].kind, ops->traits[i].kind) != 0))
+                continue; /* not even skipped: it is about other kinds */
             run->trait = &ops->traits[i];
             running = &checks[j];
             snprintf(name, sizeof name, "%s: %s", run->trait->kind, checks[j].name);
