@@ -3,6 +3,7 @@
 #include "engine/presence_internal.h"
 
 #include <assert.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include "base/cleanup.h"
@@ -339,4 +340,47 @@ size_t presence_each(struct presence *presence, const char *role,
     }
     free(copies);
     return told;
+}
+
+struct vim_search {
+    const char *self, *name;
+    struct vim_health *best;
+    bool found;
+};
+
+static bool peek(struct json_piece from, const char *member, struct json_piece *ret_piece)
+{
+    return json_peek(from.start, from.length, member, ret_piece) == VIM_OK;
+}
+
+static void find_health(void *argument, const struct presence_peer *peer)
+{
+    struct vim_search *search = argument;
+    struct json_piece piece = {peer->body, strlen(peer->body)}, vim;
+    struct vim_health health = {0};
+    CLEANUP_FREE char *text = NULL;
+    if (strcmp(peer->id, search->self) == 0 || !peek(piece, "vims", &piece) ||
+        !peek(piece, search->name, &vim) || !peek(vim, "checked", &piece) ||
+        json_piece_integer(piece, &health.checked) != VIM_OK ||
+        health.checked <= search->best->checked) {
+        return;
+    }
+    health.reachable = peek(vim, "reachable", &piece) && piece.start[0] == 't';
+    health.stuck = peek(vim, "stuck", &piece) && piece.start[0] == 't';
+    if (peek(vim, "text", &piece) && json_piece_text(piece, &text) == VIM_OK) {
+        (void)snprintf(health.text, sizeof(health.text), "%s", text);
+    }
+    *search->best = health;
+    search->found = true;
+}
+
+bool presence_vim_health(struct presence *presence, const char *name, struct vim_health *ret_health)
+{
+    struct vim_health best = {0};
+    struct vim_search search = {.self = presence->id, .name = name, .best = &best};
+    (void)presence_each(presence, NULL, find_health, &search);
+    if (search.found) {
+        *ret_health = best;
+    }
+    return search.found;
 }

@@ -9,7 +9,8 @@
  *     "gone"), started (ms since 1970), owner (see owner.h), expires_ms, cpu (processors in use),
  *     cpu_limit (that it may use), memory (bytes), load (cpu / cpu_limit), in_flight,
  *     window_ms and measured {"block.operation": {count, seconds, buckets [], in_flight}}: of calls that
- *     ended in the last window_ms, as base/metrics.h counts them.
+ *     ended in the last window_ms, as base/metrics.h counts them; and vims {"name": {reachable, stuck, checked,
+ *     text}} of those that the process has called.
  *
  * Clocks: hosts disagree about the time, so nobody compares a row with the clock. A process is taken as
  * dead when its row's revision has stayed the same for `expires_ms` of the reader's own monotonic time,
@@ -26,6 +27,7 @@
 
 #include <stdbool.h>
 #include <stdint.h>
+#include "engine/vims.h"
 #include "model/store.h"
 
 struct presence;
@@ -38,6 +40,7 @@ typedef int (*presence_send_fn)(void *argument, const char *beat, size_t length,
 struct presence_settings {
     const char *roles; /* words: "api logic worker" */
     const char *address; /* where the link of this process listens; NULL: it does not */
+    struct vims *vims; /* whose health the beats tell; NULL: none */
     struct store *store; /* NULL: beats are sent by `send` */
     presence_send_fn send;
     void *argument;
@@ -80,5 +83,9 @@ struct presence_peer {
 size_t presence_each(struct presence *presence, const char *role,
                      void (*each)(void *argument, const struct presence_peer *peer),
                      void *argument);
+
+/* The health of the VIM NAME as the process tells that has called it last; not this one. False if none has. */
+bool presence_vim_health(struct presence *presence, const char *name,
+                         struct vim_health *ret_health);
 
 #endif

@@ -46,6 +46,7 @@ struct sample {
 struct beats {
     char id[ID_SIZE];
     char *roles, *address;
+    struct vims *vims; /* borrowed */
     char host[TEXT_MAX_LENGTH + 1];
     int64_t started, expires_ms;
     size_t count;
@@ -73,6 +74,7 @@ struct beats *beats_new(const char *id, const struct presence_settings *settings
     struct beats *beats = MEMORY_NEW(struct beats);
     memcpy(beats->id, id, ID_SIZE);
     beats->roles = text_duplicate(settings->roles);
+    beats->vims = settings->vims;
     beats->address = text_duplicate(settings->address ? settings->address : "");
     if (gethostname(beats->host, sizeof(beats->host) - 1) != 0) {
         beats->host[0] = '\0';
@@ -106,6 +108,30 @@ static json_t *words_of(const char *words)
         words += length + (words[length] == ' ');
     }
     return list;
+}
+
+/* VIMs that a beat tells of, and how much of what went wrong. */
+#define VIMS_MAX 64u
+#define VIM_TEXT_MAX 120
+
+static void add_health(void *argument, struct vim_target *target)
+{
+    json_t *all = argument;
+    struct vim_health health;
+    vim_target_health(target, &health);
+    if (!health.checked || json_object_size(all) >= VIMS_MAX) {
+        return;
+    }
+    /* Cut, it may end inside of a character: then it is left out. */
+    health.text[VIM_TEXT_MAX] = '\0';
+    json_t *one = json_object();
+    json_set_boolean(one, "reachable", health.reachable);
+    json_set_boolean(one, "stuck", health.stuck);
+    json_set_integer(one, "checked", health.checked);
+    if (health.text[0] && text_is_utf8(health.text, strlen(health.text))) {
+        json_set_text(one, "text", health.text);
+    }
+    json_object_set_new(all, vim_target_settings(target)->name, one);
 }
 
 /* What has been measured between two samples. */
@@ -168,6 +194,11 @@ char *beats_next(struct beats *beats, enum presence_state state)
     json_set_integer(beat, "in_flight", in_flight);
     json_set_integer(beat, "window_ms", passed_us / 1000);
     json_object_set_new(beat, "measured", all);
+    if (beats->vims) {
+        json_t *vims = json_object();
+        vims_each(beats->vims, add_health, vims);
+        json_object_set_new(beat, "vims", vims);
+    }
     return json_print(beat);
 }
 

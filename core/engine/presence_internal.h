@@ -13,7 +13,7 @@
 #include "engine/presence.h"
 
 #define BEATS_UNTIL_DEAD 5
-#define BEAT_SIZE_MAX 32768u
+#define BEAT_SIZE_MAX 131072u
 
 /* --- presence_beat.c ------------------------------------------------------------------------------ */
 

@@ -16,11 +16,17 @@
 #include "logic/vocabularies.h"
 #include "plugin/instance.h"
 
-static json_t *health_json(struct vim_target *target)
+/* As the process knows it that has called the VIM last: this one, or another one by its heartbeat. */
+static json_t *health_json(struct presence *presence, struct vim_target *target)
 {
-    struct vim_health health;
+    struct vim_health health, other;
     char time[CLOCK_TEXT_SIZE];
     vim_target_health(target, &health);
+    if (presence && presence_vim_health(presence, vim_target_settings(target)->name, &other) &&
+        other.checked > health.checked) {
+        other.stuck = other.stuck || health.stuck;
+        health = other;
+    }
     json_t *object = json_object();
     json_set_boolean(object, "reachable", health.reachable);
     json_set_boolean(object, "stuck", health.stuck);
@@ -36,7 +42,7 @@ static const char *plugin_name(struct vim_target *target)
     return instance_plugin(vim_target_instance(target))->descriptor.name;
 }
 
-static json_t *vim_json(struct vim_target *target)
+static json_t *vim_json(struct presence *presence, struct vim_target *target)
 {
     size_t count;
     const struct kind *kinds = kinds_all(&count);
@@ -52,7 +58,7 @@ static json_t *vim_json(struct vim_target *target)
     json_set_text(object, "name", settings->name);
     json_set_text(object, "plugin", plugin_name(target));
     json_set_text(object, "project", settings->project);
-    json_object_set_new(object, "health", health_json(target));
+    json_object_set_new(object, "health", health_json(presence, target));
     json_object_set_new(object, "kinds", known);
     return object;
 }
@@ -64,12 +70,13 @@ struct vim_texts_list {
         char *id, *body;
     } * items;
     size_t count;
+    struct presence *presence;
 };
 
 static void collect(void *argument, struct vim_target *target)
 {
     struct vim_texts_list *list = argument;
-    json_t *shown = vim_json(target);
+    json_t *shown = vim_json(list->presence, target);
     list->items = memory_resize(list->items, list->count + 1, sizeof(*list->items));
     list->items[list->count].id = text_duplicate(vim_target_settings(target)->name);
     list->items[list->count++].body = json_print(shown);
@@ -79,7 +86,7 @@ static void collect(void *argument, struct vim_target *target)
 void vims_list(struct call *call)
 {
     struct lister lister;
-    struct vim_texts_list list = {0};
+    struct vim_texts_list list = {.presence = call->logic->environment.presence};
     if (!list_begin(call, &vocabulary_vims, "vims", "name", &lister)) {
         return;
     }
@@ -138,7 +145,7 @@ void vims_get_one(struct call *call)
 {
     struct vim_target *target = load(call);
     if (target) {
-        json_t *shown = vim_json(target);
+        json_t *shown = vim_json(call->logic->environment.presence, target);
         vim_target_release(target);
         send_projected(call, shown);
     }

@@ -127,6 +127,7 @@ int front_open_presence(struct daemon *daemon, struct failure *failure)
             : NULL;
     struct presence_settings settings = {.roles = roles_text(daemon->roles),
                                          .address = address,
+                                         .vims = daemon->vims,
                                          .store = daemon->store,
                                          .send = front_send_beat,
                                          .argument = daemon,

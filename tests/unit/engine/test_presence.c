@@ -93,6 +93,35 @@ static void a_process_has_a_row_from_start_to_stop(void **state)
     presence_free(presence);
 }
 
+static void beats_tell_how_vims_are(void **state)
+{
+    (void)state;
+    struct vim_target *target = vims_get(house.vims, "edge");
+    struct presence_settings settings = {
+        .roles = "worker", .vims = house.vims, .store = house.store, .interval_ms = 60000};
+    struct presence *presence = presence_new(&settings);
+    struct presence *other = open_presence(house.store, 60000);
+    struct vim_health health;
+    struct found found = {0};
+    assert_int_equal(presence_start(other, NULL), VIM_OK);
+    vim_target_report(target, VIM_E_UNAVAILABLE, "it is down");
+    assert_int_equal(presence_start(presence, NULL), VIM_OK);
+    assert_int_equal(presence_each(presence, "worker", find, &found), 2);
+    json_decref(found.body);
+    assert_false(presence_vim_health(presence, "edge", &health)); /* its own it knows better */
+    assert_int_equal(presence_refresh(other, NULL), VIM_OK);
+    assert_false(presence_vim_health(other, "elsewhere", &health));
+    assert_true(presence_vim_health(other, "edge", &health));
+    assert_false(health.reachable);
+    assert_string_equal(health.text, "it is down");
+    assert_true(health.checked > 0);
+    vim_target_release(target);
+    presence_stop(presence);
+    presence_stop(other);
+    presence_free(presence);
+    presence_free(other);
+}
+
 static bool is_draining(void *argument)
 {
     struct found found = {0};
@@ -402,6 +431,7 @@ int main(void)
 #define WITH_HOUSE(test) cmocka_unit_test_setup_teardown(test, house_setup, house_teardown)
     const struct CMUnitTest tests[] = {
         WITH_HOUSE(a_process_has_a_row_from_start_to_stop),
+        WITH_HOUSE(beats_tell_how_vims_are),
         WITH_HOUSE(a_drain_is_told_before_the_next_beat),
         WITH_HOUSE(a_process_whose_row_was_swept_writes_it_anew),
         WITH_HOUSE(beats_of_others_are_checked),

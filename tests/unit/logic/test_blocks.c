@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include "base/cleanup.h"
+#include "base/clock.h"
 #include "base/ids.h"
 #include "base/json.h"
 #include "base/metrics.h"
@@ -155,6 +156,46 @@ static void own_work_is_measured(void **state)
     }
 }
 
+static void beat_of_vim(const char *state, int64_t checked)
+{
+    char id[ID_SIZE];
+    char *answer = NULL;
+    struct failure failure = {0};
+    CLEANUP_FREE char *body = text_format(
+        "{\"id\":\"%s\",\"roles\":[\"worker\"],\"host\":\"far\",\"address\":\"\",\"version\":\"9\","
+        "\"state\":\"up\",\"owner\":\"far:1:2:%s\",\"expires_ms\":60000,\"vims\":{\"other\":{},"
+        "\"edge1\":{%s,\"checked\":%lld}}}",
+        id_new(id), id, state, (long long)checked);
+    if (presence_take(world.presence, body, strlen(body), &answer, &failure) != VIM_OK) {
+        fail_msg("%s", failure.text);
+    }
+    free(answer);
+    assert_int_equal(presence_refresh(world.presence, NULL), VIM_OK);
+}
+
+/* A process that does not call a VIM itself knows how it is from those that do; the last call counts. */
+static void health_of_vims_is_that_of_the_last_call(void **state)
+{
+    (void)state;
+    const int64_t future = clock_now_ms() + 3600000;
+    beat_of_vim("\"reachable\":false,\"stuck\":true,\"text\":\"no \\u00e9cho\"", future);
+    struct reply reply = ask(&world, "ops/operator", "GET", "/v1/vims/edge1", NULL, NULL);
+    const json_t *health = json_object_get(reply.json, "health");
+    assert_false(json_get_boolean(health, "reachable", true));
+    assert_true(json_get_boolean(health, "stuck", false));
+    assert_string_equal(json_get_text(health, "detail", ""), "no \xc3\xa9"
+                                                             "cho");
+    reply_free(&reply);
+    beat_of_vim("\"reachable\":true", future - 1000);
+    beat_of_vim("\"reachable\":true", future + 1000);
+    beat_of_vim("\"reachable\":false", 1000); /* what this process knows itself is younger */
+    reply = ask(&world, "ops/operator", "GET", "/v1/vims", NULL, NULL);
+    health = json_object_get(json_array_get(json_object_get(reply.json, "vims"), 0), "health");
+    assert_true(json_get_boolean(health, "reachable", false));
+    assert_false(json_get_boolean(health, "stuck", true));
+    reply_free(&reply);
+}
+
 static void only_operators_may_look(void **state)
 {
     (void)state;
@@ -169,6 +210,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(blocks_are_shown_with_their_replicas, setup, teardown),
         cmocka_unit_test_setup_teardown(replicas_add_up, setup, teardown),
         cmocka_unit_test_setup_teardown(own_work_is_measured, setup, teardown),
+        cmocka_unit_test_setup_teardown(health_of_vims_is_that_of_the_last_call, setup, teardown),
         cmocka_unit_test_setup_teardown(only_operators_may_look, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
