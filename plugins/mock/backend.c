@@ -212,12 +212,17 @@ static int no_answer(struct visit *visit, int how, const char *message)
 
 /* --- The way in --- */
 
+static bool is_over(const struct backend_caller *caller)
+{
+    return caller->left_ms != NULL && caller->left_ms(caller->context) <= 0;
+}
+
 /* Takes its time. Returns false if the caller's patience ended before. */
 static bool pass_time(const struct visit *visit, int64_t ms)
 {
     while (ms > 0) {
         int64_t nap = ms < 20 ? ms : 20;
-        if (visit->caller->left_ms != NULL && visit->caller->left_ms(visit->caller->context) <= 0) {
+        if (is_over(visit->caller)) {
             return false;
         }
         (void)poll(NULL, 0, (int)nap);
@@ -296,6 +301,12 @@ static int enter(struct visit *visit)
                 return answer(visit, 503, "unavailable", journal_error(backend->journal));
             }
         }
+    }
+    if (is_over(visit->caller)) {
+        /* A process that was stopped on the way here has never sent the request, and somebody else may have made it
+         * in its place. Who asks under the lock is not overtaken. */
+        unlock_cloud(backend);
+        return no_answer(visit, NO_ANSWER_TIMEOUT, "no answer in time");
     }
     visit->now = cloud_settle(&backend->cloud);
     return 200;

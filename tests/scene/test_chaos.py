@@ -311,8 +311,9 @@ class Chaos(unittest.TestCase):
                            if one.is_delete and one.resource == wish.resource]
                 expected = int(wish.state == "succeeded"
                                and not any(one.state == "succeeded" for one in deleted))
-                if there.pop(wish.name, 0) != expected:
-                    wrong.append((wish, deleted))
+                found = there.pop(wish.name, 0)
+                if found != expected:
+                    wrong.append((f"{found} instead of {expected}", wish, deleted))
             strangers = [name for name in there if name.startswith("c")]
             if strangers:
                 wrong.append((f"{kind} that nobody was told of", strangers))

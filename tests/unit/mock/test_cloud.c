@@ -452,6 +452,35 @@ static void test_processes_share_a_cloud(void **state)
 }
 
 /* A cloud that is used for long does not grow with what has happened to it. */
+static int64_t left_once(void *context)
+{
+    return (*(int *)context)-- > 0 ? 1000 : 0;
+}
+
+/* The caller was stopped on its way, past its time: others may have done its work since. */
+static void test_a_late_call_does_nothing(void **state)
+{
+    struct fixture *fixture = *state;
+    struct backend_config config = plain_config();
+    int looks = 1;
+    struct backend_caller late = {.left_ms = left_once, .context = &looks};
+    struct page page = {0};
+    struct reply reply;
+    int before = (int)count_of(fixture->backend, "network");
+    config.call_ms = 5;
+    backend_configure(fixture->backend, &config);
+    json_t *spec = json_pack("{s:s}", "name", "late");
+    int status = backend_create(fixture->backend, &late, "network", spec, "T", &page, &reply);
+    assert_int_equal(status, NO_ANSWER_TIMEOUT);
+    looks = 100;
+    assert_int_equal(count_of(fixture->backend, "network"), before);
+    status = backend_create(fixture->backend, &late, "network", spec, "T", &page, &reply);
+    assert_int_equal(status, 201);
+    assert_int_equal(count_of(fixture->backend, "network"), before + 1);
+    page_free(&page);
+    json_decref(spec);
+}
+
 static void test_the_journal_stays_short(void **state)
 {
     struct fixture *fixture = *state;
@@ -554,6 +583,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_compaction_changes_nothing, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_changes, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_processes_share_a_cloud, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_a_late_call_does_nothing, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_the_journal_stays_short, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_a_keypair_made_again_is_there_for_later_readers,
                                         set_up, tear_down),
