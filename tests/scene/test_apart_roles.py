@@ -81,6 +81,20 @@ class Roles(unittest.TestCase):
         self.assertEqual(done.returncode, 1, done)
         self.assertIn("VIMD_LINK_SECRET", done.stderr)
 
+    def test_addresses_that_a_reload_takes_away(self):
+        link = {"listen": [f"127.0.0.1:{free_port()}"], "secret": SECRET}
+        self.vimd.settings = {"link": link}
+        self.vimd.write_config()
+        self.vimd.start()
+        self.vimd.settings = {}
+        self.vimd.write_config()
+        self.vimd.reload()
+        wait_for(lambda: "event=reloaded" in self.vimd.log(), "a reload")
+        self.assertRegex(self.vimd.log(), "a restart is needed.* section=link options=\"?[a-z ]*listen")
+        self.assertEqual(self.vimd.get("/v1/version").status, 200)
+        self.vimd.stop()
+        self.vimd.check_log()
+
     def test_api_alone(self):
         """No store, no queue, no driver; it says what it misses, and ends when it is told to."""
         port = free_port()
