@@ -23,6 +23,8 @@
 #define LEASE_MS 30000
 /* Children that end in another process are found so late. */
 #define POLL_MS 2000
+/* Hints for a graph that another process runs go back into the queue for so long. */
+#define BOUNCE_MS 40
 /* After an error of the store. */
 #define ERROR_DELAY_MS 1000
 /* Children at work at once; how many calls they make at once is the VIM's limit (operations). */
@@ -101,10 +103,10 @@ bool task_is_paused(const struct task *task)
 static int decide_claim(struct change *change, void *argument, struct failure *failure)
 {
     struct task *task = &change->task;
-    (void)argument;
+    bool *held = argument;
     bool mine = text_equal(task->owner, owner_self());
-    if (task_state_is_final(task->state) || (!mine && task_is_held(task, change->now)) ||
-        (task_is_paused(task) && !task->cancel)) {
+    *held = !task_state_is_final(task->state) && !mine && task_is_held(task, change->now);
+    if (task_state_is_final(task->state) || *held || (task_is_paused(task) && !task->cancel)) {
         return failure_set(failure, VIM_E_CANCELLED, "it is not to be run here");
     }
     free(task->owner);
@@ -136,8 +138,13 @@ static struct graph *take_graph(struct tasks *tasks, struct slot *slot)
     graph->tasks = tasks;
     graph->batch_max = BATCH_STARTS_MAX;
     slot->claim = claims_take(slot->task, INT64_MAX);
-    int code = change_run(tasks, slot->task, NULL, decide_claim, NULL, &graph->task, NULL);
+    bool held = false;
+    int code = change_run(tasks, slot->task, NULL, decide_claim, &held, &graph->task, NULL);
     if (code != VIM_OK) {
+        if (held) {
+            /* The hint was meant for another process, which has to get it. */
+            hints_push(tasks->queue, slot->task, BOUNCE_MS);
+        }
         claims_give(slot->task, slot->claim);
         slot->claim = 0;
         free(graph);
