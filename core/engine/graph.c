@@ -490,17 +490,41 @@ int graph_look(struct tasks *tasks, const struct task *task)
     return VIM_OK;
 }
 
+/* Notes that CHILD has ended, if this process runs its graph. */
+static bool note_end(struct graphs *graphs, const struct task *child)
+{
+    LOCK_GUARD(&graphs->mutex);
+    struct slot *slot = find_slot(graphs, child->parent);
+    if (slot) {
+        slot->ended = memory_resize(slot->ended, slot->ended_count + 1, ID_SIZE);
+        memcpy(slot->ended[slot->ended_count++], child->id, ID_SIZE);
+        slot->again = true;
+    }
+    return slot != NULL;
+}
+
 void graph_child_ended(struct tasks *tasks, const struct task *child)
 {
-    struct graphs *graphs = tasks->graphs;
-    {
-        LOCK_GUARD(&graphs->mutex);
-        struct slot *slot = find_slot(graphs, child->parent);
-        if (slot) {
-            slot->ended = memory_resize(slot->ended, slot->ended_count + 1, ID_SIZE);
-            memcpy(slot->ended[slot->ended_count++], child->id, ID_SIZE);
-            slot->again = true;
-        }
+    /* Another process runs the graph: the hint is to tell it which child has ended. */
+    hints_push(tasks->queue, note_end(tasks->graphs, child) ? child->parent : child->id, 0);
+}
+
+int graph_look_at_child(struct tasks *tasks, const struct task *child)
+{
+    struct task parent = {0};
+    int code = tasks_get(tasks, child->parent, &parent, NULL);
+    if (code != VIM_OK) {
+        return code;
     }
-    hints_push(tasks->queue, child->parent, 0);
+    if (task_state_is_final(parent.state)) {
+        /* nobody waits for it */
+    } else if (note_end(tasks->graphs, child)) {
+        code = graph_look(tasks, &parent);
+    } else if (!text_equal(parent.owner, owner_self()) && task_is_held(&parent, clock_now_ms())) {
+        hints_push(tasks->queue, child->id, BOUNCE_MS);
+    } else {
+        hints_push(tasks->queue, child->parent, 0);
+    }
+    task_free(&parent);
+    return code;
 }

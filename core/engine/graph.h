@@ -48,5 +48,7 @@ int graph_look(struct tasks *tasks, const struct task *task);
 
 /* A child was committed with a final state. */
 void graph_child_ended(struct tasks *tasks, const struct task *child);
+/* For a worker that came to a CHILD that has ended: a hint of another process to who runs the graph. */
+int graph_look_at_child(struct tasks *tasks, const struct task *child);
 
 #endif

@@ -507,6 +507,11 @@ static int look(struct tasks *tasks, const char *id)
         task_free(&task);
         return code;
     }
+    if (task.parent && task_state_is_final(task.state)) {
+        code = graph_look_at_child(tasks, &task);
+        task_free(&task);
+        return code;
+    }
     /* A row from the future: the clock was set back, and what it says of times means nothing now. */
     bool clock_was_set = task.updated > now + CLOCK_SLACK_MS;
     bool waits = !task.owner && !task.cancel && !task.await_id && task.due > now && !clock_was_set;
