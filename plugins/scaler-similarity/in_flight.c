@@ -171,7 +171,9 @@ static void measure_window(struct similarity *similarity, uint32_t at, bool rece
         double queued = view_at(view->blocks[block].thread_queue, at), share, in_use;
 
         queued = isnan(queued) ? 0 : queued;
-        in_use = total - queued;
+        /* Threads work or wait for a callee. The difference of two large numbers, each a little off,
+         * is the last resort. */
+        in_use = isnan(calls.outgoing[block]) ? total - queued : own + calls.outgoing[block];
         share = in_use > 0 ? own / in_use : 1;
         share = isnan(share) || share > 1 ? 1 : share;
         queued += extra[block];

@@ -226,6 +226,22 @@ static void queue_is_handed_on_to_what_it_waits_for(void **state)
                         "utilisation 0.99, 1 -> 2 replicas");
 }
 
+/* Numbers of one block that do not fit together, each a few per cent off: the queue still waits for the
+ * db, and is not taken for logic's own. */
+static void a_queue_longer_than_the_total_stays_a_queue(void **state)
+{
+    struct world world = make_world();
+
+    (void)state;
+    world.blocks[1].in_flight = stepped(38, 800, 12);
+    world.blocks[1].own_in_flight = flat(1);
+    world.blocks[1].thread_queue = stepped(22, 820, 12);
+    world.snapshot.in_flight = stepped(40, 802, 12);
+    decide(&world);
+    assert_int_equal(world.decision.block, 2);
+    assert_true(world.scores[1].level < 0.1);
+}
+
 static void literal_equation_three(void **state)
 {
     struct world world = make_world();
@@ -376,6 +392,7 @@ int main(void)
         cmocka_unit_test(need_rounds_up),
         cmocka_unit_test(waiting_tells_slots),
         cmocka_unit_test(queue_is_handed_on_to_what_it_waits_for),
+        cmocka_unit_test(a_queue_longer_than_the_total_stays_a_queue),
         cmocka_unit_test(literal_equation_three),
         cmocka_unit_test(slow_network_is_named),
         cmocka_unit_test(thin_data_decides_nothing),
