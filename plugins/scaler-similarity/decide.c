@@ -216,7 +216,7 @@ static double confidence_of(const struct similarity *similarity, uint32_t block)
     if (isinf(next))
         return 1;
     margin = (mine - next) / (fabs(mine) + fabs(next) + 0.1);
-    return margin < 0 ? 0 : margin > 1 ? 1 : margin;
+    return !(margin > 0) ? 0 : margin > 1 ? 1 : margin; /* NaN: of infinite values */
 }
 
 /* --- Gates ----------------------------------------------------------------------------------- */
@@ -307,7 +307,7 @@ static bool decide_network(struct similarity *similarity, struct vim_policy_deci
     for (uint32_t i = 0; i < view->block_count; i++)
         if (similarity->measures[i].level * (1 - share) > largest)
             largest = similarity->measures[i].level * (1 - share);
-    if (hop == VIM_NO_INDEX || share < NETWORK_SHARE || share < largest || !broken)
+    if (hop == VIM_NO_INDEX || !(share >= NETWORK_SHARE && share >= largest) || !broken)
         return false;
     edge = &view->edges[hop];
     decision->edge = view->edge_index[hop];
