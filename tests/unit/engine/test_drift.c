@@ -151,11 +151,14 @@ static bool is_named(void *argument)
     struct resource resource;
     char id[37];
     resource_derive_id("edge", "server", "stranger", id);
-    bool named = house_resource(id, &resource) && strcmp(resource.name, argument) == 0;
+    if (!house_resource(id, &resource)) {
+        return false;
+    }
+    bool named = strcmp(resource.name, argument) == 0;
     if (named) {
         assert_int_equal(drift_count(&resource), 0);
-        resource_free(&resource);
     }
+    resource_free(&resource);
     return named;
 }
 

@@ -18,8 +18,9 @@ static struct certificates ours, theirs;
 static char *client(const struct certificates *own, const struct certificates *trusted,
                     const char *more)
 {
-    return text_format("tls_certificate: %s\ntls_key: %s\ntls_ca: %s\n%s", own->certificate,
-                       own->key, trusted->authority, more);
+    return text_format("connect_timeout: 30s\n"
+                       "tls_certificate: %s\ntls_key: %s\ntls_ca: %s\n%s",
+                       own->certificate, own->key, trusted->authority, more);
 }
 
 static void open_tls(struct side *side)
