@@ -123,18 +123,19 @@ int main(int argc, char **argv)
     if (argc != 5) {
         return fail("needs PLUGIN_DIR NAME OPTIONS.yaml STATE_DIR", NULL);
     }
+    int result = 1;
     if (plugin_load((const char *const *)&argv[1], 1, argv[2], VIM_DRIVER, &plugin, &reason)) {
-        return fail(text_get(&reason), NULL);
+        (void)fail(text_get(&reason), NULL);
+    } else if (config_load(argv[3], &config, &errors) ||
+               config_fill(&plugin->table, config_root(config), NULL, &errors, &filled)) {
+        (void)fail("the options are wrong", &errors);
+    } else {
+        struct instance_settings settings = {.name = "platform", .state_dir = argv[4]};
+        result = instance_open(plugin, &settings, filled, &instance, &reason)
+                     ? fail(text_get(&reason), NULL)
+                     : 0;
     }
-    if (config_load(argv[3], &config, &errors) ||
-        config_fill(&plugin->table, config_root(config), NULL, &errors, &filled)) {
-        return fail("the options are wrong", &errors);
-    }
-    struct instance_settings settings = {.name = "platform", .state_dir = argv[4]};
-    if (instance_open(plugin, &settings, filled, &instance, &reason)) {
-        return fail(text_get(&reason), NULL);
-    }
-    while (fgets(line, sizeof(line), stdin)) {
+    while (result == 0 && fgets(line, sizeof(line), stdin)) {
         char *rest = NULL;
         const char *operation = strtok_r(line, " \n", &rest);
         const char *id = strtok_r(NULL, " \n", &rest);
@@ -149,5 +150,5 @@ int main(int argc, char **argv)
     config_free(config);
     config_errors_free(&errors);
     text_free(&reason);
-    return 0;
+    return result;
 }
