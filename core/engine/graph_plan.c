@@ -227,7 +227,7 @@ static int look_for(void *argument, const char *pointer, const char *name, const
 static bool refers_to(json_t *value, const char *name)
 {
     struct search search = {.name = name};
-    (void)service_each_reference(value, look_for, &search);
+    (void)service_each_reference(value, false, look_for, &search);
     return search.found;
 }
 

@@ -74,7 +74,7 @@ static int take_reference(void *argument, const char *pointer, const char *name,
 static int resolve(struct graph *graph, json_t *spec, struct failure *failure)
 {
     struct resolving resolving = {.graph = graph, .failure = failure};
-    return service_each_reference(spec, take_reference, &resolving);
+    return service_each_reference(spec, true, take_reference, &resolving);
 }
 
 /* --- Children -------------------------------------------------------------------------------------- */

@@ -341,6 +341,7 @@ bool service_is_reference(const char *text)
 }
 
 struct walk {
+    bool final;
     service_reference_fn each;
     void *argument;
     struct text pointer;
@@ -374,7 +375,7 @@ static int replace_in(struct walk *walk, json_t *value)
     int code = 0;
     for (const char *start; code == 0 && (start = strstr(at, "${")) != NULL;) {
         if (start > at && start[-1] == '$') {
-            text_add_bytes(&replaced, at, (size_t)(start - at - 1));
+            text_add_bytes(&replaced, at, (size_t)(start - at) - walk->final);
             text_add(&replaced, "${");
             at = start + 2;
         } else {
@@ -417,9 +418,9 @@ static int walk_value(struct walk *walk, json_t *value)
     return code;
 }
 
-int service_each_reference(json_t *value, service_reference_fn each, void *argument)
+int service_each_reference(json_t *value, bool final, service_reference_fn each, void *argument)
 {
-    struct walk walk = {.each = each, .argument = argument};
+    struct walk walk = {.final = final, .each = each, .argument = argument};
     int code = walk_value(&walk, value);
     text_free(&walk.pointer);
     return code;
@@ -590,7 +591,7 @@ static void resolve_needs(struct making *making)
         struct findings again = {0};
         making->findings = repeats_faults(node->name) ? &again : findings;
         kind_each_reference(node->kind, node->spec, check_kind, &resolving);
-        (void)service_each_reference(node->spec, take_reference, &resolving);
+        (void)service_each_reference(node->spec, false, take_reference, &resolving);
         need_routers(making, node);
         making->findings = findings;
         findings_free(&again);
@@ -691,6 +692,9 @@ void service_plan_make(const char *prefix, const json_t *description, struct fin
     *ret_plan = (struct service_plan){0};
     struct making making = {
         .plan = ret_plan, .prefix = prefix, .description = description, .findings = findings};
+    if (!service_check_limits(description, findings)) {
+        return;
+    }
     CLEANUP_JSON json_t *points = json_object();
     collect_points(description, points);
     making.points = points;

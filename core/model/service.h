@@ -27,6 +27,7 @@
 
 /* Bytes of a description as text at most: two of them are in one row. */
 #define SERVICE_TEXT_MAX (480u * 1024u)
+#define SERVICE_EXPANDED_MAX (16u * 1024u * 1024u) /* bytes of all instances of its VNFs together */
 #define SERVICE_NODES_MAX 10000u
 #define SERVICE_NODE_NAME_SIZE 160
 
@@ -51,7 +52,8 @@ struct service_plan {
 /* Makes the plan of a description that its table accepts (kind_check_create()). What is wrong with it as a
  * whole goes to FINDINGS: references to what is not there, cycles, addresses that overlap or are taken
  * twice. The plan is only of use if there are none; it is to be freed in any case. PREFIX is what the
- * names of its resources begin with. */
+ * names of its resources begin with. One that the table refuses may be planned to tell what else is wrong, but
+ * not one beyond service_check_limits(): what is made of that could be of any size. */
 void service_plan_make(const char *prefix, const json_t *description, struct findings *findings,
                        struct service_plan *ret_plan);
 void service_plan_free(struct service_plan *plan);
@@ -62,16 +64,21 @@ uint32_t service_plan_find(const struct service_plan *plan, const char *name);
 /* Calls EACH for every reference in the texts of VALUE, at any depth: where it stands in VALUE, the NODE and
  * the FIELD of it. What EACH stores in *RET_TEXT (malloc'ed, taken over) takes its place. A nonzero result
  * ends the walk and is returned. A reference that is none has FIELD NULL, and NODE is what stands
- * between the braces. */
+ * between the braces. With FINAL, which is for who puts in the values, $${ becomes ${ as well; texts that will
+ * be walked again keep it. */
 typedef int (*service_reference_fn)(void *argument, const char *pointer, const char *node,
                                     const char *field, char **ret_text);
-int service_each_reference(json_t *value, service_reference_fn each, void *argument);
+int service_each_reference(json_t *value, bool final, service_reference_fn each, void *argument);
 
 /* Is TEXT a reference to an element of the service, rather than an id or a name? */
 bool service_is_reference(const char *text);
 
 /* A copy of DESCRIPTION without what is never shown. */
 json_t *service_shown(const json_t *description);
+
+/* Are there no more elements, and no higher counts, than the table allows, and is all that is made of them no
+ * larger than SERVICE_EXPANDED_MAX (service_limits.c)? Adds a finding if not, unless the table has its own. */
+bool service_check_limits(const json_t *description, struct findings *findings);
 
 /* Addresses (service_addresses.c): adds findings for subnets of a link that overlap, and addresses that lie in
  * none of them or are taken twice. */

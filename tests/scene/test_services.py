@@ -23,7 +23,8 @@ def description(name, vnfs=None, **more):
                 "core": {"network": "${vl.n6.id}", "security_groups": ["${sg.web.id}"]}}},
             "dns": {**vnf, "connection_points": {
                 "in": {"network": "${vl.n6.id}", "fixed_ip": "10.6.0.53"}},
-                "metadata": {"network": "${vl.n6.name}", "peer": "${vnf.upf.cp.core.mac_address}"}},
+                "metadata": {"network": "${vl.n6.name}", "peer": "${vnf.upf.cp.core.mac_address}",
+                             "plain": "$${HOME} and $${vl.n6"}},
         },
         **more}
 
@@ -94,6 +95,7 @@ class Services(Scene):
         dns = vimd.must(vimd.get(f"/v1/servers/{graph['vnf.dns.0']['id']}"), 200).json
         self.assertEqual([a["address"] for a in dns["addresses"]], ["10.6.0.53"])
         self.assertEqual(dns["metadata"]["network"], f"{name}-n6")
+        self.assertEqual(dns["metadata"]["plain"], "${HOME} and ${vl.n6")
         self.assertEqual(dns["labels"], {"network-service": identity})
         port = vimd.must(vimd.get(f"/v1/ports/{graph['vnf.upf.0.cp.core']['id']}"), 200).json
         self.assertEqual(dns["metadata"]["peer"], port["mac_address"])

@@ -104,6 +104,66 @@ static void points(void **state)
                 "vnf.ask.0 server 2: vnf.six.0.cp.x\n");
 }
 
+/* $${ stays until the values are put in, and is ${ then. */
+static int on_reference(void *argument, const char *pointer, const char *node, const char *field,
+                        char **ret_text)
+{
+    unsigned *count = argument;
+    (void)pointer;
+    (*count)++;
+    *ret_text = text_format("<%s|%s>", node, field ? field : "");
+    return 0;
+}
+
+static void escapes(void **state)
+{
+    (void)state;
+    CLEANUP_JSON json_t *json =
+        parse("{'name':'s','virtual_links':{'a':{}},'vnfs':{"
+              "'v':{" VNF ",'metadata':{'x':'$${HOME}, $$${, $${vl.a and ${vl.a.name}'}}}}");
+    struct findings findings = {0};
+    struct service_plan plan;
+    unsigned count = 0;
+    service_plan_make("s", json, &findings, &plan);
+    assert_int_equal(findings.count, 0);
+    json_t *spec = plan.nodes[service_plan_find(&plan, "vnf.v.0")].spec;
+    assert_int_equal(service_each_reference(spec, true, on_reference, &count), 0);
+    assert_int_equal(count, 1);
+    assert_string_equal(json_get_text(json_object_get(spec, "metadata"), "x", ""),
+                        "${HOME}, $${, ${vl.a and <vl.a|name>");
+    findings_free(&findings);
+    service_plan_free(&plan);
+}
+
+/* What a table refuses for its size is not expanded, and neither is what it would make too much of. */
+static void limits(void **state)
+{
+    (void)state;
+    struct text text = {0};
+    text_add(&text, "{'name':'s','vnfs':{'v':{" VNF ",'count':9999,'connection_points':{");
+    for (unsigned i = 0; i < 33; i++) {
+        text_printf(&text, "%s'p%u':{'network':'n'}", i ? "," : "", i);
+    }
+    text_add(&text, "}}}}");
+    CLEANUP_FREE char *many = text_take(&text);
+    CLEANUP_JSON json_t *json = parse(many);
+    struct findings findings = {0};
+    struct service_plan plan;
+    service_plan_make("s", json, &findings, &plan);
+    assert_int_equal(plan.count, 0);
+    assert_int_equal(findings.count, 1);
+    findings_free(&findings);
+    service_plan_free(&plan);
+
+    text_add(&text, "{'name':'s','vnfs':{'v':{" VNF ",'count':1000,'user_data':'");
+    for (unsigned i = 0; i < 4500; i++) {
+        text_add(&text, "AAAA");
+    }
+    text_add(&text, "'}}}");
+    CLEANUP_FREE char *large = text_take(&text);
+    expect_finding(large, "/vnfs are more than 16777216 bytes, with all their instances");
+}
+
 static void faults(void **state)
 {
     (void)state;
@@ -252,9 +312,9 @@ static void rows(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(order),   cmocka_unit_test(points),  cmocka_unit_test(faults),
-        cmocka_unit_test(hostile), cmocka_unit_test(changes), cmocka_unit_test(secrets),
-        cmocka_unit_test(rows),
+        cmocka_unit_test(order),   cmocka_unit_test(points),  cmocka_unit_test(escapes),
+        cmocka_unit_test(limits),  cmocka_unit_test(faults),  cmocka_unit_test(hostile),
+        cmocka_unit_test(changes), cmocka_unit_test(secrets), cmocka_unit_test(rows),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
