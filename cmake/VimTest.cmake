@@ -1,5 +1,6 @@
 # vim_add_test(NAME SOURCES ... USES ... [LABEL unit] [SERVERS ...]): a cmocka program, run by ctest
-# under LABEL; beside private SERVERS of its own (tests/servers/with), skipped where they are not installed.
+# under LABEL; beside private SERVERS of its own (tests/servers/with), skipped where they are not installed
+# and labelled `served` too.
 function(vim_add_test name)
     cmake_parse_arguments(PARSE_ARGV 1 TEST "" "LABEL" "SOURCES;USES;SERVERS")
     if(NOT TEST_LABEL)
@@ -13,10 +14,11 @@ function(vim_add_test name)
         add_test(NAME ${name} COMMAND
             ${CMAKE_SOURCE_DIR}/tests/servers/with ${TEST_SERVERS} -- $<TARGET_FILE:${name}>)
         set_tests_properties(${name} PROPERTIES SKIP_RETURN_CODE 77)
+        list(APPEND TEST_LABEL served)
     else()
         add_test(NAME ${name} COMMAND ${name})
     endif()
-    set_tests_properties(${name} PROPERTIES LABELS ${TEST_LABEL} TIMEOUT 300)
+    set_tests_properties(${name} PROPERTIES LABELS "${TEST_LABEL}" TIMEOUT 300)
 endfunction()
 
 # vim_add_fuzzer(NAME SOURCES ... USES ...): LLVMFuzzerTestOneInput in SOURCES. With the preset

@@ -2,6 +2,7 @@
 #include "world.h"
 
 #include <fcntl.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -32,8 +33,9 @@ static int teardown(void **state)
     return 0;
 }
 
-/* Taken away right before the next commit of a task, or written anew, as the inventory may. */
-static const char *vanishing_network, *changing_network;
+/* Taken away right before the next commit of a task, or written anew, as the inventory may. Threads of the
+ * engine commit as well, and look here. */
+static _Atomic(const char *) vanishing_network, changing_network;
 
 int __real_store_commit(struct store *store, const struct vim_write *writes, uint32_t count,
                         struct failure *failure);
@@ -43,22 +45,23 @@ int __wrap_store_commit(struct store *store, const struct vim_write *writes, uin
 int __wrap_store_commit(struct store *store, const struct vim_write *writes, uint32_t count,
                         struct failure *failure)
 {
-    if (vanishing_network && strcmp(writes[0].collection, COLLECTION_TASK) == 0) {
+    bool is_task = strcmp(writes[0].collection, COLLECTION_TASK) == 0;
+    const char *vanishing = is_task ? atomic_exchange(&vanishing_network, NULL) : NULL;
+    const char *changing = is_task ? atomic_exchange(&changing_network, NULL) : NULL;
+    if (vanishing) {
         struct vim_write removal = {
-            .collection = "network", .id = vanishing_network, .expect = VIM_EXPECT_ANY};
-        vanishing_network = NULL;
+            .collection = "network", .id = vanishing, .expect = VIM_EXPECT_ANY};
         assert_int_equal(__real_store_commit(store, &removal, 1, NULL), VIM_OK);
     }
-    if (changing_network && strcmp(writes[0].collection, COLLECTION_TASK) == 0) {
+    if (changing) {
         struct row row;
-        assert_int_equal(store_get(store, "network", changing_network, &row, NULL), VIM_OK);
+        assert_int_equal(store_get(store, "network", changing, &row, NULL), VIM_OK);
         struct vim_write change = {.collection = "network",
-                                   .id = changing_network,
+                                   .id = changing,
                                    .parent = row.parent,
                                    .body = row.body,
                                    .state = row.state,
                                    .expect = row.revision};
-        changing_network = NULL;
         assert_int_equal(__real_store_commit(store, &change, 1, NULL), VIM_OK);
         row_free(&row);
     }
@@ -335,7 +338,7 @@ static void gone_meanwhile(void **state)
     CLEANUP_FREE char *path = path_of("networks", id);
     vanishing_network = id;
     struct reply reply = ask(&world, BLUE, "DELETE", path, NULL, NULL);
-    assert_null(vanishing_network);
+    assert_null(atomic_load(&vanishing_network));
     assert_int_equal(reply.status, 404);
     assert_string_equal(reply_text(&reply, "code"), "not-found");
     reply_free(&reply);
@@ -353,13 +356,13 @@ static void changed_meanwhile(void **state)
     reply_free(&reply);
     changing_network = id;
     expect(&world, 412, BLUE, "DELETE", path, match, NULL);
-    assert_null(changing_network);
+    assert_null(atomic_load(&changing_network));
     changing_network = id;
     expect(&world, 200, BLUE, "PATCH", path, "prefer: wait=20\n", "{'description':'new'}");
-    assert_null(changing_network);
+    assert_null(atomic_load(&changing_network));
     changing_network = id;
     expect(&world, 204, BLUE, "DELETE", path, "prefer: wait=20\n", NULL);
-    assert_null(changing_network);
+    assert_null(atomic_load(&changing_network));
 }
 
 /* What the driver cannot do is told before anything is stored. */
