@@ -501,6 +501,7 @@ static void test_too_many_connections(void **state)
     void *instances[2];
     unsigned number = 0;
     struct vim_call call;
+    int code;
 
     open_store(fixture);
     assert_int_equal(put(fixture->instance, "counter", 0), VIM_OK);
@@ -511,12 +512,15 @@ static void test_too_many_connections(void **state)
     /* One connection is there, the server has room for no other: all go through the one. */
     instances[0] = instances[1] = fixture->instance;
     run_writers(instances, add_to_counter);
-    fixture->config.connect_timeout = 300;
+    fixture->config.connect_timeout = 3000; /* enough for a busy server to refuse one more */
     assert_int_equal(open_with(fixture, &call, &instances[1]), VIM_OK);
     assert_int_equal(put(instances[1], "b", 0), VIM_E_BUSY);
     while (number > 0)
         PQfinish(others[--number]);
-    assert_int_equal(put(instances[1], "b", 0), VIM_OK);
+    /* The server's processes for them end when they get to it. */
+    for (int i = 0; (code = put(instances[1], "b", 0)) == VIM_E_BUSY && i < 20; i++)
+        continue;
+    assert_int_equal(code, VIM_OK);
     plugin->close(instances[1]);
     plugin->close(fixture->instance);
 }
