@@ -31,8 +31,10 @@ struct vim_target {
     struct instance *instance;
     struct lane *lane;
     atomic_uint steps; /* in progress */
+    atomic_llong stepped; /* when the last one ended, clock_mono_ms() */
     pthread_mutex_t mutex;
     struct vim_health health;
+    struct facts *facts;
 };
 
 struct vims {
@@ -123,6 +125,7 @@ int vims_put(struct vims *vims, const struct vim_settings *settings, struct inst
     target->instance = instance;
     target->lane = lane;
     pthread_mutex_init(&target->mutex, NULL);
+    target->facts = facts_new();
 
     struct vim_target *old = NULL;
     pthread_mutex_lock(&vims->mutex);
@@ -181,6 +184,7 @@ void vim_target_release(struct vim_target *target)
         lane_release(target->lane);
         instance_release(target->instance);
         pthread_mutex_destroy(&target->mutex);
+        facts_free(target->facts);
         free((char *)(uintptr_t)target->settings.name);
         free((char *)(uintptr_t)target->settings.project);
         free(target);
@@ -227,6 +231,11 @@ struct lane *vim_target_lane(const struct vim_target *target)
     return target->lane;
 }
 
+struct facts *vim_target_facts(const struct vim_target *target)
+{
+    return target->facts;
+}
+
 const struct vim_trait *vim_target_trait(const struct vim_target *target, const char *kind)
 {
     const struct vim_driver_ops *ops = instance_driver(target->instance);
@@ -265,8 +274,14 @@ uint32_t vim_target_free_steps(const struct vim_target *target)
 
 void vim_target_give_step(struct vim_target *target)
 {
+    atomic_store(&target->stepped, clock_mono_ms());
     unsigned before = atomic_fetch_sub(&target->steps, 1);
     assert(before > 0);
+}
+
+int64_t vim_target_stepped(const struct vim_target *target)
+{
+    return atomic_load(&((struct vim_target *)(uintptr_t)target)->stepped);
 }
 
 /* --- Health -------------------------------------------------------------------------------------- */

@@ -31,6 +31,7 @@ struct vim_settings {
     int64_t poll_full_ms; /* between complete passes where the driver can tell changes */
     int64_t poll_backoff_ms; /* cap of the interval after failures */
     uint32_t operations; /* steps in progress at once, at most */
+    bool check_quota; /* network services are held against quota and capacity beforehand */
 };
 
 struct vims *vims_new(void);
@@ -83,6 +84,12 @@ typedef void (*vim_look_fn)(void *argument, int code, const struct vim_item *ite
                             const struct failure *failure);
 void vim_target_look(struct vim_target *target, const char *kind, int64_t timeout_ms,
                      vim_look_fn complete, void *argument);
+
+/* The same for many who ask at once: COMPLETE gets what a look that began at NOT_BEFORE (clock_mono_ms()) or
+ * later has told, which may be remembered (but not over a step of this process), or be told to others as well. It
+ * may run before the function returns. A refusal (denied, unsupported) is remembered for a minute longer. */
+void vim_target_recall(struct vim_target *target, const char *kind, int64_t not_before,
+                       int64_t timeout_ms, vim_look_fn complete, void *argument);
 
 /* Asks whether the VIM is well (probe). ITEM may be NULL on success too. */
 void vim_target_check(struct vim_target *target, int64_t timeout_ms, vim_get_fn complete,

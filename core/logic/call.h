@@ -54,7 +54,7 @@ struct call {
     char applied[32]; /* Preference-Applied */
 };
 
-/* A copy on the heap, for an answer that comes later; REQUEST lives until then. */
+/* A copy on the heap, for an answer that comes later; REQUEST lives until then. CALL itself if it is one. */
 struct call *logic_keep(const struct call *call);
 
 /* Value of the first header NAME (lower case), or NULL. */

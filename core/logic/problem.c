@@ -140,9 +140,15 @@ static json_t *problem_document(const struct problem *problem, const char *insta
     if (problem->findings && problem->findings->count > 0) {
         json_t *errors = json_array();
         for (size_t i = 0; i < problem->findings->count; i++) {
+            const struct finding *finding = &problem->findings->items[i];
             json_t *error = json_object();
-            json_set_text(error, "pointer", problem->findings->items[i].pointer);
-            json_set_text(error, "detail", problem->findings->items[i].detail);
+            json_set_text(error, "pointer", finding->pointer);
+            json_set_text(error, "detail", finding->detail);
+            if (finding->amount) {
+                json_set_text(error, "resource", finding->amount);
+                json_set_integer(error, "needed", finding->needed);
+                json_set_integer(error, "left", finding->left);
+            }
             json_array_append_new(errors, error);
         }
         json_object_set_new(document, "errors", errors);

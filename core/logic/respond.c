@@ -15,7 +15,9 @@
 
 struct call *logic_keep(const struct call *call)
 {
-    assert(!call->kept);
+    if (call->kept) {
+        return (struct call *)(uintptr_t)call;
+    }
     struct call *kept = memory_copy(call, sizeof(*call));
     kept->kept = true;
     return kept;

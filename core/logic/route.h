@@ -111,6 +111,7 @@ void resources_upload(struct call *call);
 void services_get(struct call *call);
 void services_create(struct call *call);
 void services_update(struct call *call);
+void services_replace(struct call *call);
 void services_delete(struct call *call);
 void services_act(struct call *call);
 void services_tasks(struct call *call);

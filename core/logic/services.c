@@ -1,6 +1,6 @@
 /*
- * logic/services.c - /v1/network-services: many resources as one wish. Lists are those of resources; the
- * engine does the rest (engine/graph.h).
+ * logic/services.c - /v1/network-services: many resources as one wish. Lists are those of resources; what is
+ * wanted is checked and submitted by services_wish.c; the engine does the rest (engine/graph.h).
  */
 #include "logic/services.h"
 
@@ -154,111 +154,6 @@ void services_get(struct call *call)
     }
 }
 
-/* --- Create ---------------------------------------------------------------------------------- */
-
-/* The row as it is shown: the description without secrets. */
-static json_t *first_body(const json_t *description, uint32_t node_count)
-{
-    char time[CLOCK_TEXT_SIZE];
-    json_t *body = service_shown(description);
-    json_object_del(body, "name");
-    json_set_text(body, "created", clock_format_rfc3339(clock_now_ms(), time));
-    json_set_text(body, "updated", time);
-    json_set_integer(body, "node_count", node_count);
-    return body;
-}
-
-static const char *policy_of(const json_t *description)
-{
-    return json_get_text(description, "on_failure", "rollback");
-}
-
-/* Submits VERB: the service shall become what CHECK has found good; NULL: the description stays. */
-static void submit(struct call *call, uint32_t verb, const char *action, struct resource *resource,
-                   enum resource_status status, json_t *arguments, struct service_spec *spec,
-                   struct service_check *check, const struct idempotency *idempotency)
-{
-    char task_id[ID_SIZE];
-    CLEANUP_FREE char *text = json_print(arguments);
-    CLEANUP_FREE char *spec_text = NULL;
-    struct vim_write more;
-    struct task_wish wish = {.action = action, .spec = text, .task_id = id_new(task_id)};
-    if (check) {
-        json_decref(spec->next);
-        spec->next = json_incref(check->description);
-        free(spec->by);
-        spec->by = text_duplicate(task_id);
-        spec_text = service_spec_render(spec);
-        more = (struct vim_write){.collection = COLLECTION_SERVICE_SPEC,
-                                  .id = resource->id,
-                                  .parent = resource->project,
-                                  .body = spec_text,
-                                  .expect = spec->revision ? spec->revision : VIM_EXPECT_ABSENT};
-        wish.more = &more;
-    }
-    resources_submit(call, verb, resource, status, &wish, idempotency);
-}
-
-static void submit_create(struct service_check *check, const char *vim, const char *project,
-                          json_t *labels, const struct idempotency *idempotency)
-{
-    char id[ID_SIZE];
-    const char *name = json_get_text(check->description, "name", "");
-    struct resource resource = {
-        .id = text_duplicate(id_new(id)),
-        .kind = text_duplicate(kinds_service()->name),
-        .name = text_duplicate(name),
-        .vim = text_duplicate(vim),
-        .project = text_duplicate(project),
-        .labels = json_incref(labels),
-        .body = first_body(check->description, check->plan.count),
-    };
-    struct service_spec spec = {.prefix = text_duplicate(name)};
-    CLEANUP_JSON json_t *arguments =
-        json_pack("{s:s}", "on_failure", policy_of(check->description));
-    submit(check->call, VIM_VERB_CREATE, NULL, &resource, STATUS_BUILD, arguments, &spec, check,
-           idempotency);
-    service_spec_free(&spec);
-    resource_free(&resource);
-}
-
-void services_create(struct call *call)
-{
-    bool fine;
-    CLEANUP_JSON json_t *body = NULL;
-    struct idempotency idempotency = {0};
-    struct service_check check = {.call = call};
-    bool dry_run = logic_query_flag(call, "dryRun", &fine);
-    if (!fine || (!dry_run && !idempotency_begin(call, &idempotency)) ||
-        !body_parse(call, false, &body)) {
-        return;
-    }
-    json_t *labels = json_object_get(body, "labels");
-    struct vim_target *target =
-        resources_choose_vim(call, json_object_get(body, "vim"), &check.findings);
-    CLEANUP_FREE char *project = text_duplicate(
-        resources_choose_project(call, json_object_get(body, "project"), &check.findings));
-    if (labels) {
-        labels_check(labels, false, &check.findings);
-    }
-    check.description = json_copy(body);
-    json_object_del(check.description, "vim");
-    json_object_del(check.description, "project");
-    json_object_del(check.description, "labels");
-    const char *prefix = json_get_text(body, "name", "");
-    if (service_check_description(&check, target, project, prefix) &&
-        service_check_passed(&check)) {
-        const char *vim = vim_target_settings(target)->name;
-        if (dry_run) {
-            service_send_plan(&check, vim, project);
-        } else {
-            submit_create(&check, vim, project, labels, &idempotency);
-        }
-    }
-    service_check_clear(&check);
-    vim_target_release(target);
-}
-
 /* --- Changes --------------------------------------------------------------------------------- */
 
 /* The service that the path names, to be changed. False if the call was answered. */
@@ -342,37 +237,6 @@ static json_t *merge_patch(const json_t *target, const json_t *patch)
     return merged;
 }
 
-/* Checks what PATCH makes of the service, and submits it. */
-static void change(struct call *call, uint32_t verb, const char *action, struct resource *resource,
-                   struct service_spec *spec, const json_t *patch, bool dry_run,
-                   const struct idempotency *idempotency)
-{
-    struct vim_target *target = NULL;
-    struct service_check check = {.call = call, .description = merge_patch(spec->now, patch)};
-    if (!resources_target(call, resource->vim, &target)) {
-        service_check_clear(&check);
-        return;
-    }
-    bool fine = service_check_description(&check, target, resource->project, spec->prefix);
-    if (fine && check.findings.count == 0) {
-        service_check_changes(&check, spec->prefix, spec->now);
-    }
-    fine = fine && service_check_passed(&check);
-    if (fine && dry_run) {
-        service_send_plan(&check, resource->vim, resource->project);
-    } else if (fine) {
-        json_t *created = json_incref(json_object_get(resource->body, "created"));
-        json_decref(resource->body);
-        resource->body = first_body(check.description, check.plan.count);
-        json_object_set_new(resource->body, "created", created);
-        CLEANUP_JSON json_t *arguments =
-            json_pack("{s:s}", "on_failure", policy_of(check.description));
-        submit(call, verb, action, resource, STATUS_UPDATING, arguments, spec, &check, idempotency);
-    }
-    service_check_clear(&check);
-    vim_target_release(target);
-}
-
 /* What cannot be changed; takes labels out of the patch. */
 static bool check_patch(struct call *call, json_t *patch, json_t **ret_labels)
 {
@@ -454,8 +318,70 @@ void services_update(struct call *call)
         if (labels) {
             set_labels(&resource, labels);
         }
-        change(call, VIM_VERB_UPDATE, NULL, &resource, &spec, patch, dry_run, &idempotency);
+        json_t *description = merge_patch(spec.now, patch);
+        service_change(call, VIM_VERB_UPDATE, NULL, &resource, &spec, description, dry_run,
+                       &idempotency);
     }
+    service_spec_free(&spec);
+    resource_free(&resource);
+}
+
+/* What a replacement may tell, but not change. */
+static void check_fixed(const json_t *body, const char *member, const char *is,
+                        struct findings *findings)
+{
+    const json_t *value = json_object_get(body, member);
+    if (value && !text_equal(json_string_value(value), is)) {
+        CLEANUP_FREE char *pointer = text_format("/%s", member);
+        findings_add(findings, pointer, "cannot be changed");
+    }
+}
+
+/* The description that BODY is, without what is not part of it; NULL if the call was answered. */
+static json_t *check_replacement(struct call *call, const json_t *body,
+                                 const struct resource *resource)
+{
+    struct findings findings = {0};
+    const json_t *labels = json_object_get(body, "labels");
+    check_fixed(body, "name", resource->name, &findings);
+    check_fixed(body, "vim", resource->vim, &findings);
+    check_fixed(body, "project", resource->project, &findings);
+    if (labels) {
+        labels_check(labels, false, &findings);
+    }
+    if (findings.count > 0) {
+        logic_findings(call, 422, "validation", "The body is not valid.", &findings);
+        return NULL;
+    }
+    json_t *description = json_copy((json_t *)(uintptr_t)body);
+    json_object_del(description, "vim");
+    json_object_del(description, "project");
+    json_object_del(description, "labels");
+    return description;
+}
+
+/* PUT: the body takes the place of the description and of the labels; what differs is changed as by PATCH. */
+void services_replace(struct call *call)
+{
+    bool fine;
+    CLEANUP_JSON json_t *body = NULL;
+    struct idempotency idempotency = {0};
+    struct resource resource = {0};
+    struct service_spec spec = {0};
+    bool dry_run = logic_query_flag(call, "dryRun", &fine);
+    if (!fine || (!dry_run && !idempotency_begin(call, &idempotency)) ||
+        !body_parse(call, false, &body) || !load(call, &resource, &spec)) {
+        return;
+    }
+    json_t *description = check_replacement(call, body, &resource);
+    if (description && is_settled(call, &resource, &spec)) {
+        json_decref(resource.labels);
+        resource.labels = json_incref(json_object_get(body, "labels"));
+        service_change(call, VIM_VERB_UPDATE, NULL, &resource, &spec, description, dry_run,
+                       &idempotency);
+        description = NULL;
+    }
+    json_decref(description);
     service_spec_free(&spec);
     resource_free(&resource);
 }
@@ -469,8 +395,7 @@ void services_delete(struct call *call)
         return;
     }
     CLEANUP_JSON json_t *arguments = json_object();
-    submit(call, VIM_VERB_DELETE, NULL, &resource, STATUS_DELETING, arguments, &spec, NULL,
-           &idempotency);
+    service_submit(call, VIM_VERB_DELETE, NULL, &resource, arguments, &spec, NULL, &idempotency);
     service_spec_free(&spec);
     resource_free(&resource);
 }
@@ -499,7 +424,7 @@ static void heal(struct call *call, struct resource *resource, struct service_sp
         return;
     }
     json_object_del(body, "action");
-    submit(call, VIM_VERB_ACTION, "heal", resource, STATUS_UPDATING, body, spec, NULL, idempotency);
+    service_submit(call, VIM_VERB_ACTION, "heal", resource, body, spec, NULL, idempotency);
 }
 
 static void scale(struct call *call, struct resource *resource, struct service_spec *spec,
@@ -521,7 +446,8 @@ static void scale(struct call *call, struct resource *resource, struct service_s
         return;
     }
     CLEANUP_JSON json_t *patch = json_pack("{s:{s:{s:O}}}", "vnfs", vnf, "count", count);
-    change(call, VIM_VERB_ACTION, "scale", resource, spec, patch, false, idempotency);
+    service_change(call, VIM_VERB_ACTION, "scale", resource, spec, merge_patch(spec->now, patch),
+                   false, idempotency);
 }
 
 void services_act(struct call *call)

@@ -14,7 +14,10 @@ void service_check_clear(struct service_check *check)
 {
     json_decref(check->description);
     service_plan_free(&check->plan);
+    service_plan_free(&check->before);
     findings_free(&check->findings);
+    demand_free(&check->demand);
+    json_decref(check->quotas);
 }
 
 bool service_check_passed(struct service_check *check)
@@ -22,8 +25,19 @@ bool service_check_passed(struct service_check *check)
     if (check->findings.count == 0) {
         return true;
     }
-    logic_findings(check->call, 422, "validation", "The description is not valid.",
-                   &check->findings);
+    bool only_room = true;
+    for (size_t i = 0; i < check->findings.count; i++) {
+        only_room = only_room && check->findings.items[i].amount;
+    }
+    if (only_room) {
+        struct problem problem = {.findings = &check->findings};
+        problem_from_error(&problem, VIM_E_QUOTA, ORIGIN_OWN);
+        snprintf(problem.detail, sizeof(problem.detail), "The VIM has no room for it.");
+        logic_send_problem(check->call, &problem);
+    } else {
+        logic_findings(check->call, 422, "validation", "The description is not valid.",
+                       &check->findings);
+    }
     return false;
 }
 
@@ -64,7 +78,9 @@ bool service_check_description(struct service_check *check, struct vim_target *t
 {
     const struct kind *kind = kinds_service();
     struct failure failure = {0};
+    size_t found = check->findings.count;
     kind_check_create(kind, check->description, &check->findings);
+    check->legible = check->findings.count == found;
     CLEANUP_FREE char *text = json_print(check->description);
     if (strlen(text) > SERVICE_TEXT_MAX) {
         findings_add(&check->findings, "", "is %zu bytes long; at most %u are allowed",
@@ -86,17 +102,19 @@ bool service_check_description(struct service_check *check, struct vim_target *t
 
 void service_check_changes(struct service_check *check, const char *prefix, const json_t *old)
 {
-    struct service_plan before;
+    const struct service_plan *before = &check->before;
     struct findings unused = {0};
-    service_plan_make(prefix, old, &unused, &before);
+    bool comparable = check->findings.count == 0;
+    check->is_update = true;
+    service_plan_make(prefix, old, &unused, &check->before);
     findings_free(&unused);
-    for (uint32_t i = 0; i < check->plan.count; i++) {
+    for (uint32_t i = 0; comparable && i < check->plan.count; i++) {
         const struct service_node *node = &check->plan.nodes[i];
-        uint32_t number = service_plan_find(&before, node->name);
+        uint32_t number = service_plan_find(before, node->name);
         CLEANUP_FREE char *problem =
             number == UINT32_MAX
                 ? NULL
-                : node_change_problem(node->kind, before.nodes[number].spec, node->spec);
+                : node_change_problem(node->kind, before->nodes[number].spec, node->spec);
         if (problem && strcmp(problem, "networks") == 0) {
             CLEANUP_FREE char *pointer = text_format("%s/connection_points", node->pointer);
             findings_add(&check->findings, pointer,
@@ -108,7 +126,18 @@ void service_check_changes(struct service_check *check, const char *prefix, cons
                          "take its place");
         }
     }
-    service_plan_free(&before);
+}
+
+bool service_check_demand(struct service_check *check)
+{
+    struct failure failure = {0};
+    int code = demand_of(&check->plan, check->is_update ? &check->before : NULL,
+                         check->call->logic->environment.store, &check->demand, &failure);
+    if (code != VIM_OK) {
+        failure.code = code;
+        logic_failure(check->call, &failure, ORIGIN_OWN);
+    }
+    return code == VIM_OK;
 }
 
 /* --- Dry runs -------------------------------------------------------------------------------- */
@@ -123,6 +152,28 @@ static json_t *node_json(const struct service_plan *plan, const struct service_n
                      (int)node->level, "needs", needs);
 }
 
+/* What was checked and what was not, and why. */
+static void set_checked(const struct service_check *check, json_t *verdict)
+{
+    static const char *const names[ROOM_COUNT] = {"quota", "capacity"};
+    json_t *checked = json_pack("[s,s,s,s]", "fields", "references", "addresses", "capabilities");
+    json_t *unchecked = json_array();
+    json_t *because = json_object();
+    for (int room = 0; room < ROOM_COUNT; room++) {
+        bool untold = check->untold & 1u << room;
+        json_array_append_new(untold ? unchecked : checked, json_string(names[room]));
+        json_set_text(because, names[room], untold ? check->why[room] : NULL);
+    }
+    json_object_set_new(verdict, "checked", checked);
+    json_object_set_new(verdict, "not_checked", unchecked);
+    if (json_object_size(because) > 0) {
+        json_object_set_new(verdict, "not_checked_because", because);
+    } else {
+        json_decref(because);
+    }
+    json_object_set_new(verdict, "amounts", demand_json(&check->demand, check->quotas));
+}
+
 void service_send_plan(struct service_check *check, const char *vim, const char *project)
 {
     const struct service_plan *plan = &check->plan;
@@ -134,11 +185,12 @@ void service_send_plan(struct service_check *check, const char *vim, const char 
         json_set_integer(calls, node->kind->name, json_get_integer(calls, node->kind->name, 0) + 1);
     }
     CLEANUP_JSON json_t *spec = service_shown(check->description);
-    json_t *verdict =
-        json_pack("{s:b, s:s, s:s, s:s, s:[s,s,s,s], s:[s,s], s:O, s:{s:i, s:i, s:o, s:o}}",
-                  "valid", 1, "kind", kinds_service()->name, "vim", vim, "project", project,
-                  "checked", "fields", "references", "addresses", "capabilities", "not_checked",
-                  "quota", "capacity", "spec", spec, "plan", "node_count", (int)plan->count,
-                  "levels", (int)plan->depth, "creates", calls, "nodes", nodes);
+    json_t *verdict = json_pack("{s:b, s:s, s:s, s:s}", "valid", 1, "kind", kinds_service()->name,
+                                "vim", vim, "project", project);
+    set_checked(check, verdict);
+    json_object_set(verdict, "spec", spec);
+    json_object_set_new(verdict, "plan",
+                        json_pack("{s:i, s:i, s:o, s:o}", "node_count", (int)plan->count, "levels",
+                                  (int)plan->depth, "creates", calls, "nodes", nodes));
     logic_send_json(check->call, verdict);
 }

@@ -134,6 +134,7 @@ int daemon_put_vim(struct daemon *daemon, const struct vim_use *use, struct inst
         .poll_full_ms = vim->poll_full_ms,
         .poll_backoff_ms = vim->poll_backoff_ms,
         .operations = (uint32_t)vim->operations,
+        .check_quota = vim->check_quota != 0,
     };
     return vims_put(daemon->vims, &wanted, instance, lane, failure);
 }

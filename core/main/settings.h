@@ -65,6 +65,7 @@ struct vim_config {
     const char *name, *driver, *project;
     int64_t call_timeout_ms, poll_pending_ms, poll_idle_ms, poll_full_ms, poll_backoff_ms;
     int64_t operations, threads, queue;
+    int32_t check_quota;
 };
 
 enum section {

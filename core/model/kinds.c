@@ -30,6 +30,7 @@ void findings_add(struct findings *findings, const char *pointer, const char *fo
             memory_resize(findings->items, findings->capacity, sizeof(*findings->items));
     }
     struct finding *finding = &findings->items[findings->count++];
+    *finding = (struct finding){.amount = NULL};
     snprintf(finding->pointer, sizeof(finding->pointer), "%s", pointer);
     va_list arguments;
     va_start(arguments, format);
@@ -41,6 +42,19 @@ void findings_add(struct findings *findings, const char *pointer, const char *fo
     }
     for (char *text = finding->pointer; !text_is_utf8(text, strlen(text)) && *text != '\0';) {
         text[strlen(text) - 1] = '\0';
+    }
+}
+
+void findings_add_amount(struct findings *findings, const char *pointer, const char *amount,
+                         int64_t needed, int64_t left, const char *detail)
+{
+    size_t before = findings->count;
+    findings_add(findings, pointer, "%s", detail);
+    if (findings->count > before) {
+        struct finding *finding = &findings->items[before];
+        finding->amount = amount;
+        finding->needed = needed;
+        finding->left = left;
     }
 }
 

@@ -105,6 +105,9 @@ char *field_names(const struct field *fields, unsigned count, unsigned flags);
 struct finding {
     char pointer[256]; /* JSON pointer, RFC 6901 */
     char detail[256];
+    /* Of something that does not suffice: its name, or NULL; how much is needed, and left. */
+    const char *amount;
+    int64_t needed, left;
 };
 
 struct findings {
@@ -114,6 +117,9 @@ struct findings {
 
 void findings_add(struct findings *findings, const char *pointer, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
+/* The same for something that does not suffice; AMOUNT has to be static. */
+void findings_add_amount(struct findings *findings, const char *pointer, const char *amount,
+                         int64_t needed, int64_t left, const char *detail);
 void findings_free(struct findings *findings);
 
 /* Checks a `labels` object: at most 64, keys of 1..63 letters, digits and -_./ , values texts of at

@@ -438,8 +438,10 @@ static const struct field host_fields[] = {
     INTEGER("servers", 0, 0, INT64_MAX, NULL, "How many servers are there."),
     INTEGER("vcpus", 0, 0, INT64_MAX, NULL, "Processors that it has room for."),
     INTEGER("vcpus_used", 0, 0, INT64_MAX, NULL, "Processors that are taken."),
+    INTEGER("vcpus_free", 0, 0, INT64_MAX, NULL, "Processors that may yet be promised."),
     INTEGER("ram", 0, 0, INT64_MAX, NULL, "MiB of memory."),
     INTEGER("ram_used", 0, 0, INT64_MAX, NULL, "MiB of memory that are taken."),
+    INTEGER("ram_free", 0, 0, INT64_MAX, NULL, "MiB of memory that may yet be promised."),
     INTEGER("disk", 0, 0, INT64_MAX, NULL, "GiB of disk."),
     INTEGER("disk_used", 0, 0, INT64_MAX, NULL, "GiB of disk that are taken."),
 };

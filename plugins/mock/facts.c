@@ -68,6 +68,14 @@ void facts_zones(const struct scene *scene, struct page *page)
     }
 }
 
+/* A host promises no more than it has. */
+static void add_amount(json_t *body, const char *name, const char *free_name, int64_t most,
+                       int64_t used)
+{
+    json_object_set_new(body, name, json_integer(most));
+    json_object_set_new(body, free_name, json_integer(most > used ? most - used : 0));
+}
+
 void facts_hosts(const struct scene *scene, struct page *page)
 {
     const struct backend_config *config = scene->config;
@@ -81,11 +89,12 @@ void facts_hosts(const struct scene *scene, struct page *page)
                                  (json_int_t)scene->cloud->places[place].servers, "vcpus_used",
                                  (json_int_t)scene->cloud->places[place].used.vcpus, "ram_used",
                                  (json_int_t)scene->cloud->places[place].used.ram);
+        const struct amounts *used = &scene->cloud->places[place].used;
         if (config != NULL && config->host_vcpus > 0) {
-            json_object_set_new(body, "vcpus", json_integer(config->host_vcpus));
+            add_amount(body, "vcpus", "vcpus_free", config->host_vcpus, used->vcpus);
         }
         if (config != NULL && config->host_ram > 0) {
-            json_object_set_new(body, "ram", json_integer(config->host_ram));
+            add_amount(body, "ram", "ram_free", config->host_ram, used->ram);
         }
         page_add_fact(page, name, "ACTIVE", body);
         json_decref(body);

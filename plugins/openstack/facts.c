@@ -88,7 +88,8 @@ static int network_quotas(struct os_call *c)
                                            {"ports", "port"},
                                            {"routers", "router"},
                                            {"floating_ips", "floatingip"},
-                                           {"security_groups", "security_group"}};
+                                           {"security_groups", "security_group"},
+                                           {"security_group_rules", "security_group_rule"}};
     HTTP_REPLY reply = {0};
     OS_JSON root = NULL;
     const json_t *quota;
@@ -130,7 +131,8 @@ int os_quotas(struct os_call *c)
         {"vcpus", NULL, "maxTotalCores", "totalCoresUsed"},
         {"ram", "MiB", "maxTotalRAMSize", "totalRAMUsed"},
         {"keypairs", NULL, "maxTotalKeypairs", NULL},
-        {"affinity_groups", NULL, "maxServerGroups", "totalServerGroupsUsed"}};
+        {"affinity_groups", NULL, "maxServerGroups", "totalServerGroupsUsed"},
+        {"affinity_group_members", NULL, "maxServerGroupMembers", NULL}}; /* of each */
     static const struct limit storage[] = {
         {"volumes", NULL, "maxTotalVolumes", "totalVolumesUsed"},
         {"storage", "GiB", "maxTotalVolumeGigabytes", "totalGigabytesUsed"},

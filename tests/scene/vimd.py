@@ -98,8 +98,9 @@ def free_port():
 MOCK_OPTIONS = {"build": "latency_mean", "delete": "delete_latency_mean", "call": "call_latency"}
 
 
-def mock(name="edge1", call_timeout=None, poll=None, quotas=None, **options):
-    """One VIM on the mock driver, quick and steady unless told otherwise. QUOTAS: {kind: count}."""
+def mock(name="edge1", call_timeout=None, poll=None, quotas=None, check_quota=None, **options):
+    """One VIM on the mock driver, quick and steady unless told otherwise. QUOTAS: {kind: count}; network services
+    meet them on the way, unless they are to be checked beforehand."""
     entry = {"name": name, "driver": "mock", "project": PROJECT,
              **(poll or {"poll_pending": "50ms", "poll_idle": "300ms", "poll_full": "600ms",
                         "poll_backoff": "1s"})}
@@ -110,6 +111,9 @@ def mock(name="edge1", call_timeout=None, poll=None, quotas=None, **options):
                "latency_distribution": "fixed", **options}
     if quotas:
         options["quotas"] = [f"{kind} {count}" for kind, count in quotas.items()]
+    if check_quota is None:
+        check_quota = not quotas
+    entry["check_quota"] = check_quota
     entry["options"] = options
     return entry
 
@@ -204,6 +208,9 @@ class Client:
 
     def patch(self, path, body=None, wait=None, **keywords):
         return self.write("PATCH", path, body, wait, keywords)
+
+    def put(self, path, body=None, wait=None, **keywords):
+        return self.write("PUT", path, body, wait, keywords)
 
     def delete(self, path, wait=None, **keywords):
         return self.write("DELETE", path, None, wait, keywords)
@@ -496,7 +503,7 @@ class Vimd:
     # The user's side
 
     def __getattr__(self, name):
-        if name in ("get", "post", "patch", "delete", "request", "create", "remove", "list",
+        if name in ("get", "post", "patch", "put", "delete", "request", "create", "remove", "list",
                     "wait_task", "must", "task_of"):
             return getattr(self.client, name)
         raise AttributeError(name)

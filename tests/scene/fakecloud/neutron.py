@@ -21,9 +21,11 @@ def handle(state, request):
             return interface(state, request, *match.groups())
     if request.path == ROOT + '/quotas/%s/details.json' % state.project:
         with state.lock:
-            return 200, {'quota': {name: {'limit': state.settings['quota'].get(many, -1),
-                                          'used': len(state.things[many]), 'reserved': 0}
-                                   for many, name in SINGULAR.items()}}, {}
+            quota = {name: {'limit': state.settings['quota'].get(many, -1),
+                            'used': len(state.things[many]), 'reserved': 0}
+                     for many, name in SINGULAR.items()}
+            quota['security_group_rule'] = {'limit': 100, 'used': 4, 'reserved': 1}
+            return 200, {'quota': quota}, {}
     match = re.fullmatch('/([a-z-]+)(?:/([^/]+))?', request.path[len(ROOT):])
     if match is None:
         raise Refusal(404, 'The resource could not be found.', kind='text/plain')

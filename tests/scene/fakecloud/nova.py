@@ -320,7 +320,8 @@ def limits(state, request, asked):
         'maxTotalInstances': state.settings['quota'].get('servers', -1),
         'totalInstancesUsed': len(state.things['servers']), 'maxTotalCores': 20,
         'totalCoresUsed': 2, 'maxTotalRAMSize': 51200, 'totalRAMUsed': 128,
-        'maxTotalKeypairs': 100, 'maxServerGroups': 10, 'totalServerGroupsUsed': 0}}}, {}
+        'maxTotalKeypairs': 100, 'maxServerGroups': 10, 'totalServerGroupsUsed': 0,
+        'maxServerGroupMembers': 10}}}, {}
 
 
 def zones(state, request, asked):

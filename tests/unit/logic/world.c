@@ -57,7 +57,8 @@ static void add_vim(struct world *world, const char *name, const char *options)
                                     .poll_idle_ms = 100,
                                     .poll_full_ms = 1000,
                                     .poll_backoff_ms = 1000,
-                                    .operations = 64};
+                                    .operations = 64,
+                                    .check_quota = true};
     struct failure failure = {0};
     assert_int_equal(lane_open(instance, &lane_settings, &lane), VIM_OK);
     assert_int_equal(vims_put(world->vims, &settings, instance, lane, &failure), VIM_OK);

@@ -337,6 +337,10 @@ static void the_cloud_tells_of_itself(void **state)
     assert_string_equal(told(&result, "routers", "limit"), ""); /* -1: none */
     assert_string_equal(told(&result, "volumes", "limit"), "9");
     assert_string_equal(told(&result, "ram", "unit"), "MiB");
+    assert_string_equal(told(&result, "security_group_rules", "limit"), "100");
+    assert_string_equal(told(&result, "security_group_rules", "used"), "5");
+    assert_string_equal(told(&result, "affinity_group_members", "limit"), "10");
+    assert_string_equal(told(&result, "affinity_group_members", "used"), ""); /* it is of each */
     result_clear(&result);
     assert_int_equal(driver_list(f->driver, "zone", NULL, 0, &result), VIM_OK);
     assert_string_equal(told(&result, "compute/lost", "available"), "false");
