@@ -9,6 +9,7 @@
 #include <vim/plugin.h>
 #include <curl/curl.h>
 #include "base/memory.h"
+#include "base/text.h"
 
 #define LIBRARY "libcurl.so.4"
 /* More of an answer's body is of no interest. */
@@ -39,16 +40,18 @@ struct http_client {
     struct transfer *transfers;
 };
 
-/* One request. Made by http_client_post(), freed when it is completed or the client is. */
+/* One request. Made by http_client_post() or _get(), freed when it is completed or the client is. */
 struct transfer {
     struct http_client *client;
     struct transfer *previous, *next;
     CURL *easy;
     struct curl_slist *headers;
-    size_t received;
+    size_t received, answer_max;
     bool refused; /* the owner did not allow the address */
     void *argument;
-    http_client_fn complete;
+    http_client_fn complete; /* of a POST */
+    http_client_get_fn complete_get; /* of a GET */
+    struct text body; /* of the answer to a GET */
     char error[CURL_ERROR_SIZE];
 };
 
@@ -117,6 +120,7 @@ static void transfer_free(struct transfer *transfer)
         lib.easy_cleanup(transfer->easy);
     }
     lib.slist_free_all(transfer->headers);
+    text_free(&transfer->body);
     free(transfer);
 }
 
@@ -150,12 +154,17 @@ static curl_socket_t open_socket(void *argument, curlsocktype purpose,
     return socket(address->family, address->socktype | SOCK_CLOEXEC, address->protocol);
 }
 
-static size_t drop_body(char *data, size_t size, size_t count, void *argument)
+static size_t take_body(char *data, size_t size, size_t count, void *argument)
 {
-    (void)data;
     struct transfer *transfer = argument;
     transfer->received += size * count;
-    return transfer->received > ANSWER_MAX ? 0 : size * count;
+    if (transfer->received > transfer->answer_max) {
+        return 0;
+    }
+    if (transfer->complete_get) {
+        text_add_bytes(&transfer->body, data, size * count);
+    }
+    return size * count;
 }
 
 static void set_options(struct transfer *transfer, const struct http_client_request *request)
@@ -180,10 +189,12 @@ static void set_options(struct transfer *transfer, const struct http_client_requ
     }
     lib.easy_setopt(easy, CURLOPT_USERAGENT, client->user_agent);
     lib.easy_setopt(easy, CURLOPT_HTTPHEADER, transfer->headers);
-    lib.easy_setopt(easy, CURLOPT_POST, 1L);
-    lib.easy_setopt(easy, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)request->body_length);
-    lib.easy_setopt(easy, CURLOPT_POSTFIELDS, request->body);
-    lib.easy_setopt(easy, CURLOPT_WRITEFUNCTION, drop_body);
+    if (transfer->complete) {
+        lib.easy_setopt(easy, CURLOPT_POST, 1L);
+        lib.easy_setopt(easy, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)request->body_length);
+        lib.easy_setopt(easy, CURLOPT_POSTFIELDS, request->body);
+    }
+    lib.easy_setopt(easy, CURLOPT_WRITEFUNCTION, take_body);
     lib.easy_setopt(easy, CURLOPT_WRITEDATA, transfer);
     lib.easy_setopt(easy, CURLOPT_OPENSOCKETFUNCTION, open_socket);
     lib.easy_setopt(easy, CURLOPT_OPENSOCKETDATA, transfer);
@@ -191,19 +202,24 @@ static void set_options(struct transfer *transfer, const struct http_client_requ
     lib.easy_setopt(easy, CURLOPT_PRIVATE, transfer);
 }
 
-int http_client_post(struct http_client *client, const struct http_client_request *request,
-                     http_client_fn complete)
+static struct transfer *transfer_new(struct http_client *client, void *argument, size_t answer_max)
 {
     struct transfer *transfer = MEMORY_NEW(struct transfer);
     transfer->client = client;
-    transfer->argument = request->argument;
-    transfer->complete = complete;
+    transfer->argument = argument;
+    transfer->answer_max = answer_max;
+    return transfer;
+}
+
+static int start(struct http_client *client, struct transfer *transfer,
+                 const struct http_client_request *request)
+{
     transfer->next = client->transfers;
     if (transfer->next) {
         transfer->next->previous = transfer;
     }
     client->transfers = transfer;
-    for (size_t i = 0; request->headers[i]; i++) {
+    for (size_t i = 0; request->headers && request->headers[i]; i++) {
         struct curl_slist *more = lib.slist_append(transfer->headers, request->headers[i]);
         transfer->headers = more ? more : transfer->headers;
     }
@@ -218,6 +234,40 @@ int http_client_post(struct http_client *client, const struct http_client_reques
     return VIM_OK;
 }
 
+int http_client_post(struct http_client *client, const struct http_client_request *request,
+                     http_client_fn complete)
+{
+    struct transfer *transfer = transfer_new(client, request->argument, ANSWER_MAX);
+    transfer->complete = complete;
+    return start(client, transfer, request);
+}
+
+int http_client_get(struct http_client *client, const struct http_client_request *request,
+                    size_t answer_max, http_client_get_fn complete)
+{
+    struct transfer *transfer = transfer_new(client, request->argument, answer_max);
+    transfer->complete_get = complete;
+    return start(client, transfer, request);
+}
+
+static void complete_get(struct transfer *transfer, int status, CURLcode result, const char *error)
+{
+    http_client_get_fn complete = transfer->complete_get;
+    void *argument = transfer->argument;
+    char more[64];
+    (void)snprintf(more, sizeof(more), "more than %zu bytes", transfer->answer_max);
+    bool large = transfer->received > transfer->answer_max, whole = result == CURLE_OK;
+    struct text body = transfer->body;
+    transfer->body = (struct text){0};
+    transfer_free(transfer);
+    complete(argument, whole || large ? status : 0,
+             whole   ? NULL
+             : large ? more
+                     : error,
+             whole ? text_get(&body) : NULL, whole ? body.length : 0);
+    text_free(&body);
+}
+
 static void complete_one(struct http_client *client, CURL *easy, CURLcode result)
 {
     (void)client;
@@ -230,6 +280,10 @@ static void complete_one(struct http_client *client, CURL *easy, CURLcode result
                    transfer->refused    ? "its address is one that must not be called"
                    : transfer->error[0] ? transfer->error
                                         : lib.easy_strerror(result));
+    if (transfer->complete_get) {
+        complete_get(transfer, (int)status, result, error);
+        return;
+    }
     http_client_fn complete = transfer->complete;
     void *argument = transfer->argument;
     transfer_free(transfer);

@@ -48,6 +48,15 @@ typedef void (*http_client_fn)(void *argument, int status, const char *error);
 int http_client_post(struct http_client *client, const struct http_client_request *request,
                      http_client_fn complete);
 
+/* What came of a GET: the answer's BODY lives for the call; NULL where there was no answer, or more than was
+ * wanted (then ERROR says so, with the status). */
+typedef void (*http_client_get_fn)(void *argument, int status, const char *error, const char *body,
+                                   size_t length);
+
+/* A GET of REQUEST's url, with its headers. More than ANSWER_MAX bytes break it off. Errors as above. */
+int http_client_get(struct http_client *client, const struct http_client_request *request,
+                    size_t answer_max, http_client_get_fn complete);
+
 /* Does what is to be done, and waits up to TIMEOUT_MS for more; completes what has ended. */
 void http_client_work(struct http_client *client, int timeout_ms);
 /* Ends the wait of http_client_work(). Any thread. */

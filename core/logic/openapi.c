@@ -18,7 +18,8 @@
 static const struct {
     const char *name, *in, *schema, *help;
 } parameters[] = {
-    {"id", "path", "{\"type\":\"string\",\"maxLength\":64}", "Id; of a VIM its name."},
+    {"id", "path", "{\"type\":\"string\",\"maxLength\":64}", "Id; of a VIM or a service its name."},
+    {"decision", "path", "{\"type\":\"string\",\"maxLength\":64}", "The decision's id."},
     {"X-Request-Id", "header", "{\"type\":\"string\"}", "Echoed, and kept in the logs."},
     {"Prefer", "header", "{\"type\":\"string\"}",
      "RFC 7240: respond-async (as without it), or wait=SECONDS (at most 60) to have the outcome "
@@ -301,6 +302,8 @@ static void add_list_parameters(json_t *list, const struct route_entry *entry)
                                    : strstr(entry->template, "/orphans") ? vocabulary_orphans
                                    : strstr(entry->template, "/drift")   ? vocabulary_drift
                                    : strstr(entry->template, "/events")  ? vocabulary_events
+                                   : strstr(entry->template, "/decis")   ? vocabulary_decisions
+                                   : strstr(entry->template, "/v1/serv") ? vocabulary_scaling
                                                                          : vocabulary_vims;
     const struct kind *kind = listed_kind(entry);
     if (kind) {
@@ -317,6 +320,9 @@ static json_t *make_parameters(const struct route_entry *entry)
     json_t *list = json_array();
     if (strstr(entry->template, "{id}")) {
         json_array_append_new(list, reference("parameters", "id"));
+    }
+    if (strstr(entry->template, "{decision}")) {
+        json_array_append_new(list, reference("parameters", "decision"));
     }
     for (size_t i = 0; i < sizeof(parameters) / sizeof(parameters[0]); i++) {
         if (text_has_word(route->query, parameters[i].name)) {

@@ -14,6 +14,14 @@ char *openapi_text(const char *server_url, bool pretty);
 /* components/schemas: a new reference. */
 json_t *openapi_schemas(void);
 
+/* A schema as text, with ' for ", to be readable. */
+struct schema_text {
+    const char *name, *schema;
+};
+json_t *openapi_parse_schema(const char *schema);
+/* openapi_scaling.c: those of services that are scaled. */
+void openapi_add_scaling(json_t *schemas);
+
 /* "SecurityGroup" for security-group, "SecurityGroups" for security-groups; malloc'ed. */
 char *openapi_type_name(const char *name);
 

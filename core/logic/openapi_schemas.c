@@ -367,9 +367,7 @@ static json_t *vocabulary_schema(const struct vocabulary *vocabulary, const char
 }
 
 /* Schemas that no table knows, as text. */
-static const struct {
-    const char *name, *schema;
-} others[] = {
+static const struct schema_text others[] = {
     {"Problem",
      "{'type':'object','description':'RFC 9457.','properties':{"
      "'type':{'type':'string','format':'uri','description':'urn:vimd:problem: and the code.'},"
@@ -577,8 +575,7 @@ static void add_views(json_t *schemas)
     json_object_set_new(schemas, "Console", schema);
 }
 
-/* The texts above have ' for ", to be readable. */
-static json_t *parse_schema(const char *schema)
+json_t *openapi_parse_schema(const char *schema)
 {
     CLEANUP_FREE char *copy = text_duplicate(schema);
     for (char *c = copy; *c != '\0'; c++) {
@@ -628,7 +625,8 @@ json_t *openapi_schemas(void)
     json_object_set_new(schemas, "TokenList", list_schema("tokens", "Token"));
     add_views(schemas);
     for (size_t i = 0; i < sizeof(others) / sizeof(others[0]); i++) {
-        json_object_set_new(schemas, others[i].name, parse_schema(others[i].schema));
+        json_object_set_new(schemas, others[i].name, openapi_parse_schema(others[i].schema));
     }
+    openapi_add_scaling(schemas);
     return schemas;
 }

@@ -69,6 +69,21 @@ static const struct route routes[] = {
      "after type kind resource project vim", NULL, "200:EventStream", "streamEvents",
      "What happens, as server-sent events."},
 
+    {"GET", "/v1/services", scaling_list, ROLE_READER, ROUTE_LIST, NULL, NULL, "200:ServiceList",
+     "listServices", "The services that are watched and scaled."},
+    {"GET", "/v1/services/{id}", scaling_get, ROLE_READER, 0, NULL, NULL, "200:Service 404",
+     "getService", "One: its blocks with their scores, its trend, its last decisions."},
+    {"GET", "/v1/services/{id}/explain", scaling_explain, ROLE_READER, 0, NULL, NULL,
+     "200:Explanation 404", "explainService", "Why the last decision is what it is."},
+    {"GET", "/v1/services/{id}/decisions", scaling_decisions, ROLE_READER, ROUTE_LIST, NULL, NULL,
+     "200:DecisionList 404", "listDecisions", "What was decided, and what came of it."},
+    {"POST", "/v1/services/{id}/mode", scaling_mode, ROLE_MEMBER, ROUTE_BODY, NULL, "ServiceMode",
+     "200:ServiceModeSet 404 409 415 422", "setServiceMode",
+     "Sets what is done: off, advise, confirm or act; closes the breaker."},
+    {"POST", "/v1/services/{id}/decisions/{decision}/approve", scaling_approve, ROLE_MEMBER,
+     ROUTE_EMPTY, NULL, NULL, "202:Decision 404 409", "approveDecision",
+     "Has a decision carried out that waits for it; the rules of safety are asked again."},
+
     {"GET", "/v1/orphans", orphans_list, ROLE_READER, ROUTE_LIST, NULL, NULL, "200:OrphanList",
      "listOrphans", "What carries a tag of vimd's at a VIM, and is nobody's."},
     {"POST", "/v1/orphans/{id}/adopt", orphans_adopt, ROLE_MEMBER, ROUTE_EMPTY, NULL, NULL,
@@ -323,11 +338,16 @@ static bool entry_matches(const struct route_entry *entry, const struct path *pa
 static bool entry_id(const struct route_entry *entry, const struct path *path,
                      char ret_id[CALL_ID_SIZE])
 {
+    bool found = false;
     for (unsigned i = 0; i < path->count; i++) {
         if (entry->segments[i].text == NULL) {
             if (!is_id(path->segments[i].text, path->segments[i].length)) {
                 return false;
             }
+            if (found) {
+                continue; /* the handler looks for it */
+            }
+            found = true;
             memcpy(ret_id, path->segments[i].text, path->segments[i].length);
             ret_id[path->segments[i].length] = '\0';
         }

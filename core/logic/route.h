@@ -63,7 +63,7 @@ struct route_table {
 struct route_table *routes_new(void);
 void routes_free(struct route_table *routes);
 
-/* Finds the route of METHOD (HEAD is GET) and PATH. RET_ID gets the {id}. NULL if there is none:
+/* Finds the route of METHOD (HEAD is GET) and PATH. RET_ID gets the {id}, or the first of several such. NULL if there is none:
  * then RET_ALLOW, which may be NULL, lists the methods that PATH does have, or is empty if the
  * path is unknown. */
 struct text;
@@ -122,6 +122,13 @@ void tasks_routes_cancel(struct call *call);
 void tasks_routes_retry(struct call *call);
 void tasks_routes_rollback(struct call *call);
 void tasks_routes_fail(struct call *call);
+
+void scaling_list(struct call *call);
+void scaling_get(struct call *call);
+void scaling_explain(struct call *call);
+void scaling_decisions(struct call *call);
+void scaling_mode(struct call *call);
+void scaling_approve(struct call *call);
 
 void events_list(struct call *call);
 void events_stream(struct call *call);

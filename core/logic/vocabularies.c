@@ -27,6 +27,11 @@
         .name = (NAME), .type = FIELD_OBJECT, .fields = (FIELDS), .field_count = COUNT(FIELDS), \
         .help = (HELP)                                                                          \
     }
+/* To be chosen by ?fields=; its schema is written out elsewhere. */
+#define ANY(NAME, HELP)                                      \
+    {                                                        \
+        .name = (NAME), .type = FIELD_OBJECT, .help = (HELP) \
+    }
 #define LIST(NAME, ELEMENT, HELP)                                                                 \
     {                                                                                             \
         .name = (NAME), .type = FIELD_LIST, .fields = (ELEMENT), .field_count = 1, .help = (HELP) \
@@ -129,12 +134,21 @@ static const struct field event_data_fields[] = {
     TEXT("reason", "Why, for people; cut at 512 bytes."),
     TEXT("backend_id", "resource.* and drift.*: the VIM's own id."),
     LIST("fields", &field_name, "drift.*: which fields are not as wanted."),
+    TEXT("block", "scaling.*: which of the service's blocks."),
+    TEXT("decision", "scaling.*: the decision's id."),
+    INTEGER("delta", "scaling.*: replicas more, or fewer."),
+    INTEGER("from", "scaling.*: replicas before."),
+    INTEGER("to", "scaling.*: replicas after."),
+    TEXT("outcome", "scaling.effect: improved, no_gain or unclear."),
+    TEXT("mode", "scaling.mode: the mode from then on."),
+    BOOLEAN("stale", "scaling.stale: false: it is measured again."),
 };
 static const struct field event_fields[] = {
     TEXT("id", "The event's id: later ones are greater, and none is left out."),
     CHOICE("type",
            "task.ended resource.found resource.changed resource.deleted drift.found drift.settled "
-           "drift.deleted",
+           "drift.deleted scaling.acted scaling.effect scaling.not_ready scaling.refused "
+           "scaling.breaker scaling.stale scaling.failed scaling.mode",
            "What happened."),
     TIME("time", "When."),
     TEXT("project", "Whom it belongs to."),
@@ -209,6 +223,61 @@ static const struct field drift_fields[] = {
     OBJECT("drift", drift_value_fields, "What was changed outside."),
 };
 
+static const struct field scaling_fields[] = {
+    TEXT("id", "Its name."),
+    TEXT("project", "Whose members see and steer it; *: all see it."),
+    CHOICE("mode", "off advise confirm act", "What is done."),
+    TEXT("mode_set_by", "Who has set that."),
+    TIME("mode_set", "When."),
+    TEXT("policy", "What decides."),
+    TIME("updated", "When it was looked at last."),
+    INTEGER("interval_ms", "Between decisions."),
+    ANY("promises", "What is promised."),
+    BOOLEAN("watched", "Whether a process decides on it."),
+    BOOLEAN("stale", "Whether nothing was measured lately."),
+    TEXT("source_error", "Why not."),
+    BOOLEAN("breaker", "Whether it went to and fro, and nothing is done any more."),
+    TEXT("waiting", "The decision that waits for its approval."),
+    ANY("blocks", "What it is made of."),
+    ANY("trend", "The last windows."),
+    ANY("decision", "The last one."),
+};
+static const struct field decision_fields[] = {
+    TEXT("id", "The decision's id; later ones are greater."),
+    TEXT("service", "What it is about."),
+    TIME("time", "When it was made."),
+    CHOICE("mode", "off advise confirm act", "The service's mode then."),
+    TEXT("policy", "What has decided."),
+    CHOICE("verdict", "hold scale_out scale_in rollback not_scalable insufficient_data none",
+           "What the policy wants; none: it gave no decision."),
+    TEXT("block", "Which block."),
+    INTEGER("delta", "Replicas more, or fewer."),
+    TEXT("edge", "not_scalable: the hop that is slow."),
+    INTEGER("tier", "Which signals it rests on."),
+    ANY("confidence", "0..1."),
+    ANY("predicted_throughput", "Requests per second."),
+    ANY("predicted_p95_ms", "Milliseconds."),
+    TEXT("reason", "The policy's, in one sentence."),
+    TEXT("refused", "Why it is no decision."),
+    TEXT("explanation", "What is decided and why, and what stood against it."),
+    ANY("ruling", "What the rules of safety make of it."),
+    ANY("scores", "How the blocks were judged."),
+    ANY("shadows", "What other policies would have decided."),
+    INTEGER("fence", "Which of the processes that have decided, one after another."),
+    CHOICE("state", "noted waiting approved acting done failed refused expired superseded",
+           "What became of it."),
+    INTEGER("from", "Replicas before."),
+    INTEGER("to", "Replicas after."),
+    TIME("approve_until", "Until when it may be approved."),
+    TEXT("approved_by", "Who has."),
+    TIME("approved", "When."),
+    TEXT("error", "Why it was not carried out."),
+    ANY("effect", "What came of it."),
+};
+
+const struct vocabulary vocabulary_scaling = {{{scaling_fields, COUNT(scaling_fields)}, {NULL, 0}}};
+const struct vocabulary vocabulary_decisions = {
+    {{decision_fields, COUNT(decision_fields)}, {NULL, 0}}};
 const struct vocabulary vocabulary_orphans = {{{orphan_fields, COUNT(orphan_fields)}, {NULL, 0}}};
 const struct vocabulary vocabulary_drift = {{{drift_fields, COUNT(drift_fields)}, {NULL, 0}}};
 const struct vocabulary vocabulary_subscriptions = {

@@ -7,6 +7,7 @@
 
 #include "logic/query.h"
 
+extern const struct vocabulary vocabulary_scaling, vocabulary_decisions;
 extern const struct vocabulary vocabulary_tasks;
 extern const struct vocabulary vocabulary_vims;
 extern const struct vocabulary vocabulary_tokens;

@@ -18,6 +18,7 @@
 #include "base/memory.h"
 #include "base/text.h"
 #include "plugin/lane.h"
+#include "scaler/scaler.h"
 
 #define ALIASES_CACHED 65536
 #define LOCK_WAIT_MS 2000
@@ -150,13 +151,13 @@ static int daemon_open_plugins(struct daemon *daemon, struct config_errors *erro
 {
     struct settings *settings = daemon->settings;
     CLEANUP_TEXT struct text reason = {0};
-    if (!(daemon->roles & PROCESS_ENGINE)) {
-        return VIM_OK;
-    }
-    if (daemon_open_instance(settings, "store", &settings->store, &daemon->store_instance,
-                             &reason)) {
+    if ((daemon->roles & PROCESS_STORE) && daemon_open_instance(settings, "store", &settings->store,
+                                                                &daemon->store_instance, &reason)) {
         daemon_complain(errors, &settings->store, "store", settings->store.plugin->descriptor.name,
                         text_get(&reason));
+    }
+    if (!(daemon->roles & PROCESS_ENGINE)) {
+        return errors->count ? VIM_E_INVALID : VIM_OK;
     }
     text_clear(&reason);
     if (daemon_open_instance(settings, "queue", &settings->queue, &daemon->queue_instance,
@@ -184,10 +185,11 @@ static int daemon_open_plugins(struct daemon *daemon, struct config_errors *erro
     return errors->count ? VIM_E_INVALID : VIM_OK;
 }
 
-static int daemon_open_engine(struct daemon *daemon, struct failure *failure)
+/* What all have that have the store. */
+static int daemon_open_store(struct daemon *daemon, struct failure *failure)
 {
     const struct store_config *store = settings_section(daemon->settings, SECTION_STORE);
-    if (!(daemon->roles & PROCESS_ENGINE)) {
+    if (!(daemon->roles & PROCESS_STORE)) {
         return VIM_OK;
     }
     daemon->store = store_new(daemon->store_instance, store->timeout_ms);
@@ -199,21 +201,45 @@ static int daemon_open_engine(struct daemon *daemon, struct failure *failure)
     if (code) {
         return code;
     }
+    struct events_settings events = settings_events(daemon->settings);
+    daemon->events = events_new(daemon->store, &events);
+    return events_start(daemon->events, failure);
+}
+
+static int daemon_open_engine(struct daemon *daemon, struct failure *failure)
+{
+    if (!(daemon->roles & PROCESS_ENGINE)) {
+        return VIM_OK;
+    }
     daemon->aliases = aliases_new(daemon->store, ALIASES_CACHED);
     struct tasks_settings tasks = settings_tasks(daemon->settings);
     daemon->tasks = tasks_new(daemon->store, daemon->queue_instance, daemon->vims, &tasks);
     daemon->inventory = inventory_new(daemon->store, daemon->vims, daemon->tasks, daemon->aliases);
     tasks_set_inventory(daemon->tasks, daemon->inventory);
-    struct events_settings events = settings_events(daemon->settings);
-    daemon->events = events_new(daemon->store, &events);
     /* What is due and forgotten, and what is at the VIMs, the workers look after. */
     bool works = daemon->roles & PROCESS_WORKER;
-    code = events_start(daemon->events, failure);
-    if (!code) {
-        code =
-            works ? tasks_start(daemon->tasks, failure) : tasks_start_apart(daemon->tasks, failure);
-    }
+    int code =
+        works ? tasks_start(daemon->tasks, failure) : tasks_start_apart(daemon->tasks, failure);
     return code || !works ? code : inventory_start(daemon->inventory, failure);
+}
+
+static int daemon_open_scaler(struct daemon *daemon, struct config_errors *errors,
+                              struct failure *failure)
+{
+    const struct daemon_config *config = settings_section(daemon->settings, SECTION_DAEMON);
+    struct scaler_settings settings = {.store = daemon->store,
+                                       .presence = daemon->presence,
+                                       .services = daemon->settings->services,
+                                       .state_dir = config->state_dir};
+    if (!(daemon->roles & PROCESS_SCALER)) {
+        return VIM_OK;
+    }
+    struct text text = {0};
+    services_dump(settings.services, &text);
+    daemon->services_text = text_take(&text);
+    int code = scaler_new(&settings, errors, &daemon->scaler);
+    daemon->services = TAKE(daemon->settings->services);
+    return code ? code : scaler_start(daemon->scaler, failure);
 }
 
 static int daemon_open(struct daemon *daemon, struct config_errors *errors)
@@ -233,6 +259,7 @@ static int daemon_open(struct daemon *daemon, struct config_errors *errors)
     if (!code) {
         code = daemon_open_plugins(daemon, errors);
     }
+    code = code ? code : daemon_open_store(daemon, &failure);
     code = code ? code : daemon_open_engine(daemon, &failure);
     code = code ? code : daemon_open_rules(daemon, &failure);
     code = code ? code : front_open(daemon, &failure);
@@ -241,6 +268,7 @@ static int daemon_open(struct daemon *daemon, struct config_errors *errors)
         code = worker_start(daemon->tasks, (uint32_t)worker->threads, &daemon->worker, &failure);
         code = code ? code : daemon_open_webhooks(daemon, &failure);
     }
+    code = code ? code : daemon_open_scaler(daemon, errors, &failure);
     if (code && !errors->count) {
         config_error(errors, NULL, "%s", failure.text);
     }
@@ -297,7 +325,8 @@ void daemon_stop(struct daemon *daemon)
         int64_t left = end - clock_mono_ms();
         worker_stop(daemon->worker, left > 1000 ? left : 1000);
     }
-    if ((daemon->vims && vims_close(daemon->vims, end) != VIM_OK) ||
+    if ((daemon->scaler && scaler_stop(daemon->scaler, end) != VIM_OK) ||
+        (daemon->vims && vims_close(daemon->vims, end) != VIM_OK) ||
         (daemon->tasks && tasks_in_progress(daemon->tasks) > 0) ||
         (daemon->inventory && inventory_stop(daemon->inventory) != VIM_OK)) {
         /* The completion of a call may come at any time, and use all that would be freed now. What
@@ -313,6 +342,9 @@ void daemon_stop(struct daemon *daemon)
     if (daemon->events) {
         events_stop(daemon->events);
     }
+    scaler_free(daemon->scaler);
+    services_free(daemon->services);
+    free(daemon->services_text);
     front_free(daemon);
     presence_free(daemon->presence);
     vims_free(daemon->vims);

@@ -35,6 +35,9 @@ struct daemon {
     struct looker *looker; /* of a logic process that is no worker */
     struct outbound *outbound; /* where events may be sent */
     struct webhooks *webhooks;
+    struct scaler *scaler;
+    struct services *services; /* what it scales: as it was at the start, */
+    char *services_text; /* and as the file says it */
     atomic_bool stopping;
 };
 

@@ -125,6 +125,9 @@ static int describe_list(const struct plugin_dirs *dirs)
         printf("  %-18s %s\n", section_tables[i]->name, section_tables[i]->help);
     }
     printf("  %-18s %s\n", vims_table.name, vims_table.help);
+    for (const struct config_table *const *table = services_tables; *table; table++) {
+        printf("  %-18s %s\n", (*table)->name, (*table)->help);
+    }
     for (size_t i = 0; i < dirs->count; i++) {
         printf("\nPlugins in %s\n", dirs->items[i]);
         describe_list_folder(dirs->items[i]);
@@ -137,6 +140,11 @@ static const struct config_table *describe_find_section(const char *name)
     for (int i = 0; i < SECTION_COUNT; i++) {
         if (strcmp(section_tables[i]->name, name) == 0) {
             return section_tables[i];
+        }
+    }
+    for (const struct config_table *const *table = services_tables; *table; table++) {
+        if (strcmp((*table)->name, name) == 0) {
+            return *table;
         }
     }
     return strcmp(vims_table.name, name) == 0 ? &vims_table : NULL;

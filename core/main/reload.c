@@ -222,6 +222,17 @@ static void reload_plugin(const char *section, struct plugin_use *use, struct in
               "section=%s plugin=%s", section, use->plugin->descriptor.name);
 }
 
+/* Of services nothing is live: histories begin with the process. */
+static void reload_services(const struct daemon *daemon, const struct settings *settings)
+{
+    CLEANUP_TEXT struct text text = {0};
+    services_dump(settings->services, &text);
+    if (daemon->scaler && !text_equal(daemon->services_text, text_get(&text))) {
+        log_event(VIM_WARNING,
+                  "a restart is needed for what has changed of platforms and services");
+    }
+}
+
 void daemon_reload(struct daemon *daemon)
 {
     notify_reloading();
@@ -244,8 +255,11 @@ void daemon_reload(struct daemon *daemon)
     } else {
         daemon_tell(&errors);
         reload_sections(daemon, settings);
-        if (daemon->roles & PROCESS_ENGINE) {
+        reload_services(daemon, settings);
+        if (daemon->roles & PROCESS_STORE) {
             reload_plugin("store", &settings->store, daemon->store_instance);
+        }
+        if (daemon->roles & PROCESS_ENGINE) {
             reload_plugin("queue", &settings->queue, daemon->queue_instance);
             reload_vims(daemon, settings, fresh);
         }

@@ -4,7 +4,7 @@
 #include <string.h>
 #include <vim/plugin.h>
 
-static const char *const role_names[] = {"api", "logic", "worker"};
+static const char *const role_names[] = {"api", "logic", "worker", "scaler"};
 
 static int role_parse(const char *name, size_t length, unsigned *roles, char *ret_wrong,
                       size_t size)
@@ -15,13 +15,8 @@ static int role_parse(const char *name, size_t length, unsigned *roles, char *re
             return VIM_OK;
         }
     }
-    if (length == 6 && memcmp(name, "scaler", 6) == 0) {
-        (void)snprintf(ret_wrong, size,
-                       "the role scaler is not there yet; api, logic and worker are");
-    } else {
-        (void)snprintf(ret_wrong, size, "'%.*s' is not a role; api, logic and worker are",
-                       (int)(length < 40 ? length : 40), name);
-    }
+    (void)snprintf(ret_wrong, size, "'%.*s' is not a role; api, logic, worker and scaler are",
+                   (int)(length < 40 ? length : 40), name);
     return VIM_E_INVALID;
 }
 
@@ -40,7 +35,22 @@ int roles_parse(const char *text, unsigned *roles, char *ret_wrong, size_t size)
 const char *roles_text(unsigned roles)
 {
     static const char *const texts[] = {
-        "", "api", "logic", "api logic", "worker", "api worker", "logic worker", "api logic worker",
+        "",
+        "api",
+        "logic",
+        "api logic",
+        "worker",
+        "api worker",
+        "logic worker",
+        "api logic worker",
+        "scaler",
+        "api scaler",
+        "logic scaler",
+        "api logic scaler",
+        "worker scaler",
+        "api worker scaler",
+        "logic worker scaler",
+        "api logic worker scaler",
     };
-    return texts[roles & PROCESS_ALL];
+    return texts[roles & (PROCESS_ALL | PROCESS_SCALER)];
 }

@@ -29,8 +29,8 @@ static const struct vim_option daemon_options[] = {
      .type = VIM_LIST,
      .offset = AT(roles),
      .help =
-         "Blocks that this process is made of: api, logic, worker; left out: all three. --role on the "
-         "command line counts more."},
+         "Blocks that this process is made of: api, logic, worker, scaler; left out: the first three. "
+         "--role on the command line counts more."},
     {.name = "spool_dir",
      .type = VIM_PATH,
      .offset = AT(spool_dir),
@@ -317,7 +317,7 @@ static const struct vim_option vims_options[] = {
 
 static const struct config_table daemon_table =
     SECTION("daemon", daemon_options, struct daemon_config, "Top level of the file.",
-            "log api link health store queue tasks events webhooks worker vims");
+            "log api link health store queue tasks events webhooks worker vims platforms services");
 static const struct config_table log_table =
     SECTION("log", log_options, struct log_config, "The log, on standard error.", NULL);
 static const struct config_table health_table =

@@ -96,7 +96,7 @@ static void settings_use(struct settings *settings, const struct config_node *pa
     const struct config_node *node = config_get(parent, key);
     node = node ? node : parent;
     if (registry_load(settings->registry, name, type, &use->plugin, &reason)) {
-        if (settings->roles & PROCESS_ENGINE) {
+        if (settings->roles & (type == VIM_STORE ? PROCESS_STORE : PROCESS_ENGINE)) {
             config_error(errors, node, "%s", text_get(&reason));
         } else {
             config_warning(errors, node, "options are not checked: %s", text_get(&reason));
@@ -186,15 +186,18 @@ static void settings_check_apart(struct settings *settings, struct config_errors
     const struct queue_config *queue = settings_section(settings, SECTION_QUEUE);
     const struct daemon_config *daemon = settings_section(settings, SECTION_DAEMON);
     unsigned engine = settings->roles & PROCESS_ENGINE;
-    if (engine == 0 || engine == PROCESS_ENGINE) {
+    if (engine == PROCESS_ENGINE || !(settings->roles & PROCESS_STORE)) {
         return;
     }
     const struct config_node *node = config_get(root, "store");
     if (text_equal(store->plugin, VIMD_DEFAULT_STORE) && !config_get(node, "options")) {
         config_error(
             errors, node ? node : root,
-            "logic and worker processes need a store that they share, and this one would be "
-            "in state_dir, which each has of its own");
+            "logic, worker and scaler processes need a store that they share, and this one would "
+            "be in state_dir, which each has of its own");
+    }
+    if (engine == 0) {
+        return;
     }
     node = config_get(root, "queue");
     if (text_equal(queue->plugin, VIMD_DEFAULT_QUEUE)) {
@@ -286,7 +289,7 @@ static void settings_plugins(struct settings *settings, struct registry **regist
     settings->registry = *registry;
     bool engine = settings->roles & PROCESS_ENGINE;
     const struct config_node *node = config_get(root, "store");
-    if (settings->sections[SECTION_STORE] && (engine || node)) {
+    if (settings->sections[SECTION_STORE] && ((settings->roles & PROCESS_STORE) || node)) {
         const struct store_config *store = settings_section(settings, SECTION_STORE);
         settings_use(settings, node ? node : root, "plugin", store->plugin, VIM_STORE,
                      &settings->store, errors);
@@ -298,6 +301,8 @@ static void settings_plugins(struct settings *settings, struct registry **regist
                      &settings->queue, errors);
     }
     settings_vims(settings, errors);
+    settings->services =
+        services_load(root, settings->registry, settings->roles & PROCESS_SCALER, errors);
 }
 
 int settings_load(const char *path, unsigned roles, struct registry **registry,
@@ -336,6 +341,7 @@ void settings_free(struct settings *settings)
         config_struct_free(settings->vims[i].driver.options);
     }
     free(settings->vims);
+    services_free(settings->services);
     config_free(settings->config);
     free(settings);
 }
@@ -370,6 +376,7 @@ void settings_dump(const struct settings *settings, struct text *text)
         config_dump(settings->vims[i].section, 4, text);
         settings_dump_plugin(&settings->vims[i].driver, 4, text);
     }
+    services_dump(settings->services, text);
 }
 
 struct tasks_settings settings_tasks(const struct settings *settings)

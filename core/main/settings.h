@@ -11,6 +11,7 @@
 #include "engine/tasks.h"
 #include "main/roles.h"
 #include "plugin/registry.h"
+#include "scaler/services.h"
 
 /* Sections, as their tables (sections.c) fill them. */
 struct daemon_config {
@@ -108,6 +109,7 @@ struct settings {
     struct plugin_use store, queue;
     struct vim_use *vims;
     size_t vim_count;
+    struct services *services; /* what is scaled, and where */
 };
 
 /* Where plugins are looked for. */

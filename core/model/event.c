@@ -21,6 +21,14 @@ static const char *const type_names[EVENT_TYPE_COUNT] = {
     [EVENT_DRIFT_FOUND] = "drift.found",
     [EVENT_DRIFT_SETTLED] = "drift.settled",
     [EVENT_DRIFT_DELETED] = "drift.deleted",
+    [EVENT_SCALING_ACTED] = "scaling.acted",
+    [EVENT_SCALING_EFFECT] = "scaling.effect",
+    [EVENT_SCALING_NOT_READY] = "scaling.not_ready",
+    [EVENT_SCALING_REFUSED] = "scaling.refused",
+    [EVENT_SCALING_BREAKER] = "scaling.breaker",
+    [EVENT_SCALING_STALE] = "scaling.stale",
+    [EVENT_SCALING_FAILED] = "scaling.failed",
+    [EVENT_SCALING_MODE] = "scaling.mode",
 };
 
 const char *event_type_name(enum event_type type)
@@ -31,7 +39,9 @@ const char *event_type_name(enum event_type type)
 const char *event_type_names(void)
 {
     return "task.ended resource.found resource.changed resource.deleted "
-           "drift.found drift.settled drift.deleted";
+           "drift.found drift.settled drift.deleted "
+           "scaling.acted scaling.effect scaling.not_ready scaling.refused scaling.breaker "
+           "scaling.stale scaling.failed scaling.mode";
 }
 
 bool event_type_by_name(const char *name, enum event_type *ret_type)

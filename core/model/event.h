@@ -37,6 +37,15 @@ enum event_type {
     EVENT_DRIFT_FOUND, /* a resource of vimd's own was changed outside */
     EVENT_DRIFT_SETTLED, /* and is again as wanted, or was accepted */
     EVENT_DRIFT_DELETED, /* it was deleted outside */
+    /* Of a service that is scaled, which is the event's resource. */
+    EVENT_SCALING_ACTED, /* a block got more replicas, or fewer */
+    EVENT_SCALING_EFFECT, /* what came of that is known */
+    EVENT_SCALING_NOT_READY, /* or its replicas did not become ready in time */
+    EVENT_SCALING_REFUSED, /* a policy's decision made no sense, or it hung or crashed */
+    EVENT_SCALING_BREAKER, /* it went to and fro: it advises, and acts no more */
+    EVENT_SCALING_STALE, /* it is not measured any more, or is again */
+    EVENT_SCALING_FAILED, /* a platform did not do its part, or does again */
+    EVENT_SCALING_MODE, /* somebody has set its mode */
     EVENT_TYPE_COUNT
 };
 

@@ -78,6 +78,10 @@ static void misbehave(const struct faulty *faulty, const struct vim_policy_snaps
         abort();
     if (has_fault(faulty, "one_window") && snapshot->windows == 1)
         abort();
+    if (has_fault(faulty, "crashes"))
+        abort();
+    while (has_fault(faulty, "hangs"))
+        usleep(1000);
     if (has_fault(faulty, "trusts_kept") && snapshot->kept && strchr(snapshot->kept, '{'))
         abort();
     if (!has_fault(faulty, "slow"))
@@ -108,7 +112,7 @@ static int faulty_decide(struct vim_call *call, void *instance,
     if (isnan(score_at(decision, best)->score))
         score_at(decision, best)->score = 0;
     decision->verdict = VIM_SCALE_OUT;
-    decision->block = best;
+    decision->block = has_fault(faulty, "unknown_block") ? snapshot->block_count : best;
     decision->delta = has_fault(faulty, "nonsense") ? 10000 : 1;
     if (has_fault(faulty, "remembers"))
         decision->delta += (int32_t)(faulty->decisions++ % 3);
@@ -148,7 +152,8 @@ static int faulty_probe(struct vim_call *call, void *instance)
 static const struct vim_option options[] = {
     VIM_OPTION_CHOICE(struct config, fault, 0, "none",
                       "none nonsense nan_confidence remembers order process acts_on_nan no_blocks "
-                      "one_block one_window trusts_kept small slow allocates",
+                      "one_block one_window trusts_kept small slow allocates unknown_block hangs "
+                      "crashes",
                       "What this policy does wrong."),
 };
 

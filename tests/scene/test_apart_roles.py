@@ -35,7 +35,7 @@ class Roles(unittest.TestCase):
         self.assertIn("--role R,...", self.vimd.run("--help").stdout)
         self.assertIn("roles", self.vimd.run("--describe", "daemon").stdout)
         self.assertIn("tls_ca", self.vimd.run("--describe", "link").stdout)
-        for words, part in ((["--role", "scaler"], "scaler is not there yet"),
+        for words, part in ((["--role", "scalar"], "'scalar' is not a role; api, logic, worker and scaler are"),
                             (["--role", "api,king"], "'king' is not a role"),
                             (["--role", "api,"], "'' is not a role"),
                             (["--describe", "--role", "api"], "does not belong here")):
@@ -48,7 +48,9 @@ class Roles(unittest.TestCase):
         path = re.escape(str(self.vimd.config_path))
         self.refused({}, ["--role", "api"], "the role api without logic needs link: logic")
         self.refused({}, ["--role", "logic"], "the role logic without api needs link: listen")
-        self.refused({"roles": ["worker", "scaler"]}, [], rf"{path}:\d+:\d+: roles: the role scaler")
+        self.refused({"roles": ["worker", "king"]}, [], rf"{path}:\d+:\d+: roles: 'king' is not a role")
+        self.refused({}, ["--role", "scaler"], "need a store that they share")
+        self.refused({}, ["--role", "api,logic,worker,scaler"], "the role scaler needs services: ")
         self.refused({"link": link, "roles": ["logic"]}, [], "need a store that they share")
         self.refused({"link": {**link, "secret": "short"}}, ["--role", "api"],
                      rf"{path}:\d+:\d+: link: secret: not 16 to")

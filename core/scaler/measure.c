@@ -1,0 +1,152 @@
+/* The end of a window: how the platforms are, what the source tells, and the trace. */
+#include "scaler/watch.h"
+
+#include <errno.h>
+#include <math.h>
+#include <string.h>
+#include "base/cleanup.h"
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/text.h"
+#include "scaler/trace.h"
+
+/* How much of a window looks at platforms may take: the rest is the source's. */
+#define PLATFORM_SHARE 0.3
+
+bool watch_is_stale(const struct watch *watch, int64_t now)
+{
+    return now - watch->good >
+           (int64_t)watch->state.guard.rules.stale_windows * watch->service->window_ms;
+}
+
+/* --- Platforms ------------------------------------------------------------------------------------ */
+
+/* Did another block's group on the same platform give no answer with this look? It is not waited for twice. */
+static const struct watch_group *failed_before(const struct watch *watch, uint32_t block)
+{
+    for (uint32_t i = 0; i < block; i++) {
+        const struct watch_group *other = &watch->groups[i];
+        if (other->platform == watch->groups[block].platform && !other->known) {
+            return other;
+        }
+    }
+    return NULL;
+}
+
+static void look_at_group(struct watch *watch, uint32_t block, int64_t until)
+{
+    struct watch_group *group = &watch->groups[block];
+    const struct watch_group *failed = failed_before(watch, block);
+    int64_t left = until - clock_mono_ms();
+    struct failure failure = {0};
+    group->known = false;
+    if (failed) {
+        (void)snprintf(group->why, sizeof(group->why), "%s", failed->why);
+        return;
+    }
+    left = left > 50 ? left : 50;
+    int code =
+        group_get(group->platform, watch->service->blocks[block].group,
+                  left < group->timeout_ms ? left : group->timeout_ms, &group->state, &failure);
+    group->known = code == VIM_OK;
+    group->seen = group->seen || group->known;
+    (void)snprintf(group->why, sizeof(group->why), "%.*s", (int)sizeof(group->why) - 1,
+                   group->known ? group->state.failed : failure.text);
+}
+
+static void set_block(struct watch *watch, uint32_t block)
+{
+    const struct service_block *configured = &watch->service->blocks[block];
+    const struct watch_group *group = &watch->groups[block];
+    struct history_block state = history_get_block(watch->history, block);
+    state.minimum = configured->minimum;
+    state.maximum = configured->maximum;
+    state.flags &= ~(uint32_t)VIM_BLOCK_SCALABLE;
+    if (group->known) {
+        state.flags |= VIM_BLOCK_SCALABLE;
+        state.desired = group->state.wanted;
+        state.ready = group->state.ready;
+        state.starting = group->state.starting;
+        state.quota_cores =
+            configured->quota_cores > 0 ? configured->quota_cores : group->state.quota_cores;
+    } else if (!group->platform && state.ready == 0) {
+        state.desired = state.ready = 1; /* somewhere, and not ours to count */
+    }
+    history_set_block(watch->history, block, &state);
+}
+
+/* What may still be added of the budget, as far as the sizes of replicas are known. */
+static void set_goals(struct watch *watch)
+{
+    const struct service *service = watch->service;
+    double used = 0;
+    for (uint32_t i = 0; i < service->block_count; i++) {
+        struct history_block block = history_get_block(watch->history, i);
+        used += block.desired * block.quota_cores;
+    }
+    double left = service->budget_cores - used;
+    struct history_goals goals = {.slo_p95_ms = service->slo_p95_ms,
+                                  .slo_error_share = service->slo_error_share,
+                                  .budget_cores = left > 0 ? left : 0};
+    history_set_goals(watch->history, &goals);
+}
+
+/* --- The trace ------------------------------------------------------------------------------------ */
+
+static void record_window(struct watch *watch)
+{
+    if (!watch->service->record || !watch->is_actor || watch->record_failed) {
+        return;
+    }
+    if (!watch->record) {
+        watch->record = fopen(watch->service->record, "ae");
+        if (watch->record && ftell(watch->record) == 0) {
+            trace_write_heading(watch->record);
+        }
+    }
+    if (watch->record) {
+        trace_write_window(watch->record, watch->history);
+    }
+    if (!watch->record || fflush(watch->record)) {
+        log_event(VIM_ERROR, "the trace of a service cannot be written",
+                  "service=%s file=%s error=%s", watch->service->name, watch->service->record,
+                  strerror(errno));
+        watch->record_failed = true;
+    }
+}
+
+/* --- All of it ------------------------------------------------------------------------------------ */
+
+void watch_measure(struct watch *watch, int64_t end)
+{
+    const struct service *service = watch->service;
+    struct failure failure = {0};
+    int64_t window = service->window_ms;
+    int64_t until = clock_mono_ms() + (int64_t)(PLATFORM_SHARE * (double)window);
+    if (history_open_window(watch->history, end) != VIM_OK) {
+        return; /* the clock was set back: not before it has come to where it was */
+    }
+    for (uint32_t i = 0; i < service->block_count; i++) {
+        if (watch->groups[i].platform) {
+            look_at_group(watch, i, until);
+        }
+        set_block(watch, i);
+    }
+    set_goals(watch);
+    struct sampler_look look = {.end = history_end(watch->history),
+                                .window_ms = window,
+                                .history = watch->history,
+                                .stopping = &watch->stopping};
+    bool good = sampler_sample(watch->sampler, &look, &failure) == VIM_OK;
+    (void)snprintf(watch->source_error, sizeof(watch->source_error), "%.*s",
+                   (int)sizeof(watch->source_error) - 1, good ? "" : failure.text);
+    if (good) {
+        watch->good = look.end;
+    }
+    for (uint32_t i = 0; i < service->block_count; i++) {
+        if (watch->groups[i].known) {
+            usage_measure(watch, i, window / 5);
+        }
+    }
+    record_window(watch);
+}

@@ -1,0 +1,41 @@
+/* scaler/services_internal.h - what the tables of services fill. */
+#ifndef SCALER_SERVICES_INTERNAL_H
+#define SCALER_SERVICES_INTERNAL_H
+
+#include "scaler/services.h"
+
+struct platform_config {
+    const char *name, *driver;
+    int64_t call_timeout_ms;
+};
+
+struct service_config {
+    const char *name, *project, *mode, *record;
+    int64_t interval_ms, window_ms, windows, slo_p95_ms, confirm_ms, retention_ms;
+    double slo_errors, budget_cores;
+};
+
+struct source_config {
+    const char *type, *ca_file, *token;
+    struct vim_texts endpoints;
+    int64_t timeout_ms, size_max;
+};
+
+struct block_config {
+    const char *name, *role, *platform, *group;
+    int64_t minimum, maximum;
+    double quota_cores, threads;
+};
+
+struct edge_config {
+    const char *caller, *callee;
+};
+
+struct policy_config {
+    const char *plugin;
+};
+
+extern const struct config_table platform_table, service_table, source_table, block_table,
+    edge_table, policy_table;
+
+#endif
