@@ -433,15 +433,21 @@ struct resolving {
     struct service_node *node;
 };
 
-static void need(struct service_node *node, uint32_t number)
+/* KNOWN: how many of its needs may be this one already. */
+static void need_beside(struct service_node *node, uint32_t number, uint32_t known)
 {
-    for (uint32_t i = 0; i < node->need_count; i++) {
+    for (uint32_t i = 0; i < known; i++) {
         if (node->needs[i] == number) {
             return;
         }
     }
     node->needs = memory_resize(node->needs, node->need_count + 1, sizeof(uint32_t));
     node->needs[node->need_count++] = number;
+}
+
+static void need(struct service_node *node, uint32_t number)
+{
+    need_beside(node, number, node->need_count);
 }
 
 /* Whatever takes an address in a network needs its subnets, which stand behind it. */
@@ -468,8 +474,10 @@ static void need_routers(struct making *making, struct service_node *node)
     if (strcmp(node->kind->name, "floating-ip") != 0 || !json_object_get(node->spec, "port")) {
         return;
     }
+    /* Thousands of addresses may need a thousand routers: those are not compared with each other. */
+    uint32_t known = node->need_count;
     for (uint32_t i = 0; i < making->routers.count; i++) {
-        need(node, making->routers.items[i]);
+        need_beside(node, making->routers.items[i], known);
     }
 }
 

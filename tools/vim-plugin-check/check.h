@@ -86,6 +86,9 @@ void check_note(const struct run *run, const char *format, ...)
 /* Runs GROUP in a child process and waits for it. Counts one more failure if it dies. */
 void group_run(const struct group *group, struct run *run);
 
+/* How many times as long as usual things may take: VIMD_TEST_PATIENCE, for valgrind and busy machines. */
+int64_t check_patience(void);
+
 /* A code as text: "VIM_E_CONFLICT (-3)". In a buffer of the calling thread's, overwritten by its
  * eighth next call. */
 const char *code_name(int code);

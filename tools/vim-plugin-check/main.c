@@ -70,6 +70,7 @@ static void print_help(void)
         "made from its own sample first; $unique for a text that differs each time. `updates` has\n"
         "fields to change, `actions` a list of what is done to one, in this order (without it:\n"
         "each action without arguments); `timeout` bounds each operation, 60s without it.\n"
+        "VIMD_TEST_PATIENCE=N in the environment makes all bounds N times as long.\n"
         "\n"
         "  timeout: 30s\n"
         "  samples:\n"
@@ -259,7 +260,7 @@ int main(int argc, char **argv)
                           .config = config,
                           .directory = directory,
                           .verbose = arguments.verbose,
-                          .timeout_ms = timeout_ms,
+                          .timeout_ms = timeout_ms * check_patience(),
                           .tally = tally};
 
         run_groups(&arguments, &run);

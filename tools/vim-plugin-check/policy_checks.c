@@ -362,8 +362,7 @@ static void check_speed(struct run *run)
     static struct snapshot snapshot;
     struct world world = {.seed = 3, .blocks = BLOCKS_LARGE, .windows = WINDOWS_LARGE};
     struct history *history = make_history(&world);
-    const char *patience = getenv("VIMD_TEST_PATIENCE");
-    long most = DECIDE_MOST_US * (patience && atol(patience) > 1 ? atol(patience) : 1);
+    int64_t most = DECIDE_MOST_US * check_patience();
     int64_t least = INT64_MAX;
 
     snapshot_build(history, WINDOWS_LARGE, NULL, &snapshot);
