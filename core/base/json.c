@@ -1,4 +1,5 @@
 #include "base/json.h"
+#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 #include <vim/plugin.h>
@@ -229,4 +230,60 @@ void json_set_integer(json_t *object, const char *member, int64_t value)
 void json_set_boolean(json_t *object, const char *member, bool value)
 {
     json_object_set_new(object, member, json_boolean(value));
+}
+
+/* --- Pointers ------------------------------------------------------------------------------------ */
+
+void json_pointer_add(struct text *pointer, const char *member)
+{
+    text_add_char(pointer, '/');
+    for (const char *c = member; *c != '\0'; c++) {
+        if (*c == '~') {
+            text_add(pointer, "~0");
+        } else if (*c == '/') {
+            text_add(pointer, "~1");
+        } else {
+            text_add_char(pointer, *c);
+        }
+    }
+}
+
+char *json_pointer(const char *first, ...)
+{
+    struct text pointer = {0};
+    va_list members;
+    va_start(members, first);
+    for (const char *member = first; member; member = va_arg(members, const char *)) {
+        json_pointer_add(&pointer, member);
+    }
+    va_end(members);
+    return text_take(&pointer);
+}
+
+/* The member that MEMBER, escaped and of LENGTH bytes, names. */
+static json_t *pointer_step(const json_t *value, const char *member, size_t length)
+{
+    CLEANUP_TEXT struct text name = {0};
+    for (size_t i = 0; i < length; i++) {
+        bool escaped = member[i] == '~' && i + 1 < length;
+        i += escaped;
+        text_add_char(&name, !escaped ? member[i] : member[i] == '1' ? '/' : '~');
+    }
+    long long index;
+    if (json_is_array(value)) {
+        bool fine = text_to_integer(text_get(&name), &index) == VIM_OK && index >= 0;
+        return fine ? json_array_get(value, (size_t)index) : NULL;
+    }
+    return json_object_get(value, text_get(&name));
+}
+
+json_t *json_pointer_get(const json_t *value, const char *pointer)
+{
+    json_t *at = (json_t *)(uintptr_t)value;
+    while (at && *pointer == '/') {
+        size_t length = strcspn(pointer + 1, "/");
+        at = pointer_step(at, pointer + 1, length);
+        pointer += 1 + length;
+    }
+    return at;
 }

@@ -62,6 +62,15 @@ void json_set_text(json_t *object, const char *member, const char *value);
 void json_set_integer(json_t *object, const char *member, int64_t value);
 void json_set_boolean(json_t *object, const char *member, bool value);
 
+/* --- JSON pointers (RFC 6901) ------------------------------------------------------------------ */
+
+/* Adds "/MEMBER", with ~ and / in it as ~0 and ~1. */
+void json_pointer_add(struct text *pointer, const char *member);
+/* The pointer of MEMBERS, the last of which is NULL; malloc'ed. */
+char *json_pointer(const char *first, ...) __attribute__((sentinel));
+/* What VALUE has there; NULL if nothing. */
+json_t *json_pointer_get(const json_t *value, const char *pointer);
+
 /* --- Looking into text without building a tree --------------------------------------------------
  * For filters and sorting on stored bodies: a scan over the bytes, no allocation. Safe on any
  * input: it never reads outside of LENGTH, and text that is not JSON gives an error or nothing,

@@ -70,6 +70,25 @@ static void add_member(struct text *text, const char *member, const char *value)
     }
 }
 
+/* What the task of a node has met so far, if it is at work: what a delete is blocked by. */
+static void add_obstacle(struct showing *showing, const struct node *node)
+{
+    struct row row = {0};
+    struct task task = {0};
+    if (!node->task[0] || (node->state != NODE_MAKING && node->state != NODE_CHANGING &&
+                           node->state != NODE_REMOVING)) {
+        return;
+    }
+    if (store_get(showing->logic->environment.store, COLLECTION_TASK, node->task, &row, NULL) ==
+            VIM_OK &&
+        task_parse(&row, &task, NULL) == VIM_OK && task.error.text) {
+        add_member(&showing->text, "error", task.error.text);
+        mix(&showing->tag, task.error.text, 0);
+    }
+    row_free(&row);
+    task_free(&task);
+}
+
 /* A node with the status of its resource as the inventory has it. */
 static int add_node(struct showing *showing, const struct node *node)
 {
@@ -94,7 +113,11 @@ static int add_node(struct showing *showing, const struct node *node)
     CLEANUP_JSON json_t *none = json_array();
     json_print_to(text, node->needs ? node->needs : none);
     add_member(text, "task", node->task);
-    add_member(text, "error", node->error);
+    if (node->error) {
+        add_member(text, "error", node->error);
+    } else {
+        add_obstacle(showing, node);
+    }
     text_add_char(text, '}');
     row_free(&row);
     return VIM_OK;
@@ -270,25 +293,26 @@ static void set_labels(struct resource *resource, const json_t *patch)
     resource->labels = merged;
 }
 
-/* Labels are vimd's own: no task. */
-static void update_labels(struct call *call, const json_t *labels)
+/* Labels are vimd's own: no task. RESOURCE and SPEC were read before; another writer may have been faster, which
+ * without If-Match is no reason to give up. */
+static void update_labels(struct call *call, struct resource *resource, struct service_spec *spec,
+                          const json_t *labels)
 {
     struct store *store = call->logic->environment.store;
     struct failure failure = {0};
     int code = VIM_E_CONFLICT;
     for (int i = 0; code == VIM_E_CONFLICT && i < STORE_TRIES; i++) {
-        struct row row = {0};
-        struct resource resource = {0};
-        code = store_get(store, call->kind->name, call->id, &row, &failure);
-        code = code == VIM_OK ? resource_parse(&row, call->kind->name, &resource, &failure) : code;
-        row_free(&row);
-        if (code == VIM_OK) {
-            set_labels(&resource, labels);
-            CLEANUP_FREE char *body = resource_render(&resource);
-            struct vim_write write = resource_write(&resource, body);
-            code = store_commit(store, &write, 1, &failure);
+        if (i > 0) {
+            service_spec_free(spec);
+            resource_free(resource);
+            if (!load(call, resource, spec)) {
+                return;
+            }
         }
-        resource_free(&resource);
+        set_labels(resource, labels);
+        CLEANUP_FREE char *body = resource_render(resource);
+        struct vim_write write = resource_write(resource, body);
+        code = store_commit(store, &write, 1, &failure);
     }
     if (code != VIM_OK) {
         logic_failure(call, &failure, ORIGIN_OWN);
@@ -313,7 +337,7 @@ void services_update(struct call *call)
     }
     if (json_object_size(patch) == 0 && !dry_run) {
         CLEANUP_JSON json_t *nothing = json_object();
-        update_labels(call, labels ? labels : nothing);
+        update_labels(call, &resource, &spec, labels ? labels : nothing);
     } else if (is_settled(call, &resource, &spec)) {
         if (labels) {
             set_labels(&resource, labels);

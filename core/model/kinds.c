@@ -13,6 +13,7 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/digest.h"
+#include "base/json.h"
 #include "base/memory.h"
 #include "base/text.h"
 #include "model/kinds_private.h"
@@ -72,16 +73,7 @@ struct place {
 static size_t place_enter(struct place *place, const char *member)
 {
     size_t before = place->pointer.length;
-    text_add_char(&place->pointer, '/');
-    for (const char *c = member; *c != '\0'; c++) {
-        if (*c == '~') {
-            text_add(&place->pointer, "~0");
-        } else if (*c == '/') {
-            text_add(&place->pointer, "~1");
-        } else {
-            text_add_char(&place->pointer, *c);
-        }
-    }
+    json_pointer_add(&place->pointer, member);
     return before;
 }
 

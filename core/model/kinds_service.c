@@ -122,7 +122,7 @@ static const struct field node_fields[] = {
      .field_count = 1,
      .help = "What has to be ready before it."},
     SHOWN("task", "The task that worked on it last."),
-    SHOWN("error", "Why it failed."),
+    SHOWN("error", "Why it failed, or what stands in its way."),
 };
 static const struct field node = {.type = FIELD_OBJECT,
                                   .fields = node_fields,

@@ -9,24 +9,12 @@
 #include "base/json.h"
 #include "base/memory.h"
 #include "base/text.h"
+#include "model/service_private.h"
 
 struct service_index {
     uint32_t number;
     UT_hash_handle hh;
     char name[];
-};
-
-/* A plan in the making. */
-struct making {
-    struct service_plan *plan;
-    const char *prefix;
-    const json_t *description;
-    struct findings *findings;
-    uint32_t capacity;
-    struct {
-        uint32_t *items, count;
-    } routers; /* numbers of nodes */
-    json_t *points; /* connection points that something refers to: "VNF POINT" */
 };
 
 /* --- Nodes ----------------------------------------------------------------------------------- */
@@ -68,6 +56,17 @@ static struct service_node *add_node(struct making *making, const char *kind, ch
     return node;
 }
 
+/* PREFIX so that no part of it is taken for a reference. */
+static char *literal_prefix(const char *prefix)
+{
+    struct text text = {0};
+    for (const char *c = prefix; *c != '\0'; c++) {
+        text_add(&text, strncmp(c, "${", 2) == 0 ? "$" : "");
+        text_add_char(&text, *c);
+    }
+    return text_take(&text);
+}
+
 /* A spec begins with the name of the resource. */
 static json_t *spec_begin(const json_t *element, const char *without, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
@@ -103,7 +102,7 @@ static void add_link_router(struct making *making, const char *link, const json_
             interfaces,
             json_pack("{s:o}", "subnet", json_sprintf("${vl.%s.subnet.%s.id}", link, subnet)));
     }
-    CLEANUP_FREE char *pointer = text_format("/virtual_links/%s/router", link);
+    CLEANUP_FREE char *pointer = json_pointer("virtual_links", link, "router", NULL);
     if (json_array_size(interfaces) == 0) {
         findings_add(making->findings, pointer, "leads nowhere: the virtual link has no subnets");
     }
@@ -120,7 +119,7 @@ static void add_links(struct making *making)
     json_object_foreach(json_object_get(making->description, "virtual_links"), link_name, link)
     {
         add_node(making, "network", text_format("vl.%s", link_name),
-                 text_format("/virtual_links/%s", link_name),
+                 json_pointer("virtual_links", link_name, NULL),
                  spec_begin(link, "subnets router", "%s-%s", making->prefix, link_name));
         json_object_foreach(json_object_get(link, "subnets"), subnet_name, subnet)
         {
@@ -128,7 +127,7 @@ static void add_links(struct making *making)
                 spec_begin(subnet, NULL, "%s-%s-%s", making->prefix, link_name, subnet_name);
             json_object_set_new(spec, "network", json_sprintf("${vl.%s.id}", link_name));
             add_node(making, "subnet", text_format("vl.%s.subnet.%s", link_name, subnet_name),
-                     text_format("/virtual_links/%s/subnets/%s", link_name, subnet_name), spec);
+                     json_pointer("virtual_links", link_name, "subnets", subnet_name, NULL), spec);
         }
         if (json_object_get(link, "router")) {
             add_link_router(making, link_name, link);
@@ -157,7 +156,7 @@ static void add_plain(struct making *making)
         {
             add_node(making, plain_sections[i].kind,
                      text_format("%s.%s", plain_sections[i].prefix, name),
-                     text_format("/%s/%s", plain_sections[i].section, name),
+                     json_pointer(plain_sections[i].section, name, NULL),
                      spec_begin(element, NULL, "%s-%s", making->prefix, name));
         }
     }
@@ -246,7 +245,7 @@ static void add_point(struct making *making, const char *vnf, unsigned instance,
         json_object_set_new(spec, "fixed_ips", json_pack("[{s:O}]", "ip_address", address));
     }
     add_node(making, "port", text_format("vnf.%s.%u.cp.%s", vnf, instance, point),
-             text_format("/vnfs/%s/connection_points/%s", vnf, point), spec);
+             json_pointer("vnfs", vnf, "connection_points", point, NULL), spec);
     json_array_append_new(
         networks,
         json_pack("{s:o}", "port", json_sprintf("${vnf.%s.%u.cp.%s.id}", vnf, instance, point)));
@@ -268,7 +267,7 @@ static void add_volumes(struct making *making, const char *vnf, unsigned instanc
         }
         json_object_set_new(spec, "attach", attach);
         add_node(making, "volume", text_format("vnf.%s.%u.volume.%s", vnf, instance, name),
-                 text_format("/vnfs/%s/volumes/%s", vnf, name), spec);
+                 json_pointer("vnfs", vnf, "volumes", name, NULL), spec);
     }
 }
 
@@ -284,7 +283,7 @@ static void add_addresses(struct making *making, const char *vnf, unsigned insta
                                   instance, name);
         json_object_set_new(spec, "port",
                             json_sprintf("${vnf.%s.%u.cp.%s.id}", vnf, instance, point));
-        CLEANUP_FREE char *pointer = text_format("/vnfs/%s/floating_ips/%s", vnf, name);
+        CLEANUP_FREE char *pointer = json_pointer("vnfs", vnf, "floating_ips", name, NULL);
         if (!json_object_get(json_object_get(element, "connection_points"), point) &&
             instance == 0) {
             findings_add(making->findings, pointer, "the VNF has no connection point %s", point);
@@ -315,7 +314,7 @@ static void add_instance(struct making *making, const char *vnf, unsigned instan
     }
     json_decref(networks);
     add_node(making, "server", text_format("vnf.%s.%u", vnf, instance),
-             text_format("/vnfs/%s", vnf), spec);
+             json_pointer("vnfs", vnf, NULL), spec);
     add_volumes(making, vnf, instance, element);
     add_addresses(making, vnf, instance, element);
 }
@@ -333,362 +332,16 @@ static void add_vnfs(struct making *making)
     }
 }
 
-/* --- References ------------------------------------------------------------------------------ */
-
-bool service_is_reference(const char *text)
+/* What is said of VNFs that have no instance has to be right, too: there may be one later. */
+static void check_unused(struct making *making)
 {
-    return strncmp(text, "${", 2) == 0;
-}
-
-struct walk {
-    bool final;
-    service_reference_fn each;
-    void *argument;
-    struct text pointer;
-};
-
-/* One reference, which begins at START; *RET_END is behind it. */
-static int replace_one(struct walk *walk, const char *start, struct text *ret_text,
-                       const char **ret_end)
-{
-    size_t length = strcspn(start + 2, "}");
-    CLEANUP_FREE char *inside = text_duplicate_bytes(start + 2, length);
-    CLEANUP_FREE char *value = NULL;
-    char *dot = strrchr(inside, '.');
-    bool fine = start[2 + length] == '}' && dot && dot > inside && dot[1] &&
-                length < SERVICE_NODE_NAME_SIZE;
-    if (fine) {
-        *dot = '\0';
-    }
-    int code =
-        walk->each(walk->argument, text_get(&walk->pointer), inside, fine ? dot + 1 : NULL, &value);
-    text_add(ret_text, value);
-    *ret_end = start + 2 + length + (start[2 + length] == '}');
-    return code;
-}
-
-static int replace_in(struct walk *walk, json_t *value)
-{
-    CLEANUP_TEXT struct text replaced = {0};
-    CLEANUP_FREE char *copy = text_duplicate(json_string_value(value));
-    const char *at = copy;
-    int code = 0;
-    for (const char *start; code == 0 && (start = strstr(at, "${")) != NULL;) {
-        if (start > at && start[-1] == '$') {
-            text_add_bytes(&replaced, at, (size_t)(start - at) - walk->final);
-            text_add(&replaced, "${");
-            at = start + 2;
-        } else {
-            text_add_bytes(&replaced, at, (size_t)(start - at));
-            code = replace_one(walk, start, &replaced, &at);
-        }
-    }
-    text_add(&replaced, at);
-    if (code == 0 && at != copy) {
-        json_string_set(value, text_get(&replaced));
-    }
-    return code;
-}
-
-static int walk_value(struct walk *walk, json_t *value)
-{
-    const char *member;
-    json_t *inner;
-    size_t i;
-    int code = 0;
-    size_t before = walk->pointer.length;
-    if (json_is_string(value)) {
-        return replace_in(walk, value);
-    }
-    if (json_is_object(value)) {
-        json_object_foreach(value, member, inner)
-        {
-            text_printf(&walk->pointer, "/%s", member);
-            code = code ? code : walk_value(walk, inner);
-            text_truncate(&walk->pointer, before);
-        }
-    } else if (json_is_array(value)) {
-        json_array_foreach(value, i, inner)
-        {
-            text_printf(&walk->pointer, "/%zu", i);
-            code = code ? code : walk_value(walk, inner);
-            text_truncate(&walk->pointer, before);
-        }
-    }
-    return code;
-}
-
-int service_each_reference(json_t *value, bool final, service_reference_fn each, void *argument)
-{
-    struct walk walk = {.final = final, .each = each, .argument = argument};
-    int code = walk_value(&walk, value);
-    text_free(&walk.pointer);
-    return code;
-}
-
-/* --- Needs ----------------------------------------------------------------------------------- */
-
-struct resolving {
-    struct making *making;
-    struct service_node *node;
-};
-
-/* KNOWN: how many of its needs may be this one already. */
-static void need_beside(struct service_node *node, uint32_t number, uint32_t known)
-{
-    for (uint32_t i = 0; i < known; i++) {
-        if (node->needs[i] == number) {
-            return;
-        }
-    }
-    node->needs = memory_resize(node->needs, node->need_count + 1, sizeof(uint32_t));
-    node->needs[node->need_count++] = number;
-}
-
-static void need(struct service_node *node, uint32_t number)
-{
-    need_beside(node, number, node->need_count);
-}
-
-/* Whatever takes an address in a network needs its subnets, which stand behind it. */
-static void need_subnets(struct making *making, struct service_node *node, uint32_t network)
-{
-    const struct service_plan *plan = making->plan;
-    const char *name = plan->nodes[network].name;
-    size_t length = strlen(name);
-    if (strcmp(node->kind->name, "port") != 0 && strcmp(node->kind->name, "server") != 0) {
-        return;
-    }
-    for (uint32_t i = network + 1; i < plan->count; i++) {
-        if (strncmp(plan->nodes[i].name, name, length) != 0 ||
-            strncmp(plan->nodes[i].name + length, ".subnet.", 8) != 0) {
-            break;
-        }
-        need(node, i);
-    }
-}
-
-/* A floating IP reaches a port by way of a router; which one, the VIM finds out. */
-static void need_routers(struct making *making, struct service_node *node)
-{
-    if (strcmp(node->kind->name, "floating-ip") != 0 || !json_object_get(node->spec, "port")) {
-        return;
-    }
-    /* Thousands of addresses may need a thousand routers: those are not compared with each other. */
-    uint32_t known = node->need_count;
-    for (uint32_t i = 0; i < making->routers.count; i++) {
-        need_beside(node, making->routers.items[i], known);
-    }
-}
-
-/* "vnf.upf.cp.n3" means the first instance's: "vnf.upf.0.cp.n3". */
-static char *full_name(const char *name)
-{
-    if (!text_starts_with(name, "vnf.")) {
-        return text_duplicate(name);
-    }
-    const char *end = strchr(name + 4, '.');
-    if (end && strspn(end + 1, "0123456789") > 0) {
-        return text_duplicate(name);
-    }
-    int length = end ? (int)(end - name) : (int)strlen(name);
-    return text_format("%.*s.0%s", length, name, end ? end : "");
-}
-
-/* Where in the description it stands what is at POINTER in the spec: the networks of a server are the
- * connection points of its VNF, in their order. */
-static char *described_at(const struct resolving *resolving, const char *pointer)
-{
-    const struct service_node *node = resolving->node;
-    unsigned index;
-    if (strcmp(node->kind->name, "server") != 0 || sscanf(pointer, "/networks/%u", &index) != 1) {
-        return text_format("%s%s", node->pointer, pointer);
-    }
-    const json_t *vnfs = json_object_get(resolving->making->description, "vnfs");
-    json_t *vnf = json_object_get(vnfs, node->pointer + strlen("/vnfs/"));
-    const char *point;
+    const char *vnf;
     json_t *element;
-    json_object_foreach(json_object_get(vnf, "connection_points"), point, element)
+    json_object_foreach(json_object_get(making->description, "vnfs"), vnf, element)
     {
-        if (index-- == 0) {
-            return text_format("%s/connection_points/%s%s", node->pointer, point,
-                               strrchr(pointer, '/'));
+        if (json_get_integer(element, "count", 1) == 0) {
+            service_check_unused(making, vnf, element);
         }
-    }
-    return text_duplicate(node->pointer);
-}
-
-/* Of what kind's member may a text have the value? */
-static bool is_value_of(const struct kind *kind, const char *name)
-{
-    const struct field *field = field_by_name(kind->fields, kind->field_count, name);
-    bool has_addresses = strcmp(kind->name, "port") == 0 || strcmp(kind->name, "server") == 0;
-    return strcmp(name, "id") == 0 || (has_addresses && strcmp(name, "address") == 0) ||
-           (field && field->type != FIELD_LIST && field->type != FIELD_OBJECT &&
-            field->type != FIELD_TEXTS && !(field->flags & FIELD_HIDDEN));
-}
-
-static int take_reference(void *argument, const char *pointer, const char *name, const char *field,
-                          char **ret_text)
-{
-    struct resolving *resolving = argument;
-    struct making *making = resolving->making;
-    struct service_node *node = resolving->node;
-    CLEANUP_FREE char *full = full_name(name);
-    CLEANUP_FREE char *at = described_at(resolving, pointer);
-    uint32_t number = field ? service_plan_find(making->plan, full) : UINT32_MAX;
-    if (!field) {
-        findings_add(making->findings, at,
-                     "${%.60s}: a reference is ${NODE.FIELD} as in ${vl.n3.id}; $${ is ${ itself",
-                     name);
-    } else if (number == UINT32_MAX) {
-        findings_add(making->findings, at, "${%.60s.%.40s}: the service has no such element", name,
-                     field);
-    } else if (!is_value_of(making->plan->nodes[number].kind, field)) {
-        findings_add(making->findings, at,
-                     "${%.60s.%.40s}: a %s has no member of that name that is a single value", name,
-                     field, making->plan->nodes[number].kind->name);
-    } else {
-        need(node, number);
-        need_subnets(making, node, number);
-    }
-    *ret_text = text_format("${%s.%s}", full, field ? field : "");
-    return 0;
-}
-
-/* A field that is a reference has to refer to a node of its kind, and to nothing but its id. */
-static int check_kind(void *argument, const char *referenced, const char *pointer,
-                      const char *value, char **ret_value)
-{
-    struct resolving *resolving = argument;
-    struct making *making = resolving->making;
-    (void)ret_value;
-    if (!service_is_reference(value)) {
-        return 0;
-    }
-    CLEANUP_FREE char *name = text_duplicate(value + 2);
-    char *end = strstr(name, ".id}");
-    if (end && end[4] == '\0') {
-        *end = '\0';
-        CLEANUP_FREE char *full = full_name(name);
-        uint32_t number = service_plan_find(making->plan, full);
-        if (number == UINT32_MAX ||
-            strcmp(making->plan->nodes[number].kind->name, referenced) == 0) {
-            return 0; /* of what is not there the other check tells */
-        }
-    }
-    CLEANUP_FREE char *at = described_at(resolving, pointer);
-    findings_add(making->findings, at, "must be the id of a %s, not %.80s", referenced, value);
-    return 0;
-}
-
-/* Is it an instance of a VNF other than the first, or a part of one? Their faults are the first one's. */
-static bool repeats_faults(const char *name)
-{
-    unsigned instance;
-    const char *dot = text_starts_with(name, "vnf.") ? strchr(name + 4, '.') : NULL;
-    return dot && sscanf(dot, ".%u", &instance) == 1 && instance > 0;
-}
-
-static void resolve_needs(struct making *making)
-{
-    struct findings *findings = making->findings;
-    for (uint32_t i = 0; i < making->plan->count; i++) {
-        struct service_node *node = &making->plan->nodes[i];
-        struct resolving resolving = {.making = making, .node = node};
-        struct findings again = {0};
-        making->findings = repeats_faults(node->name) ? &again : findings;
-        kind_each_reference(node->kind, node->spec, check_kind, &resolving);
-        (void)service_each_reference(node->spec, false, take_reference, &resolving);
-        need_routers(making, node);
-        making->findings = findings;
-        findings_free(&again);
-    }
-}
-
-/* --- Order ----------------------------------------------------------------------------------- */
-
-/* Numbers of those that need each node: users[first[n]] to users[first[n + 1] - 1]. */
-static void invert(const struct service_plan *plan, uint32_t **ret_first, uint32_t **ret_users)
-{
-    uint32_t *first = memory_new_array(plan->count + 2, sizeof(uint32_t));
-    for (uint32_t i = 0; i < plan->count; i++) {
-        for (uint32_t n = 0; n < plan->nodes[i].need_count; n++) {
-            first[plan->nodes[i].needs[n] + 2]++;
-        }
-    }
-    for (uint32_t i = 2; i < plan->count + 2; i++) {
-        first[i] += first[i - 1];
-    }
-    uint32_t *users = memory_new_array(first[plan->count + 1] + 1, sizeof(uint32_t));
-    for (uint32_t i = 0; i < plan->count; i++) {
-        for (uint32_t n = 0; n < plan->nodes[i].need_count; n++) {
-            users[first[plan->nodes[i].needs[n] + 1]++] = i;
-        }
-    }
-    *ret_first = first;
-    *ret_users = users;
-}
-
-/* Those that could not be ordered and go round: each needs one that could not be ordered either. */
-static void tell_cycle(struct making *making, const uint32_t *open)
-{
-    const struct service_plan *plan = making->plan;
-    uint32_t at = 0;
-    while (!open[at]) {
-        at++;
-    }
-    /* After as many steps as there are nodes it is on a cycle for sure. */
-    CLEANUP_TEXT struct text path = {0};
-    uint32_t start = UINT32_MAX;
-    for (uint32_t steps = 0; at != start; steps++) {
-        if (steps == plan->count) {
-            start = at;
-        }
-        if (steps >= plan->count && path.length < 160) {
-            text_printf(&path, "%s needs ", plan->nodes[at].name);
-        }
-        const struct service_node *node = &plan->nodes[at];
-        for (uint32_t n = 0; n < node->need_count; n++) {
-            if (open[node->needs[n]]) {
-                at = node->needs[n];
-                break;
-            }
-        }
-    }
-    text_add(&path, plan->nodes[start].name);
-    findings_add(making->findings, plan->nodes[start].pointer, "goes round: %s", text_get(&path));
-}
-
-static void put_in_order(struct making *making)
-{
-    struct service_plan *plan = making->plan;
-    CLEANUP_FREE uint32_t *first = NULL;
-    CLEANUP_FREE uint32_t *users = NULL;
-    CLEANUP_FREE uint32_t *open = memory_new_array(plan->count + 1, sizeof(uint32_t));
-    uint32_t begin = 0, end = 0;
-    invert(plan, &first, &users);
-    plan->order = memory_new_array(plan->count + 1, sizeof(uint32_t));
-    for (uint32_t i = 0; i < plan->count; i++) {
-        open[i] = plan->nodes[i].need_count;
-        if (open[i] == 0) {
-            plan->order[end++] = i;
-        }
-    }
-    while (begin < end) {
-        uint32_t number = plan->order[begin++];
-        uint32_t level = plan->nodes[number].level;
-        plan->depth = level + 1 > plan->depth ? level + 1 : plan->depth;
-        for (uint32_t u = first[number]; u < first[number + 1]; u++) {
-            struct service_node *user = &plan->nodes[users[u]];
-            user->level = level + 1 > user->level ? level + 1 : user->level;
-            if (--open[users[u]] == 0) {
-                plan->order[end++] = users[u];
-            }
-        }
-    }
-    if (end < plan->count) {
-        tell_cycle(making, open);
     }
 }
 
@@ -698,14 +351,15 @@ void service_plan_make(const char *prefix, const json_t *description, struct fin
                        struct service_plan *ret_plan)
 {
     *ret_plan = (struct service_plan){0};
-    struct making making = {
-        .plan = ret_plan, .prefix = prefix, .description = description, .findings = findings};
+    struct making making = {.plan = ret_plan, .description = description, .findings = findings};
     if (!service_check_limits(description, findings)) {
         return;
     }
     CLEANUP_JSON json_t *points = json_object();
+    CLEANUP_FREE char *literal = literal_prefix(prefix);
     collect_points(description, points);
     making.points = points;
+    making.prefix = literal;
     add_links(&making);
     add_plain(&making);
     add_vnfs(&making);
@@ -715,9 +369,10 @@ void service_plan_make(const char *prefix, const json_t *description, struct fin
         return;
     }
     service_check_addresses(description, findings);
-    resolve_needs(&making);
+    service_resolve_needs(&making);
+    check_unused(&making);
     free(making.routers.items);
-    put_in_order(&making);
+    service_put_in_order(&making);
 }
 
 void service_plan_free(struct service_plan *plan)

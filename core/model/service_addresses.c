@@ -22,7 +22,7 @@ static void check_subnets(const char *link, const json_t *subnets, struct findin
             }
             if (network_cidrs_overlap(cidr, json_get_text(other, "cidr", ""))) {
                 CLEANUP_FREE char *pointer =
-                    text_format("/virtual_links/%s/subnets/%s/cidr", link, name);
+                    json_pointer("virtual_links", link, "subnets", name, "cidr", NULL);
                 findings_add(findings, pointer, "overlaps with that of subnet %s", other_name);
             }
         }
@@ -93,7 +93,7 @@ void service_check_addresses(const json_t *description, struct findings *finding
         json_object_foreach(json_object_get(vnf, "connection_points"), point_name, point)
         {
             CLEANUP_FREE char *pointer =
-                text_format("/vnfs/%s/connection_points/%s/fixed_ip", vnf_name, point_name);
+                json_pointer("vnfs", vnf_name, "connection_points", point_name, "fixed_ip", NULL);
             check_point(links, taken, vnf, point, pointer, findings);
         }
     }

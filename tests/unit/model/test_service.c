@@ -198,6 +198,77 @@ static void faults(void **state)
     expect_finding("{'name':'s','volumes':{'v':{}}}", "/volumes/v/size is required");
 }
 
+/* Pointers lead to what is wrong, whatever it is called, and each problem is told once. */
+static void pointers(void **state)
+{
+    (void)state;
+    expect_finding("{'name':'s','vnfs':{'a':{" VNF ",'metadata':{'x/y~':'${vl.no.id}'}}}}",
+                   "/vnfs/a/metadata/x~1y~0 ${vl.no.id}: the service has no such element\n");
+    CLEANUP_FREE char *one =
+        plan_of("{'name':'s','vnfs':{'a':{" VNF
+                ",'floating_ips':{'o':{'network':'n','connection_point':'no'}}}}}");
+    assert_string_equal(one, "/vnfs/a/floating_ips/o the VNF has no connection point no\n");
+    CLEANUP_FREE char *odd =
+        plan_of("{'name':'s','virtual_links':{'a/b':{'subnets':{'v':{'cidr':'10.0.0.0/24'}}}}}");
+    assert_string_equal(odd,
+                        "/virtual_links/a~1b the name must have 1 to 40 letters, digits, - and "
+                        "_, and begin with a letter or a digit\n");
+    expect_finding("{'name':'s','vnfs':{'a':{" VNF
+                   ",'volumes':{'v':{'size':1,'device':'${vl.no.id}'}}}}}",
+                   "/vnfs/a/volumes/v/device ${vl.no.id}: the service has no such element\n");
+    expect_finding("{'name':'s','volumes':{'v':{'size':1,'attach':{'server':'${vl.no.id}'}}}}",
+                   "/volumes/v/attach/server ${vl.no.id}: the service has no such element\n");
+}
+
+/* What is said of a VNF without instances is checked, too. */
+static void unused(void **state)
+{
+    (void)state;
+    expect_finding("{'name':'s','vnfs':{'a':{" VNF
+                   ",'count':0,'connection_points':{'p':{'network':'${vl.no.id}'}}}}}",
+                   "/vnfs/a/connection_points/p/network ${vl.no.id}: the service has no such "
+                   "element\n");
+    expect_finding("{'name':'s','vnfs':{'a':{" VNF ",'count':0,'metadata':{'x':'${oops'}}}}",
+                   "/vnfs/a/metadata/x ${oops}: a reference is");
+    expect_plan("{'name':'s','virtual_links':{'l':{}},'vnfs':{'a':{" VNF
+                ",'count':0,'connection_points':{'p':{'network':'${vl.l.id}'}},"
+                "'metadata':{'me':'${vnf.a.cp.p.address}'}}}}",
+                "vl.l network 0:\n");
+}
+
+static int take_nothing(void *argument, const char *pointer, const char *node, const char *field,
+                        char **ret_text)
+{
+    (void)pointer, (void)field;
+    *ret_text = text_format("<%s>", node);
+    ++*(int *)argument;
+    return 0;
+}
+
+/* $${ is ${ itself, also in the name of the service: at the very end, and not before. */
+static void escaped_names(void **state)
+{
+    (void)state;
+    CLEANUP_JSON json_t *json =
+        parse("{'name':'${vl.l.id}','virtual_links':{'l':{}},'vnfs':{'a':{" VNF
+              ",'metadata':{'x':'$${HOME} ${vl.l.name} $$${y}'}}}}");
+    struct service_plan plan;
+    struct findings findings = {0};
+    int count = 0;
+    service_plan_make("${vl.l.id}", json, &findings, &plan);
+    assert_int_equal(findings.count, 0);
+    assert_int_equal(plan.count, 2);
+    for (uint32_t i = 0; i < plan.count; i++) {
+        assert_int_equal(service_each_reference(plan.nodes[i].spec, true, take_nothing, &count), 0);
+    }
+    assert_int_equal(count, 1);
+    assert_string_equal(json_get_text(plan.nodes[0].spec, "name", ""), "${vl.l.id}-l");
+    assert_string_equal(json_get_text(json_object_get(plan.nodes[1].spec, "metadata"), "x", ""),
+                        "${HOME} <vl.l> $${y}");
+    service_plan_free(&plan);
+    findings_free(&findings);
+}
+
 /* Malformed in every way that a body may be: told, and survived. */
 static void hostile(void **state)
 {
@@ -312,9 +383,10 @@ static void rows(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(order),   cmocka_unit_test(points),  cmocka_unit_test(escapes),
-        cmocka_unit_test(limits),  cmocka_unit_test(faults),  cmocka_unit_test(hostile),
-        cmocka_unit_test(changes), cmocka_unit_test(secrets), cmocka_unit_test(rows),
+        cmocka_unit_test(order),    cmocka_unit_test(points),  cmocka_unit_test(escapes),
+        cmocka_unit_test(limits),   cmocka_unit_test(faults),  cmocka_unit_test(hostile),
+        cmocka_unit_test(changes),  cmocka_unit_test(secrets), cmocka_unit_test(rows),
+        cmocka_unit_test(pointers), cmocka_unit_test(unused),  cmocka_unit_test(escaped_names),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
