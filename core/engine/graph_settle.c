@@ -51,6 +51,15 @@ static void settle_step(struct graph *graph, struct graph_node *node, struct nod
     node_change_free(&next);
 }
 
+/* A step that was perhaps made is not, if the VIM refuses to take it back. */
+static void doubt_try(struct node *row, const struct task *child, struct graph_batch *batch)
+{
+    if (row->tried && VIM_IS_PERMANENT(child->error.code)) {
+        row->tried = false;
+        batch_node(batch, row, false);
+    }
+}
+
 /* A try that failed while something is taken back, or removed although that is not done yet. */
 static void settle_removal(struct graph *graph, struct graph_node *node, struct node *row,
                            const struct task *child, struct graph_batch *batch)
@@ -62,6 +71,7 @@ static void settle_removal(struct graph *graph, struct graph_node *node, struct 
     } else if (child->verb == VIM_VERB_CREATE && child->state != TASK_ROLLBACK_FAILED) {
         graph_make_ready(graph, node); /* nothing is left of it but its row */
     } else if (graph->phase == PHASE_UNDO) {
+        doubt_try(row, child, batch);
         graph_try_later(graph, node);
     } else {
         set_failed(graph, node, row, child, batch);
@@ -84,6 +94,7 @@ int graph_settle_node(struct graph *graph, struct graph_node *node, const struct
         if (child->state == TASK_SUCCEEDED) {
             settle_step(graph, node, &row, batch);
         } else if (graph->phase == PHASE_UNDO) {
+            doubt_try(&row, child, batch);
             graph_try_later(graph, node);
         } else {
             set_failed(graph, node, &row, child, batch);

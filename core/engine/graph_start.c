@@ -318,7 +318,8 @@ static int submit_change(struct graph *graph, struct graph_node *node, struct no
     }
     if (code == VIM_OK) {
         CLEANUP_FREE char *text = json_print(spec);
-        row->tried = row->tried || node->goal == GOAL_CHANGE;
+        /* Of a step back it is known from where it leads. */
+        row->tried = row->tried || (node->goal == GOAL_CHANGE && graph->phase != PHASE_UNDO);
         submit(graph, row, step->verb, step->action, resource, STATUS_UPDATING, text, false, batch);
         begin_child(graph, node, row, node->goal == GOAL_REMOVE ? NODE_REMOVING : NODE_CHANGING,
                     batch);
@@ -443,6 +444,8 @@ static int remove_node(struct graph *graph, struct graph_node *node, struct node
         code = delete_resource(graph, node, row, &resource, batch, failure);
     } else if ((code = undo_again(graph, node, row, batch, &done, failure)) == VIM_OK && !done) {
         batch_resource(batch, &resource, true);
+        batch_tell_resource(batch, EVENT_RESOURCE_DELETED, &resource, resource.status,
+                            graph->task.id);
         graph_node_removed(graph, node, row, batch);
     }
     resource_free(&resource);
