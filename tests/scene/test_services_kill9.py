@@ -1,7 +1,8 @@
-"""kill -9 at every commit of the store while a network service is made, changed, taken back or
-deleted, at an infrastructure that loses replies. The next process brings it to the end that was asked for:
+"""kill -9 at every commit of the store while a network service is made, changed, scaled, healed, taken back
+or deleted, at an infrastructure that loses replies. The next process brings it to the end that was asked for:
 all of it, or nothing; nothing twice, nothing left over. VIMD_TEST_KILL_STEP=1 tries every commit, which
-takes some minutes; left out every fifth.
+takes some minutes; left out every fifth. VIMD_TEST_KILL_WISHES and VIMD_TEST_KILL_WHENS name those to try,
+separated by commas.
 """
 import http.client
 import itertools
@@ -16,17 +17,25 @@ from vimd import Broken, Vimd, mock, wait_for
 
 THREADS = int(os.environ.get("VIMD_TEST_KILL_THREADS", "3"))
 STEP = int(os.environ.get("VIMD_TEST_KILL_STEP", "5"))
+WISHES = os.environ.get("VIMD_TEST_KILL_WISHES", "")
+WHENS = os.environ.get("VIMD_TEST_KILL_WHENS", "before,after").split(",")
+LANES = 4 if STEP == 1 else 1  # side by side
 SETTINGS = {"tasks": {"backoff_base": "10ms", "backoff_cap": "100ms", "sweep": "100ms"}}
 MISFORTUNE = ["create * lost 0.2", "create * lost-before 0.1", "delete * lost 0.2",
-              "update * lost 0.2"]
-KINDS = ("network", "subnet", "security-group", "port", "server", "volume")
+              "update * lost 0.2", "action * lost 0.2"]
+KINDS = ("network", "subnet", "security-group", "port", "server", "volume", "router",
+         "floating-ip", "affinity-group")
 
 
 def service(count, **more):
-    return {"name": "s", "virtual_links": {"a": {"subnets": {"v4": {"cidr": "10.1.0.0/24"}}}},
+    return {"name": "s", "virtual_links": {"a": {"subnets": {"v4": {"cidr": "10.1.0.0/24"}},
+                                                 "router": {"external_network": "public"}}},
             "security_groups": {"g": {}},
+            "affinity_groups": {"apart": {"policy": "soft-anti-affinity"}},
+            "floating_ips": {"out": {"network": "public", "port": "${vnf.f.cp.x.id}"}},
             "volumes": {"data": {"size": 1, "attach": {"server": "${vnf.f.id}"}}},
             "vnfs": {"f": {"image": "cirros", "flavor": "small", "count": count,
+                           "affinity_group": "${group.apart.id}",
                            "connection_points": {"x": {"network": "${vl.a.id}",
                                                        "security_groups": ["${sg.g.id}"]}}}},
             **more}
@@ -79,8 +88,12 @@ class Wish:
         path += f"/{self.template.identity}"
         if self.name == "delete":
             return daemon.delete(path, headers=key)
+        if self.name in ("scale", "heal"):
+            action = {"scale": {"action": "scale", "vnf": "f", "count": 2},
+                      "heal": {"action": "heal"}}[self.name]
+            return daemon.post(path + "/actions", action, headers=key)
         return daemon.patch(path, {"vnfs": {"f": {"count": 3 if self.name == "undo" else 2}},
-                                   "volumes": {"data": None},
+                                   "volumes": {"data": None}, "floating_ips": {"out": None},
                                    "security_groups": {"g": {"description": "new"}}}, headers=key)
 
 
@@ -89,13 +102,16 @@ class ServicesKill9(unittest.TestCase):
     def setUpClass(cls):
         empty, full = Template(False), Template(True)
         cls.templates = (empty, full)
-        one = {kind: 1 for kind in KINDS}
-        two = {**one, "server": 2, "port": 2, "volume": 0}
+        one = {**{kind: 1 for kind in KINDS}, "port": 2}  # one is the router's
+        two = {**one, "server": 2, "port": 3}
         cls.wishes = [Wish("create", empty, "succeeded", one),
                       Wish("rollback", empty, "rolled_back", {}, quotas={"server": 2}),
-                      Wish("update", full, "succeeded", two),
+                      Wish("update", full, "succeeded", {**two, "volume": 0, "floating-ip": 0}),
                       Wish("undo", full, "rolled_back", one, quotas={"server": 2}),
+                      Wish("scale", full, "succeeded", two),
+                      Wish("heal", full, "succeeded", one),
                       Wish("delete", full, "succeeded", {})]
+        cls.wishes = [wish for wish in cls.wishes if not WISHES or wish.name in WISHES.split(",")]
         cls.serial, cls.lock, cls.kills, cls.lost = itertools.count(1), threading.Lock(), 0, 0
 
     @classmethod
@@ -147,6 +163,9 @@ class ServicesKill9(unittest.TestCase):
         number = next(self.serial)
         daemon = wish.template.copy(number, wish.quotas)
         state = {"task": None, "key": {"Idempotency-Key": f"key-{number}"}}
+        if wish.name == "heal":  # behind vimd's back
+            lost, = [thing for thing in daemon.things("server") if thing["name"] == "s-f-0"]
+            daemon.mock("delete", "server", lost["id"])
         try:
             daemon.start(ready=False, env={"VIMD_TEST_KILL_AT_COMMIT": str(at),
                                            "VIMD_TEST_KILL_WHEN": when})
@@ -180,17 +199,18 @@ class ServicesKill9(unittest.TestCase):
         return daemon.alive()
 
     def sweep(self, what):
-        wish, when = what
+        wish, when, first = what
         survived = 0
-        for at in itertools.count(1, STEP):
+        for at in itertools.count(first, max(STEP, LANES)):
             survived = 0 if self.one_try(wish, at, when) else survived + 1
             if survived == 2:
                 return
 
     def test_every_commit(self):
-        vimd.many(self.sweep, [(wish, when) for when in ("before", "after")
-                               for wish in self.wishes], THREADS)
-        self.assertGreater(self.kills, 50 // STEP)
+        sweeps = [(wish, when, first) for when in WHENS for wish in self.wishes
+                  for first in range(1, LANES + 1)]
+        vimd.many(self.sweep, sweeps, THREADS)
+        self.assertGreater(self.kills, 5 * len(WHENS) * len(self.wishes) // STEP)
         self.assertGreater(self.lost, self.kills // 20)
 
 
