@@ -608,6 +608,9 @@ json_t *openapi_schemas(void)
                         vocabulary_schema(&vocabulary_dead_letters,
                                           "id subscription event attempts time error data"));
     json_object_set_new(schemas, "DeadLetterList", list_schema("dead_letters", "DeadLetter"));
+    json_object_set_new(schemas, "Alarm",
+                        vocabulary_schema(&vocabulary_alarms, "id type severity raised"));
+    json_object_set_new(schemas, "AlarmList", list_schema("alarms", "Alarm"));
     json_object_set_new(
         schemas, "Orphan",
         vocabulary_schema(&vocabulary_orphans, "id kind name vim project status backend_id tag"));

@@ -84,6 +84,8 @@ static const struct route routes[] = {
      ROUTE_EMPTY, NULL, NULL, "202:Decision 404 409", "approveDecision",
      "Has a decision carried out that waits for it; the rules of safety are asked again."},
 
+    {"GET", "/v1/alarms", alarms_list, ROLE_READER, ROUTE_LIST, NULL, NULL, "200:AlarmList",
+     "listAlarms", "What is not well now."},
     {"GET", "/v1/orphans", orphans_list, ROLE_READER, ROUTE_LIST, NULL, NULL, "200:OrphanList",
      "listOrphans", "What carries a tag of vimd's at a VIM, and is nobody's."},
     {"POST", "/v1/orphans/{id}/adopt", orphans_adopt, ROLE_MEMBER, ROUTE_EMPTY, NULL, NULL,

@@ -133,6 +133,7 @@ void scaling_approve(struct call *call);
 void events_list(struct call *call);
 void events_stream(struct call *call);
 
+void alarms_list(struct call *call);
 void orphans_list(struct call *call);
 void orphans_adopt(struct call *call);
 void orphans_delete(struct call *call);

@@ -142,13 +142,19 @@ static const struct field event_data_fields[] = {
     TEXT("outcome", "scaling.effect: improved, no_gain or unclear."),
     TEXT("mode", "scaling.mode: the mode from then on."),
     BOOLEAN("stale", "scaling.stale: false: it is measured again."),
+    TEXT("alarm", "alarm.*: its id."),
+    CHOICE("alarm_type",
+           "resource-error rollback-failed vim-unreachable quota-nearly-used store-unwritable",
+           "alarm.*: what is not well."),
+    CHOICE("severity", "critical major warning", "alarm.*: how bad that is."),
+    TIME("raised", "alarm.*: since when."),
 };
 static const struct field event_fields[] = {
     TEXT("id", "The event's id: later ones are greater, and none is left out."),
     CHOICE("type",
            "task.ended resource.found resource.changed resource.deleted drift.found drift.settled "
            "drift.deleted scaling.acted scaling.effect scaling.not_ready scaling.refused "
-           "scaling.breaker scaling.stale scaling.failed scaling.mode",
+           "scaling.breaker scaling.stale scaling.failed scaling.mode alarm.raised alarm.cleared",
            "What happened."),
     TIME("time", "When."),
     TEXT("project", "Whom it belongs to."),
@@ -194,6 +200,23 @@ static const struct field dead_letter_fields[] = {
     TIME("time", "When it was sent last."),
     TEXT("error", "Why it was not taken."),
     OBJECT("data", event_fields, "The event."),
+};
+
+static const struct field alarm_fields[] = {
+    TEXT("id", "Its type, a full stop, and what it is about."),
+    CHOICE("type",
+           "resource-error rollback-failed vim-unreachable quota-nearly-used store-unwritable",
+           "What is not well."),
+    CHOICE("severity", "critical major warning", "How bad that is."),
+    TIME("raised", "Since when."),
+    TEXT("project", "Whose concern it is; left out: everybody's."),
+    BOOLEAN("shared", "Whether it is everybody's."),
+    TEXT("vim", "Where."),
+    TEXT("kind", "The kind of the resource."),
+    TEXT("resource", "The resource's id."),
+    TEXT("name", "The resource's name, or the quota's."),
+    TEXT("task", "The task that failed."),
+    TEXT("reason", "Why, for people; cut at 512 bytes."),
 };
 
 static const struct field orphan_fields[] = {
@@ -278,6 +301,7 @@ static const struct field decision_fields[] = {
 const struct vocabulary vocabulary_scaling = {{{scaling_fields, COUNT(scaling_fields)}, {NULL, 0}}};
 const struct vocabulary vocabulary_decisions = {
     {{decision_fields, COUNT(decision_fields)}, {NULL, 0}}};
+const struct vocabulary vocabulary_alarms = {{{alarm_fields, COUNT(alarm_fields)}, {NULL, 0}}};
 const struct vocabulary vocabulary_orphans = {{{orphan_fields, COUNT(orphan_fields)}, {NULL, 0}}};
 const struct vocabulary vocabulary_drift = {{{drift_fields, COUNT(drift_fields)}, {NULL, 0}}};
 const struct vocabulary vocabulary_subscriptions = {

@@ -13,6 +13,7 @@ extern const struct vocabulary vocabulary_vims;
 extern const struct vocabulary vocabulary_tokens;
 extern const struct vocabulary vocabulary_events;
 extern const struct vocabulary vocabulary_subscriptions;
+extern const struct vocabulary vocabulary_alarms;
 extern const struct vocabulary vocabulary_orphans;
 extern const struct vocabulary vocabulary_drift;
 extern const struct vocabulary vocabulary_dead_letters;

@@ -17,6 +17,7 @@
 #include "base/log.h"
 #include "base/memory.h"
 #include "base/text.h"
+#include "engine/alarms.h"
 #include "plugin/lane.h"
 #include "scaler/scaler.h"
 
@@ -267,6 +268,7 @@ static int daemon_open(struct daemon *daemon, struct config_errors *errors)
         const struct worker_config *worker = settings_section(daemon->settings, SECTION_WORKER);
         code = worker_start(daemon->tasks, (uint32_t)worker->threads, &daemon->worker, &failure);
         code = code ? code : daemon_open_webhooks(daemon, &failure);
+        code = code ? code : daemon_open_alarms(daemon, &failure);
     }
     code = code ? code : daemon_open_scaler(daemon, errors, &failure);
     if (code && !errors->count) {
@@ -321,6 +323,7 @@ void daemon_stop(struct daemon *daemon)
     int64_t end = clock_mono_ms() + daemon_drain_ms(daemon);
     front_stop(daemon, end);
     daemon_stop_webhooks(daemon);
+    alarms_stop(daemon->alarms);
     if (daemon->worker) {
         int64_t left = end - clock_mono_ms();
         worker_stop(daemon->worker, left > 1000 ? left : 1000);
@@ -346,6 +349,7 @@ void daemon_stop(struct daemon *daemon)
     services_free(daemon->services);
     free(daemon->services_text);
     front_free(daemon);
+    alarms_free(daemon->alarms);
     presence_free(daemon->presence);
     vims_free(daemon->vims);
     inventory_free(daemon->inventory);

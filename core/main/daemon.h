@@ -38,6 +38,7 @@ struct daemon {
     struct scaler *scaler;
     struct services *services; /* what it scales: as it was at the start, */
     char *services_text; /* and as the file says it */
+    struct alarms *alarms;
     atomic_bool stopping;
 };
 
@@ -56,6 +57,8 @@ int daemon_open_rules(struct daemon *daemon, struct failure *failure);
 int daemon_open_webhooks(struct daemon *daemon, struct failure *failure);
 void daemon_stop_webhooks(struct daemon *daemon);
 void daemon_free_webhooks(struct daemon *daemon);
+/* alarms.c */
+int daemon_open_alarms(struct daemon *daemon, struct failure *failure);
 
 /* --- For daemon.c, reload.c, token.c ------------------------------------------------------------- */
 

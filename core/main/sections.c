@@ -315,9 +315,9 @@ static const struct vim_option vims_options[] = {
 };
 #undef AT
 
-static const struct config_table daemon_table =
-    SECTION("daemon", daemon_options, struct daemon_config, "Top level of the file.",
-            "log api link health store queue tasks events webhooks worker vims platforms services");
+static const struct config_table daemon_table = SECTION(
+    "daemon", daemon_options, struct daemon_config, "Top level of the file.",
+    "log api link health store queue tasks events webhooks alarms worker vims platforms services");
 static const struct config_table log_table =
     SECTION("log", log_options, struct log_config, "The log, on standard error.", NULL);
 static const struct config_table health_table =
@@ -346,5 +346,5 @@ const struct config_table *const section_tables[SECTION_COUNT] = {
     [SECTION_HEALTH] = &health_table,     [SECTION_STORE] = &store_table,
     [SECTION_QUEUE] = &queue_table,       [SECTION_TASKS] = &tasks_table,
     [SECTION_WEBHOOKS] = &webhooks_table, [SECTION_EVENTS] = &events_table,
-    [SECTION_WORKER] = &worker_table,
+    [SECTION_WORKER] = &worker_table,     [SECTION_ALARMS] = &alarms_table,
 };

@@ -44,6 +44,11 @@ extern const struct config_table webhooks_table; /* webhooks.c */
 /* What the table cannot check. */
 int webhooks_check(const struct webhooks_config *config, struct failure *failure);
 
+struct alarms_config {
+    int64_t vim_after_ms, quota_percent, quota_interval_ms;
+};
+extern const struct config_table alarms_table; /* alarms.c */
+
 struct worker_config {
     int64_t threads;
 };
@@ -80,6 +85,7 @@ enum section {
     SECTION_TASKS,
     SECTION_EVENTS,
     SECTION_WEBHOOKS,
+    SECTION_ALARMS,
     SECTION_WORKER,
     SECTION_COUNT
 };

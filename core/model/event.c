@@ -29,6 +29,8 @@ static const char *const type_names[EVENT_TYPE_COUNT] = {
     [EVENT_SCALING_STALE] = "scaling.stale",
     [EVENT_SCALING_FAILED] = "scaling.failed",
     [EVENT_SCALING_MODE] = "scaling.mode",
+    [EVENT_ALARM_RAISED] = "alarm.raised",
+    [EVENT_ALARM_CLEARED] = "alarm.cleared",
 };
 
 const char *event_type_name(enum event_type type)
@@ -41,7 +43,7 @@ const char *event_type_names(void)
     return "task.ended resource.found resource.changed resource.deleted "
            "drift.found drift.settled drift.deleted "
            "scaling.acted scaling.effect scaling.not_ready scaling.refused scaling.breaker "
-           "scaling.stale scaling.failed scaling.mode";
+           "scaling.stale scaling.failed scaling.mode alarm.raised alarm.cleared";
 }
 
 bool event_type_by_name(const char *name, enum event_type *ret_type)

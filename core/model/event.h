@@ -46,6 +46,8 @@ enum event_type {
     EVENT_SCALING_STALE, /* it is not measured any more, or is again */
     EVENT_SCALING_FAILED, /* a platform did not do its part, or does again */
     EVENT_SCALING_MODE, /* somebody has set its mode */
+    EVENT_ALARM_RAISED, /* something is not well (model/alarm.h) */
+    EVENT_ALARM_CLEARED, /* and is well again */
     EVENT_TYPE_COUNT
 };
 

@@ -257,6 +257,12 @@ int store_takes_writes(struct store *store, struct failure *failure)
     return failure_set(failure, store->ill_failure.code, "%s", store->ill_failure.text);
 }
 
+int64_t store_ill_ms(struct store *store)
+{
+    LOCK_GUARD(&store->ill_mutex);
+    return atomic_load(&store->ill) ? clock_mono_ms() - store->ill_since : 0;
+}
+
 int store_commit(struct store *store, const struct vim_write *writes, uint32_t count,
                  struct failure *failure)
 {

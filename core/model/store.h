@@ -76,6 +76,8 @@ void store_watch(struct store *store, const char *collection, void (*changed)(vo
 /* Do commits come through? The first that does not, for other reasons than its rows or a store that is
  * busy, is logged, and the first that does again; in between this is the failure of the last one. */
 int store_takes_writes(struct store *store, struct failure *failure);
+/* For how long they have not; 0: they do. */
+int64_t store_ill_ms(struct store *store);
 
 /* Asks the plugin whether it is well. */
 int store_probe(struct store *store, struct failure *failure);
