@@ -14,6 +14,8 @@
 #define LIBRARY "libcurl.so.4"
 /* More of an answer's body is of no interest. */
 #define ANSWER_MAX (64 << 10)
+/* More of headers, of all answers to one request together, is refused. */
+#define HEADERS_MAX (64 << 10)
 
 /* What is used of libcurl. */
 #define FUNCTIONS(each)                                                                       \
@@ -46,7 +48,7 @@ struct transfer {
     struct transfer *previous, *next;
     CURL *easy;
     struct curl_slist *headers;
-    size_t received, answer_max;
+    size_t received, answer_max, header_bytes;
     bool refused; /* the owner did not allow the address */
     void *argument;
     http_client_fn complete; /* of a POST */
@@ -167,6 +169,15 @@ static size_t take_body(char *data, size_t size, size_t count, void *argument)
     return size * count;
 }
 
+/* Headers without end are not waited for, nor kept. */
+static size_t count_header(char *data, size_t size, size_t count, void *argument)
+{
+    (void)data;
+    struct transfer *transfer = argument;
+    transfer->header_bytes += size * count;
+    return transfer->header_bytes > HEADERS_MAX ? 0 : size * count;
+}
+
 static void set_options(struct transfer *transfer, const struct http_client_request *request)
 {
     CURL *easy = transfer->easy;
@@ -196,6 +207,8 @@ static void set_options(struct transfer *transfer, const struct http_client_requ
     }
     lib.easy_setopt(easy, CURLOPT_WRITEFUNCTION, take_body);
     lib.easy_setopt(easy, CURLOPT_WRITEDATA, transfer);
+    lib.easy_setopt(easy, CURLOPT_HEADERFUNCTION, count_header);
+    lib.easy_setopt(easy, CURLOPT_HEADERDATA, transfer);
     lib.easy_setopt(easy, CURLOPT_OPENSOCKETFUNCTION, open_socket);
     lib.easy_setopt(easy, CURLOPT_OPENSOCKETDATA, transfer);
     lib.easy_setopt(easy, CURLOPT_ERRORBUFFER, transfer->error);
@@ -276,8 +289,10 @@ static void complete_one(struct http_client *client, CURL *easy, CURLcode result
     lib.easy_getinfo(easy, CURLINFO_PRIVATE, &transfer);
     lib.easy_getinfo(easy, CURLINFO_RESPONSE_CODE, &status);
     char error[CURL_ERROR_SIZE + 64];
+    bool too_many_headers = transfer->header_bytes > HEADERS_MAX;
     (void)snprintf(error, sizeof(error), "%s",
                    transfer->refused    ? "its address is one that must not be called"
+                   : too_many_headers   ? "it sends headers without end"
                    : transfer->error[0] ? transfer->error
                                         : lib.easy_strerror(result));
     if (transfer->complete_get) {
@@ -287,8 +302,9 @@ static void complete_one(struct http_client *client, CURL *easy, CURLcode result
     http_client_fn complete = transfer->complete;
     void *argument = transfer->argument;
     transfer_free(transfer);
-    /* Who sends more than is wanted has answered all the same. */
-    bool answered = result == CURLE_OK || (result == CURLE_WRITE_ERROR && status > 0);
+    /* Who sends more of a body than is wanted has answered all the same. */
+    bool answered =
+        result == CURLE_OK || (result == CURLE_WRITE_ERROR && status > 0 && !too_many_headers);
     complete(argument, answered ? (int)status : 0, answered ? NULL : error);
 }
 

@@ -240,14 +240,23 @@ static void serve(struct webhooks *webhooks, struct subscriber *subscriber)
 
 static void serve_all(struct webhooks *webhooks, int64_t now)
 {
-    for (struct subscriber *one = webhooks->subscribers; one; one = one->hh.next) {
-        if (one->sending || !one->subscription.enabled || !one->subscription.url ||
-            now < one->next || webhooks->in_flight >= webhooks->settings.concurrency) {
-            continue;
+    struct subscriber *first = NULL;
+    HASH_FIND_STR(webhooks->subscribers, webhooks->turn, first);
+    first = first ? first : webhooks->subscribers;
+    struct subscriber *one = first;
+    for (bool more = one != NULL; more;) {
+        bool due = !one->sending && one->subscription.enabled && one->subscription.url &&
+                   now >= one->next && (one->loaded || load(webhooks, one)) &&
+                   one->delivery.cursor < webhooks->head;
+        if (due && webhooks->in_flight >= webhooks->settings.concurrency) {
+            memcpy(webhooks->turn, one->id, ID_SIZE);
+            return;
         }
-        if ((one->loaded || load(webhooks, one)) && one->delivery.cursor < webhooks->head) {
+        if (due && webhooks_have_room(webhooks, one)) {
             serve(webhooks, one);
         }
+        one = one->hh.next ? one->hh.next : webhooks->subscribers;
+        more = one != first;
     }
 }
 

@@ -35,6 +35,7 @@ struct sending {
     char letter[ID_SIZE]; /* a dead letter that is sent again; "": an event that has its turn */
     uint64_t letter_revision, number;
     uint32_t attempts; /* so far, of the letter */
+    bool suspect; /* its receiver has failed before */
     char *event, *payload, *url;
     char signature[32 + SUBSCRIPTION_SECRETS * (DIGEST_HEX_SIZE + 4)];
     char subscription_header[ID_SIZE + 32];
@@ -57,6 +58,8 @@ struct webhooks {
     struct subscriber *subscribers;
     struct sending *sendings;
     uint32_t in_flight, pass;
+    uint32_t suspects; /* of those in flight */
+    char turn[ID_SIZE]; /* whose turn it is: all get theirs, however many there are */
     uint64_t head;
     uint64_t lease_revision;
     int64_t lease_until; /* clock_mono_ms() */
@@ -64,6 +67,9 @@ struct webhooks {
 
 /* --- webhooks_send.c ----------------------------------------------------------------------------- */
 
+/* May a request to the subscriber begin? Those whose receivers fail have half of all requests at most, so that
+ * receivers that hang, however many, leave the rest to those that do not. */
+bool webhooks_have_room(const struct webhooks *webhooks, const struct subscriber *subscriber);
 /* Starts to send EVENT (NUMBER, its body), or a dead letter of it. */
 void webhooks_send(struct webhooks *webhooks, struct subscriber *subscriber, uint64_t number,
                    const char *event);

@@ -100,7 +100,7 @@ void webhooks_forget_sendings(struct webhooks *webhooks)
     while (webhooks->sendings) {
         sending_free(webhooks->sendings);
     }
-    webhooks->in_flight = 0;
+    webhooks->in_flight = webhooks->suspects = 0;
 }
 
 /* --- What comes of it ---------------------------------------------------------------------------- */
@@ -258,6 +258,7 @@ static void completed(void *argument, int status, const char *error)
 {
     struct sending *sending = argument;
     sending->webhooks->in_flight--;
+    sending->webhooks->suspects -= sending->suspect;
     done(sending, status, error);
 }
 
@@ -309,13 +310,24 @@ static void start(struct sending *sending)
         return;
     }
     webhooks->in_flight++;
+    webhooks->suspects += sending->suspect;
+}
+
+bool webhooks_have_room(const struct webhooks *webhooks, const struct subscriber *subscriber)
+{
+    uint32_t most = webhooks->settings.concurrency;
+    uint32_t half = most > 1 ? most / 2 : 1;
+    return webhooks->in_flight < most &&
+           (!subscriber->delivery.failures || webhooks->suspects < half);
 }
 
 void webhooks_send(struct webhooks *webhooks, struct subscriber *subscriber, uint64_t number,
                    const char *event)
 {
     subscriber->sending = true;
-    start(sending_new(webhooks, &subscriber->subscription, number, event));
+    struct sending *sending = sending_new(webhooks, &subscriber->subscription, number, event);
+    sending->suspect = subscriber->delivery.failures > 0;
+    start(sending);
 }
 
 void webhooks_resend(struct webhooks *webhooks, const struct row *letter)
@@ -333,13 +345,14 @@ void webhooks_resend(struct webhooks *webhooks, const struct row *letter)
         HASH_FIND_STR(webhooks->subscribers, id, subscriber);
         (void)event_number(json_get_text(body, "event", ""), &number);
     }
-    if (!subscriber) {
-        return; /* it goes with its subscription */
+    if (!subscriber || !webhooks_have_room(webhooks, subscriber)) {
+        return; /* it goes with its subscription, or later */
     }
     CLEANUP_FREE char *event = json_print(json_object_get(body, "data"));
     struct sending *sending = sending_new(webhooks, &subscriber->subscription, number, event);
     (void)snprintf(sending->letter, sizeof(sending->letter), "%s", letter->id);
     sending->letter_revision = letter->revision;
+    sending->suspect = subscriber->delivery.failures > 0;
     sending->attempts = (uint32_t)json_get_integer(body, "attempts", 0);
     start(sending);
 }

@@ -167,8 +167,43 @@ class Webhooks(Scene):
                 pass
             handler.close_connection = True
 
+        def endless(write):
+            def manner(_, handler):
+                try:
+                    while True:
+                        write(handler)
+                except OSError:
+                    pass
+                handler.close_connection = True
+            return manner
+
+        def body(handler):
+            if not hasattr(handler, "begun"):
+                handler.begun = True
+                handler.wfile.write(b"HTTP/1.1 500 No\r\n\r\n")
+            handler.wfile.write(b"x" * 65536)
+
+        def headers(handler):
+            if not hasattr(handler, "begun"):
+                handler.begun = True
+                handler.wfile.write(b"HTTP/1.1 200 OK\r\n")
+            handler.wfile.write(b"X-More: " + b"x" * 1000 + b"\r\n")
+
+        def interim(handler):
+            handler.wfile.write(b"HTTP/1.1 100 Continue\r\n\r\n" * 100)
+
+        def early(_, handler):
+            handler.wfile.write(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nx")
+            handler.close_connection = True
+
+        def nonsense(_, handler):
+            handler.wfile.write(b"\0\xff no HTTP\r\n\r\n")
+            handler.close_connection = True
+
         target, good = self.receiver(), self.receiver()
-        bad = {"hang": self.receiver(hang), "redirect": self.receiver(redirect),
+        bad = {"body": self.receiver(endless(body)), "headers": self.receiver(endless(headers)),
+               "interim": self.receiver(endless(interim)), "early": self.receiver(early),
+               "nonsense": self.receiver(nonsense),"hang": self.receiver(hang), "redirect": self.receiver(redirect),
                "trickle": self.receiver(trickle), "fail": self.receiver(lambda *_: 500)}
         ids = {name: self.subscribe(receiver.url) for name, receiver in bad.items()}
         ids["closed"] = self.subscribe("http://127.0.0.1:1/")
@@ -180,6 +215,8 @@ class Webhooks(Scene):
         self.assertLess(time.monotonic() - began, 20)
         for name, identity in ids.items():
             wait_for(lambda identity=identity: self.state(identity).get("error"), f"error of {name}")
+        self.assertIn("headers without end", self.state(ids["headers"])["error"])
+        self.assertIn("headers without end", self.state(ids["interim"])["error"])
         self.assertEqual(target.requests, [])
         self.assertIn("307", self.state(ids["redirect"])["error"])
         self.assertIn("redirections are not followed", self.state(ids["redirect"])["error"])
@@ -260,6 +297,32 @@ class Webhooks(Scene):
         self.assertEqual(self.vimd.patch(f"/v1/subscriptions/{identity}", {"enabled": True}).status, 200)
         wait_for(lambda: len(receiver.requests) >= 2, "what was missed")
         self.assertEqual(self.tasks_of(receiver), tasks)
+
+
+class Crowded(Scene):
+    """More receivers that hang than there are requests at once."""
+    vims = [mock("edge1")]
+    settings = {"webhooks": {**SETTINGS["webhooks"], "concurrency": 4, "backoff_base": "1ms",
+                             "backoff_cap": "1ms", "max_attempts": 1000}}
+
+    def test_those_that_hang_leave_room_for_others(self):
+        hang = Receiver(lambda *_: time.sleep(30))
+        good = Receiver()
+        try:
+            for receiver in 12 * [hang] + [good]:
+                answer = self.vimd.post("/v1/subscriptions", {
+                    "url": receiver.url, "secrets": [SECRET], "types": ["task.ended"]})
+                self.assertEqual(answer.status, 201)
+            tasks = []
+            for count in range(1, 6):
+                answer = self.vimd.post("/v1/networks", {"vim": "edge1", "name": unique("n")})
+                tasks.append(self.vimd.task_of(answer))
+                self.vimd.wait_task(tasks[-1])
+                wait_for(lambda count=count: len(good.requests) >= count, "the event", seconds=30)
+            self.assertEqual([event["data"]["task"] for event in good.events()], tasks)
+        finally:
+            good.close()
+            hang.close()
 
 
 class Kills(unittest.TestCase):
