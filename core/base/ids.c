@@ -15,6 +15,11 @@ static pthread_mutex_t id_mutex = PTHREAD_MUTEX_INITIALIZER;
 static int64_t id_last_ms; /* time part of the last id */
 static uint32_t id_last_count; /* 26 bits behind it: random at the start of a millisecond */
 
+/* The last bytes of each id. */
+#define ID_ORIGIN_SIZE 3
+static uint8_t id_origin[ID_ORIGIN_SIZE];
+static bool id_has_origin;
+
 #define ID_COUNT_BITS 26
 #define ID_COUNT_MAX ((1u << ID_COUNT_BITS) - 1)
 
@@ -68,7 +73,28 @@ char *id_new(char ret_id[ID_SIZE])
     bytes[8] = (uint8_t)(0x80 | ((count >> 8) & 0x3F));
     bytes[9] = (uint8_t)count;
     memcpy(bytes + 10, random, 6);
+    if (id_has_origin) {
+        memcpy(bytes + sizeof(bytes) - ID_ORIGIN_SIZE, id_origin, ID_ORIGIN_SIZE);
+    }
     return id_text(bytes, ret_id);
+}
+
+void id_set_origin(const char *name)
+{
+    uint8_t digest[DIGEST_SIZE];
+    id_has_origin = name && *name;
+    if (id_has_origin) {
+        digest_sha256(name, strlen(name), digest);
+        memcpy(id_origin, digest, ID_ORIGIN_SIZE);
+    }
+}
+
+bool id_is_own(const char *id)
+{
+    char hex[2 * ID_ORIGIN_SIZE + 1];
+    digest_hex(id_origin, ID_ORIGIN_SIZE, hex);
+    return !id_has_origin ||
+           (id_valid(id) && strcmp(id + ID_SIZE - 1 - 2 * ID_ORIGIN_SIZE, hex) == 0);
 }
 
 char *id_derive(const char *namespace_text, const char *name, char ret_id[ID_SIZE])

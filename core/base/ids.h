@@ -12,6 +12,12 @@
  * Returns RET_ID. */
 char *id_new(char ret_id[ID_SIZE]);
 
+/* From now on new ids carry a mark of NAME (24 bits of its digest, in place of random ones), so that it can be told
+ * who made what carries one. NULL: none. To be called before there are threads. */
+void id_set_origin(const char *name);
+/* May the id ID have been made by who has this origin? Without one: it may. */
+bool id_is_own(const char *id);
+
 /* The UUIDv8 that follows from NAMESPACE and NAME (SHA-256 of both): always the same one. */
 char *id_derive(const char *namespace_text, const char *name, char ret_id[ID_SIZE]);
 

@@ -83,10 +83,15 @@ static void marks_free(struct marks *marks)
 
 /* --- Orphans --------------------------------------------------------------------------------- */
 
-/* Is there anything that was made under TAG: a resource, or the task that did it? */
+/* Is there anything that was made under TAG: a resource, or the task that did it? What another vimd has made is that
+ * one's. */
 static int has_owner(struct store *store, const char *tag, bool *ret_has, struct failure *failure)
 {
     size_t count;
+    if (!id_is_own(tag)) {
+        *ret_has = true;
+        return VIM_OK;
+    }
     const struct kind *kinds = kinds_all(&count);
     int code = VIM_E_NOT_FOUND;
     for (size_t i = 0; i <= count && code == VIM_E_NOT_FOUND; i++) {

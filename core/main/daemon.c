@@ -14,6 +14,7 @@
 #include <unistd.h>
 #include "base/cleanup.h"
 #include "base/clock.h"
+#include "base/ids.h"
 #include "base/log.h"
 #include "base/memory.h"
 #include "base/text.h"
@@ -255,6 +256,8 @@ static int daemon_open(struct daemon *daemon, struct config_errors *errors)
     const struct log_config *log = settings_section(daemon->settings, SECTION_LOG);
     log_init(settings_log_level(daemon->settings),
              text_equal(log->format, "json") ? LOG_JSON : LOG_LOGFMT);
+    const struct daemon_config *own = settings_section(daemon->settings, SECTION_DAEMON);
+    id_set_origin(own->id);
     code = daemon_make_folders(daemon->settings, &failure);
     code = code ? code : daemon_lock(daemon, &failure);
     if (!code) {

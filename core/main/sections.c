@@ -14,6 +14,13 @@
 
 #define AT(field) offsetof(struct daemon_config, field)
 static const struct vim_option daemon_options[] = {
+    {.name = "id",
+     .type = VIM_TEXT,
+     .offset = AT(id),
+     .help =
+         "Of this vimd, the same for all its processes: what it makes is marked with it, and what "
+         "carries the mark of another one is no orphan here. To be set before anything is made; "
+         "left out: no mark, and whatever carries a tag may be an orphan."},
     {.name = "state_dir",
      .type = VIM_PATH,
      .default_value = "/var/lib/vimd",

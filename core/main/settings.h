@@ -15,7 +15,7 @@
 
 /* Sections, as their tables (sections.c) fill them. */
 struct daemon_config {
-    const char *state_dir, *plugin_dir, *spool_dir;
+    const char *id, *state_dir, *plugin_dir, *spool_dir;
     struct vim_texts roles;
     int64_t drain_ms, heartbeat_ms;
 };

@@ -1,8 +1,7 @@
 """Alarms: raised once, told, listed, and cleared, across restarts."""
-import json
 import unittest
 
-from vimd import Scene, Vimd, mock, unique, wait_for
+from vimd import Scene, Vimd, mock, target_id, unique, wait_for
 
 SETTINGS = {"alarms": {"vim_after": "300ms", "quota_interval": "200ms", "quota_at": 80}}
 
@@ -45,31 +44,32 @@ class Alarms(Scene):
 
 
 class Errors(Scene):
-    """Servers of more than one processor fit nowhere, and end in ERROR."""
-    vims = [mock("edge1", hosts=1, host_vcpus=1)]
-    settings = SETTINGS
+    vims = [mock("edge1", quotas={"server": 2})]
+    settings = {"alarms": {"quota_at": 0}}
 
-    def test_a_server_that_is_in_error(self):
-        large = next(one for one in self.vimd.list("flavors") if one["vcpus"] > 1)
-        answer = self.vimd.post("/v1/servers", {"vim": "edge1", "name": unique("e"), "image": "cirros",
-                                                "flavor": large["id"]})
+    def test_what_is_in_error(self):
+        body = {"vim": "edge1", "name": unique("e"), "image": "cirros", "flavor": "small"}
+        kept = self.vimd.create("servers", body)
+        answer = self.vimd.post("/v1/network-services", {
+            "name": unique("s"), "on_failure": "keep",
+            "vnfs": {"a": {"image": "cirros", "flavor": "small", "count": 3}}})
         task = self.vimd.wait_task(self.vimd.task_of(answer))
-        self.assertNotEqual(task["state"], "succeeded")
-        # A create that failed has nothing at its VIM: its task has told.
-        self.assertEqual(self.vimd.list("alarms"), [])
-        image = self.vimd.list("images", "name=cirros")[0]["backend_id"]
-        outside = json.loads(self.vimd.mock("create", "server", json.dumps(
-            {"name": "outside", "image": image, "flavor": large["backend_id"]})))["id"]
+        self.assertEqual(task["state"], "failed")
+        # Of a create that failed nothing is at the VIM: its task has told. The service is in ERROR.
         alarm, = wait_for(lambda: self.vimd.list("alarms"), "the alarm")
-        self.assertEqual((alarm["type"], alarm["kind"], alarm["severity"], alarm["name"]),
-                         ("resource-error", "server", "major", "outside"))
+        self.assertEqual((alarm["type"], alarm["kind"], alarm["severity"], alarm["resource"]),
+                         ("resource-error", "network-service", "major", target_id(task)))
+        self.assertIn("quota", alarm["reason"].lower())
         self.vimd.kill()
         self.vimd.start()
         self.assertEqual([one["id"] for one in self.vimd.list("alarms")], [alarm["id"]])
-        self.vimd.mock("delete", "server", outside)
+        self.assertEqual(self.vimd.user("member", "other").list("alarms"), [])
+        self.vimd.remove("network-services", alarm["resource"])
         wait_for(lambda: not self.vimd.list("alarms"), "its end")
+        wait_for(lambda: len(told(self.vimd, "resource-error")) == 2, "both events")
         self.assertEqual(told(self.vimd, "resource-error"),
                          [("alarm.raised", alarm["id"]), ("alarm.cleared", alarm["id"])])
+        self.vimd.remove("servers", kept["id"])
 
 
 class Unreachable(unittest.TestCase):
@@ -94,6 +94,7 @@ class Unreachable(unittest.TestCase):
             vimd.write_config()
             vimd.start()
             wait_for(lambda: not vimd.list("alarms"), "its end")
+            wait_for(lambda: len(told(vimd, "vim-unreachable")) == 2, "both events")
             self.assertEqual(told(vimd, "vim-unreachable"), [
                 ("alarm.raised", alarm["id"]), ("alarm.cleared", alarm["id"])])
 

@@ -91,5 +91,49 @@ class Orphans(unittest.TestCase):
         self.assertTrue(daemon.list("events", "type=drift.settled"))
 
 
+class Two(unittest.TestCase):
+    """Two vimds with ids of their own at one VIM leave each other's things alone, also after one lost its store."""
+
+    def test_ids_of_their_own(self):
+        with Vimd(vims=[mock("edge1")], name="first", settings={"id": "site-a"}) as first:
+            journal = first.mock_file("edge1", "journal")
+            second = Vimd(vims=[mock("edge1")], name="second", settings={"id": "site-b"})
+            for file in (journal, journal.with_suffix(".journal.lock")):
+                place = second.state / file.relative_to(first.state)
+                place.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+                place.symlink_to(file)
+            with second:
+                self.both(first, second)
+
+    def both(self, first, second):
+        names = {}
+        for daemon in (first, second):
+            name = unique("net")
+            answer = daemon.post("/v1/networks", {"vim": "edge1", "name": name},
+                                 headers={"Prefer": "wait=30"})
+            self.assertEqual(answer.status, 201, answer)
+            names[daemon] = name
+        for daemon in (first, second):
+            wait_for(lambda daemon=daemon: set(names.values()) <=
+                     {one["name"] for one in daemon.list("networks")}, "both networks")
+            self.assertEqual(daemon.list("orphans"), [])
+        theirs = next(one for one in second.list("networks") if one["name"] == names[first])
+        for verb in ("adopt", "delete"):
+            self.assertEqual(second.post(f"/v1/orphans/{theirs['id']}/{verb}").status, 409)
+        # Who has lost the store finds its own again, and nothing else.
+        second.stop()
+        for file in second.state.rglob("store.db*"):
+            file.unlink()
+        second.token = None
+        second.start()
+        wait_for(lambda: [one["name"] for one in second.list("orphans")] == [names[second]],
+                 "its own orphan")
+        orphan, = second.list("orphans")
+        answer = second.post(f"/v1/orphans/{orphan['id']}/delete")
+        self.assertEqual(second.wait_task(second.task_of(answer))["state"], "succeeded")
+        self.assertIn(names[first], {one["name"] for one in first.things("network")})
+        self.assertEqual(first.list("orphans"), [])
+
+
 if __name__ == "__main__":
     unittest.main(verbosity=2)

@@ -76,6 +76,29 @@ static void derived_ids_follow_from_their_names(void **state)
     assert_string_equal(id_derive("a", "b", b), "59b271ae-1bbc-81d3-9d41-929817f4b16f");
 }
 
+static void origins_are_told_apart(void **state)
+{
+    (void)state;
+    char none[ID_SIZE], one[ID_SIZE], again[ID_SIZE], other[ID_SIZE];
+    id_new(none);
+    assert_true(id_is_own(none));
+    id_set_origin("site-b");
+    id_new(other);
+    id_set_origin("site-a");
+    id_new(one);
+    id_new(again);
+    assert_true(id_valid(one));
+    assert_true(strcmp(one, again) < 0);
+    assert_true(id_is_own(one) && id_is_own(again));
+    assert_false(id_is_own(other));
+    assert_false(id_is_own("nonsense"));
+    assert_false(id_is_own(""));
+    /* What is out there depends on it: it must never change. */
+    assert_string_equal(one + ID_SIZE - 7, "d74a1f");
+    id_set_origin(NULL);
+    assert_true(id_is_own(other));
+}
+
 static void validity(void **state)
 {
     (void)state;
@@ -95,6 +118,7 @@ int main(void)
         cmocka_unit_test(new_ids_are_uuids_in_order),
         cmocka_unit_test(threads_get_different_ids),
         cmocka_unit_test(derived_ids_follow_from_their_names),
+        cmocka_unit_test(origins_are_told_apart),
         cmocka_unit_test(validity),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
