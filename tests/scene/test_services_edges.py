@@ -109,29 +109,6 @@ class Edges(Scene):
         self.assertEqual(self.vimd.wait_task(self.vimd.task_of(answer))["state"], "succeeded")
         self.gone()
 
-    def test_who_follows_events_knows_what_there_is(self):
-        """Each resource that events have told of is told to be gone."""
-        last = self.vimd.get("/v1/events?sort=-id&limit=1").json["events"]
-        after = last[0]["id"] if last else "0"
-        answer = self.vimd.post(PATH, description(unique("told"), vnfs={
-            "a": {**VNF, "count": 2}, "b": {**VNF, "zone": "nowhere"}}))
-        task = self.vimd.wait_task(self.vimd.task_of(self.vimd.must(answer, 202)))
-        delete(self.vimd, target_id(task))
-
-        def left():
-            known = {}
-            for event in self.vimd.list("events", f"after={after}"):
-                if event["type"] in ("resource.changed", "resource.found"):
-                    known[event["resource"]] = event
-                elif event["type"] == "resource.deleted":
-                    known.pop(event["resource"], None)
-            return known
-        try:
-            wait_for(lambda: not left(), "the last of them", seconds=10)
-        except vimd.Broken:
-            self.fail(f"nobody told that these are gone: {left()}")
-        self.gone()
-
 
 class Cancelled(Scene):
     """Cancelled at any moment it is what it was before, or what was asked for, and nothing in between."""
@@ -206,6 +183,28 @@ class Cancelled(Scene):
         if self.vimd.get(f"{PATH}/{identity}").status == 200:
             delete(self.vimd, identity)
         self.assertEqual(self.things(), before)
+        self.assertEqual(self.vimd.orphans(), [])
+
+    def test_who_follows_events_knows_what_there_is(self):
+        """Each resource that events have told of is told to be gone."""
+        last = self.vimd.get("/v1/events?sort=-id&limit=1").json["events"]
+        after = last[0]["id"] if last else "0"
+        for moment in (0, 40, 80):
+            ended = self.cancelled(self.vimd.post(PATH, everything(unique("told"))), moment)
+            delete(self.vimd, target_id(ended))
+
+        def left():
+            known = {}
+            for event in self.vimd.list("events", f"after={after}"):
+                if event["type"] in ("resource.changed", "resource.found"):
+                    known[event["resource"]] = event
+                elif event["type"] == "resource.deleted":
+                    known.pop(event["resource"], None)
+            return known
+        try:
+            wait_for(lambda: not left(), "the last of them", seconds=10)
+        except vimd.Broken:
+            self.fail(f"nobody told that these are gone: {left()}")
         self.assertEqual(self.vimd.orphans(), [])
 
 
