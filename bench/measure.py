@@ -125,7 +125,8 @@ def bare_mhd(body, headers, threads):
 
 def open_loop(port, rate, seconds, connections, request):
     """RATE requests per second, whatever becomes of them. Status -> (count, p50, p99, max in ms, how many
-    had Retry-After); 0: closed without an answer; "unanswered": how many got none at all."""
+    had Retry-After); 0: closed without an answer; "unanswered": how many got none at all; "seconds":
+    from the first request to the last answer."""
     with tempfile.TemporaryDirectory(prefix="vimd-bench-") as folder:
         file = pathlib.Path(folder, "request")
         file.write_bytes(request)
@@ -135,8 +136,10 @@ def open_loop(port, rate, seconds, connections, request):
     answers = {}
     for line in done.stdout.splitlines():
         word, *numbers = line.split()
-        answers[word if word == "unanswered" else int(word)] = \
-            int(numbers[0]) if word == "unanswered" else tuple(map(float, numbers))
+        if word.isdigit():
+            answers[int(word)] = tuple(map(float, numbers))
+        else:
+            answers[word] = int(numbers[0]) if word == "unanswered" else float(numbers[0])
     return answers
 
 

@@ -8,8 +8,11 @@
  * digits, another one each time. A request that is due while all connections wait for answers is sent late;
  * its time counts from when it was due, so nothing is left out of the figures.
  *
+ * Connections come from as many addresses of 127.0.0.0/24 as are needed for a thousand from each.
+ *
  * Prints a line per status: STATUS COUNT P50_MS P99_MS MAX_MS WITH_RETRY_AFTER, status 0 for connections
- * that were closed without an answer, and at last "unanswered COUNT" of those that were due but got none.
+ * that were closed without an answer, then "unanswered COUNT" of those that were due but got none, and "seconds S" from the
+ * first request to the last answer.
  */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -27,6 +30,8 @@
 #define STATUSES 600
 #define BUCKETS 4000 /* of the histogram: 0.5 % wide, from 1 us on */
 #define ANSWER_MAX 65536
+#define PER_ADDRESS \
+    1000 /* connections; ports of one address are not endless, and servers limit them */
 #define GRACE_S 10 /* for the last answers */
 
 struct client {
@@ -48,6 +53,7 @@ static unsigned client_count, *idle, idle_count;
 static struct sockaddr_in server;
 static char *request, *number;
 static size_t request_size;
+static int64_t last_answer;
 static int epoll;
 
 static void die(const char *what)
@@ -92,7 +98,8 @@ static void record(unsigned status, int64_t due, bool retry_after)
             die("memory");
         }
     }
-    int64_t took = now_us() - due;
+    last_answer = now_us();
+    int64_t took = last_answer - due;
     outcome->count++;
     outcome->retry_after += retry_after;
     outcome->buckets[bucket_of(took)]++;
@@ -101,8 +108,12 @@ static void record(unsigned status, int64_t due, bool retry_after)
 
 static void client_open(struct client *client)
 {
+    unsigned address = (unsigned)(client - clients) / PER_ADDRESS;
+    struct sockaddr_in own = {.sin_family = AF_INET,
+                              .sin_addr.s_addr = htonl(INADDR_LOOPBACK + address)};
     client->fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    if (client->fd < 0 || connect(client->fd, (struct sockaddr *)&server, sizeof server) != 0) {
+    if (client->fd < 0 || bind(client->fd, (struct sockaddr *)&own, sizeof own) != 0 ||
+        connect(client->fd, (struct sockaddr *)&server, sizeof server) != 0) {
         die("connect");
     }
     struct epoll_event event = {.events = EPOLLIN, .data.ptr = client};
@@ -262,5 +273,6 @@ int main(int argc, char **argv)
         }
     }
     printf("unanswered %lu\n", due_count - sent + (client_count - idle_count));
+    printf("seconds %.3f\n", (double)(last_answer - start) / 1e6);
     return 0;
 }

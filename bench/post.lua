@@ -17,7 +17,7 @@ end
 
 function request()
     count = count + 1
-    return wrk.format(nil, "/v1/servers", nil,
+    return wrk.format(nil, os.getenv("POSTPATH") or "/v1/servers", nil,
         (body:gsub("NAME", run .. "-" .. number .. "-" .. count)))
 end
 

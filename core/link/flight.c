@@ -16,6 +16,8 @@
 #include "base/metrics.h"
 #include "link/remote.h"
 
+#define TOO_MANY "all that could answer have more requests than they take"
+
 static bool flight_is_repeatable(const struct request *request)
 {
     if (strcmp(request->method, "GET") == 0 || strcmp(request->method, "HEAD") == 0) {
@@ -48,6 +50,13 @@ bool flight_has_tried(const struct flight *flight, const struct replica *replica
         }
     }
     return false;
+}
+
+/* For room, that is: while there was nobody to ask does not count. */
+static int64_t flight_waited(const struct remote *remote, const struct flight *flight)
+{
+    int64_t since = flight->started > remote->up_since ? flight->started : remote->up_since;
+    return clock_mono_ms() - since;
 }
 
 /* --- Lists ------------------------------------------------------------------------------------- */
@@ -139,8 +148,7 @@ static void flight_try(struct remote *remote, struct flight *flight)
         flight->tried[flight->tries++] = replica;
         wire_start(remote, replica, flight);
     } else if (flight->busy && !full) {
-        flight_end_with_problem(remote, flight, 503, "overloaded",
-                                "all that could answer have more requests than they take", true);
+        flight_end_with_problem(remote, flight, 503, "overloaded", TOO_MANY, true);
     } else {
         flight_queue(remote, flight);
     }
@@ -148,6 +156,7 @@ static void flight_try(struct remote *remote, struct flight *flight)
 
 void flight_start(struct remote *remote, struct flight *flight)
 {
+    flight->started = clock_mono_ms();
     flights_add(&remote->active, flight);
     flight_try(remote, flight);
 }
@@ -177,6 +186,11 @@ void flight_answered(struct remote *remote, struct flight *flight, const struct 
                         "the secret of the link is another one there");
         }
         flight->busy |= message->status == 503;
+        if (flight->busy && remote_is_long(remote, flight_waited(remote, flight))) {
+            /* It has waited for a thread there, and would wait as long elsewhere. */
+            flight_end_with_problem(remote, flight, 503, "overloaded", TOO_MANY, true);
+            return;
+        }
         metric_add(remote->retries, 1);
         flight_try(remote, flight);
         return;
@@ -216,6 +230,14 @@ static void flight_unqueue(struct remote *remote, struct flight *flight)
     flights_add(&remote->active, flight);
 }
 
+/* Tells those that come how long they would wait: as long as FLIGHT, which leaves the queue. */
+static void flights_note_wait(struct remote *remote, const struct flight *flight)
+{
+    atomic_store_explicit(&remote->waited_ms,
+                          remote->queue.first ? flight_waited(remote, flight) : 0,
+                          memory_order_relaxed);
+}
+
 void flights_dequeue(struct remote *remote)
 {
     remote->try_queue = false;
@@ -227,6 +249,7 @@ void flights_dequeue(struct remote *remote)
             return; /* what holds for the first holds for those behind it */
         }
         flight_unqueue(remote, flight);
+        flights_note_wait(remote, flight);
         flight_try(remote, flight);
     }
 }
@@ -255,9 +278,10 @@ void flights_tick(struct remote *remote, int64_t now)
         next = flight->next;
         if (flight->queue_until <= now || flight->deadline <= now) {
             flight_unqueue(remote, flight);
+            flights_note_wait(remote, flight);
             flight_end_with_problem(remote, flight, 503, "unavailable",
                                     atomic_load(&remote->up)
-                                        ? "all that could answer have more requests than they take"
+                                        ? TOO_MANY
                                         : "nothing that could answer can be reached now",
                                     true);
         }

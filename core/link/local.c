@@ -1,6 +1,9 @@
 /*
  * The link inside one process: a function call, on the caller's thread if it cannot block, else on
- * one of the link's own threads.
+ * one of the link's own threads. Searches have threads for themselves, and fewer: they are many times the
+ * work of other requests, which are not to wait behind them; and of those that are begun at the same time
+ * each takes the longer the more there are. So have other processes of the service: without their heartbeats
+ * one would be taken for dead just because it has much to do, and all its requests wait for a token's owner.
  */
 #include "link/ops.h"
 
@@ -14,19 +17,26 @@
 #include "base/thread.h"
 
 #define LOCAL_MAGIC 0x6c6e6b31u
+#define PEERS_THREADS 2
+
+/* Threads, and those that wait for one. */
+struct local_queue {
+    struct pool *pool;
+    atomic_int_fast64_t waited_ms; /* by the one that got a thread last; 0: nobody was behind it */
+};
 
 struct local {
     struct link link;
     unsigned magic;
     struct logic *logic;
-    struct pool *pool;
+    struct local_queue requests, searches, peers;
     int64_t wait_ms; /* the longest that a request is to wait for a thread */
-    atomic_int_fast64_t waited_ms; /* by the one that got a thread last; 0: nobody was behind it */
     struct metric *refused;
 };
 
 struct local_job {
     struct local *local;
+    struct local_queue *queue;
     int64_t posted; /* monotonic ms */
     const struct request *request;
     logic_respond_fn respond;
@@ -40,12 +50,18 @@ static struct local *local_of(struct link *link)
     return local;
 }
 
-static void local_free(struct link *link)
+static void local_close(struct local *local)
 {
-    struct local *local = local_of(link);
-    pool_close(local->pool);
+    pool_close(local->requests.pool);
+    pool_close(local->searches.pool);
+    pool_close(local->peers.pool);
     local->magic = 0;
     free(local);
+}
+
+static void local_free(struct link *link)
+{
+    local_close(local_of(link));
 }
 
 static void local_route(struct link *link, const char *method, const char *path,
@@ -77,8 +93,8 @@ static void local_run(void *argument)
     struct local_job job = *(struct local_job *)argument;
     int64_t waited = clock_mono_ms() - job.posted;
     free(argument);
-    atomic_store_explicit(&job.local->waited_ms,
-                          pool_stats(job.local->pool).queued > 0 ? waited : 0,
+    atomic_store_explicit(&job.queue->waited_ms,
+                          pool_stats(job.queue->pool).queued > 0 ? waited : 0,
                           memory_order_relaxed);
     if (waited > job.local->wait_ms) {
         local_refuse(job.local, job.request, job.respond, job.argument);
@@ -89,10 +105,10 @@ static void local_run(void *argument)
 
 /* Would one that comes now wait for long? As those do that come to their turn now, if any is behind
  * them. */
-static bool local_is_full(struct local *local)
+static bool local_is_full(struct local *local, struct local_queue *queue)
 {
-    return atomic_load_explicit(&local->waited_ms, memory_order_relaxed) > local->wait_ms / 2 &&
-           pool_stats(local->pool).queued > 0;
+    return atomic_load_explicit(&queue->waited_ms, memory_order_relaxed) > local->wait_ms / 2 &&
+           pool_stats(queue->pool).queued > 0;
 }
 
 static void local_call(struct link *link, const struct request *request, logic_respond_fn respond,
@@ -104,8 +120,11 @@ static void local_call(struct link *link, const struct request *request, logic_r
         return;
     }
     struct local_job *job = MEMORY_NEW(struct local_job);
-    *job = (struct local_job){local, clock_mono_ms(), request, respond, argument};
-    if (local_is_full(local) || pool_post(local->pool, local_run, job)) {
+    struct local_queue *queue = request->peer                            ? &local->peers
+                                : logic_is_search(local->logic, request) ? &local->searches
+                                                                         : &local->requests;
+    *job = (struct local_job){local, queue, clock_mono_ms(), request, respond, argument};
+    if (local_is_full(local, queue) || pool_post(queue->pool, local_run, job)) {
         free(job);
         local_refuse(local, request, respond, argument);
     }
@@ -143,7 +162,7 @@ static void local_authenticate(struct link *link, const char *token, link_princi
     memcpy(look_up->token, token, length + 1);
     if (logic_is_cheap(local_of(link)->logic)) {
         local_look_up(look_up);
-    } else if (pool_post(local_of(link)->pool, local_look_up, look_up)) {
+    } else if (pool_post(local_of(link)->peers.pool, local_look_up, look_up)) {
         explicit_bzero(look_up->token, length);
         free(look_up);
         struct failure failure = {0};
@@ -164,16 +183,17 @@ static const struct link_ops local_ops = {
 int link_new_local(struct logic *logic, unsigned threads, unsigned queue_max, int64_t wait_ms,
                    struct link **ret_link)
 {
-    struct pool *pool = NULL;
-    int code = pool_open("link", threads, queue_max, &pool);
+    struct local *local = MEMORY_NEW(struct local);
+    int code = pool_open("link", threads, queue_max, &local->requests.pool);
+    code = code ? code : pool_open("search", (threads + 1) / 2, queue_max, &local->searches.pool);
+    code = code ? code : pool_open("peers", PEERS_THREADS, queue_max, &local->peers.pool);
     if (code) {
+        local_close(local);
         return code;
     }
-    struct local *local = MEMORY_NEW(struct local);
     local->link.ops = &local_ops;
     local->magic = LOCAL_MAGIC;
     local->logic = logic;
-    local->pool = pool;
     local->wait_ms = wait_ms;
     local->refused = metrics_counter("vimd_link_refused_total",
                                      "Requests refused as too many waited for a thread.", NULL);

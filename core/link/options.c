@@ -77,7 +77,8 @@ static const struct vim_option link_options[] = {
      .minimum = 1,
      .maximum = 256,
      .offset = AT(blocking_threads),
-     .help = "Of a logic process: threads for requests that wait for the store."},
+     .help = "Of a logic process: threads for requests that wait for the store; half as many "
+             "more for searches and large lists, which have a queue of their own."},
     {.name = "blocking_queue",
      .type = VIM_INTEGER,
      .default_value = "1024",
@@ -134,7 +135,8 @@ static const struct vim_option link_options[] = {
      .maximum = 60000,
      .flags = VIM_LIVE,
      .offset = AT(queue_wait_ms),
-     .help = "Of an API process: how long one may wait so, or for any logic process to be there."},
+     .help = "Of an API process: how long one may wait so, or for any logic process to be there. "
+             "While they are there, a quarter of that closes the queue to more: 503."},
     {.name = "answer_max",
      .type = VIM_BYTES,
      .default_value = "64MiB",

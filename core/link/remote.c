@@ -30,6 +30,9 @@
 /* The answer to a client about time is the logic's, if it comes. */
 #define GRACE_MS 500
 #define AUTHENTICATE_MS 4000
+/* The part of queue_wait that closes the queue to more. All of it is for a time in which there is nobody
+ * to ask: a restart, say. */
+#define LONG_SHARE 4
 
 static struct remote *remote_of(struct link *link)
 {
@@ -229,6 +232,19 @@ static bool remote_is_full(struct remote *remote)
     return (int64_t)atomic_load(&remote->queued) >= remote_live(&remote->live.queue);
 }
 
+bool remote_is_long(const struct remote *remote, int64_t waited)
+{
+    return waited > remote_live(&remote->live.queue_wait_ms) / LONG_SHARE &&
+           atomic_load(&remote->up) > 0;
+}
+
+/* Would one that comes now wait for long? Late answers are worth less than a quick refusal, after which
+ * the client comes back when there is room. */
+static bool remote_is_late(const struct remote *remote)
+{
+    return remote_is_long(remote, atomic_load_explicit(&remote->waited_ms, memory_order_relaxed));
+}
+
 static void remote_route(struct link *link, const char *method, const char *path,
                          struct logic_route_info *ret_info)
 {
@@ -253,7 +269,7 @@ static void remote_call(struct link *link, const struct request *request, logic_
     struct remote *remote = remote_of(link);
     if (remote_is_own(remote, request)) {
         logic_handle(remote->own, request, respond, argument);
-    } else if (remote_is_full(remote)) {
+    } else if (remote_is_full(remote) || remote_is_late(remote)) {
         metric_add(remote->shed, 1);
         remote_refuse(request, respond, argument);
     } else {

@@ -73,6 +73,7 @@ struct remote {
     atomic_bool all_end, some_end; /* see link_end_waits() */
     atomic_uint queued; /* flights in inbox and queue */
     atomic_uint up; /* replicas that take requests */
+    atomic_int_fast64_t waited_ms; /* in the queue, by who left it last; 0: nobody was behind it */
     struct {
         atomic_int_fast64_t requests, queue, queue_wait_ms, answer_max, connect_timeout_ms;
         atomic_int_fast64_t probe_interval_ms, probe_timeout_ms, refresh_ms;
@@ -82,12 +83,15 @@ struct remote {
     struct replica *replicas;
     struct wire *wires, *dead;
     struct flights active, queue;
+    int64_t up_since; /* that any replica takes requests */
     bool try_queue; /* something has changed that those in the queue wait for */
     uint64_t seed;
     struct metric *retries, *unknown, *shed;
 };
 
 int64_t remote_live(const atomic_int_fast64_t *option);
+/* Is it so long that others need not come to wait, while there is who could answer? */
+bool remote_is_long(const struct remote *remote, int64_t waited);
 
 /* --- replicas.c -------------------------------------------------------------------------------- */
 
@@ -173,7 +177,7 @@ struct flight {
     bool repeatable; /* may happen twice */
     bool sent; /* of this try some bytes have left */
     bool is_queued, busy; /* busy: all that were tried had no room */
-    int64_t deadline, queue_until;
+    int64_t deadline, started, queue_until;
     struct replica *tried[FLIGHT_TRIES];
     unsigned tries;
     struct wire *wire;

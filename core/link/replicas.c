@@ -28,6 +28,9 @@ static void replicas_count(struct remote *remote)
     for (struct replica *one = remote->replicas; one; one = one->next) {
         up += one->wanted && one->state == REPLICA_UP;
     }
+    if (up > 0 && atomic_load(&remote->up) == 0) {
+        remote->up_since = clock_mono_ms();
+    }
     atomic_store(&remote->up, up);
 }
 
@@ -176,7 +179,7 @@ struct replica *replicas_choose(struct remote *remote, const struct flight *flig
             first = second = NULL;
             *ret_full = false;
         }
-        if (one->in_flight >= limit) {
+        if (one->in_flight >= limit && !flight->request->peer) { /* this service's own are few */
             *ret_full = true;
             continue;
         }

@@ -173,6 +173,13 @@ bool logic_is_inline(struct logic *logic, const struct request *request)
     return !(entry->route->flags & ROUTE_LIST) || list_is_short(request);
 }
 
+bool logic_is_search(struct logic *logic, const struct request *request)
+{
+    const struct route_entry *entry = request->peer ? NULL : find_entry(logic, request, NULL);
+    return entry && (entry->route->flags & ROUTE_LIST) && !list_is_short(request) &&
+           !has_query(request, "wait");
+}
+
 /* --- Handling -------------------------------------------------------------------------------- */
 
 static bool check_size(struct call *call)

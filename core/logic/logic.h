@@ -120,6 +120,10 @@ bool logic_wants_header(const char *lower_case_name);
  * cheap store: it may then be called on a network thread. */
 bool logic_is_inline(struct logic *logic, const struct request *request);
 
+/* True if it may look into every row, or answer with a thousand: many times the work of another
+ * request. */
+bool logic_is_search(struct logic *logic, const struct request *request);
+
 /* True if looks into the store are quick enough for a network thread. */
 bool logic_is_cheap(struct logic *logic);
 

@@ -322,8 +322,10 @@ struct link *link_to(const char *more, ...)
     CLEANUP_TEXT struct text yaml = {0};
     text_printf(&yaml,
                 "secret: " SECRET "\nprobe_interval: %s\nprobe_timeout: 300ms\n"
-                "queue_wait: 400ms\n%slogic:\n",
-                strcmp(more, RARELY) == 0 ? "5s" : "30ms", strcmp(more, RARELY) == 0 ? "" : more);
+                "%s%slogic:\n",
+                strcmp(more, RARELY) == 0 ? "5s" : "30ms",
+                strcmp(more, PATIENT) == 0 ? "" : "queue_wait: 400ms\n",
+                strcmp(more, RARELY) == 0 ? "" : more);
     va_list addresses;
     va_start(addresses, more);
     for (const char *one; (one = va_arg(addresses, const char *));) {

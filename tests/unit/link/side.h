@@ -51,8 +51,10 @@ struct rogue *rogue_open(enum rogue_way way, const char *answer, char **ret_addr
 unsigned rogue_requests(const struct rogue *rogue);
 void rogue_close(struct rogue *rogue);
 
-/* A link to ADDRESSES (NULL at the end), with quick probes. MORE is YAML, or that probes are rare. */
+/* A link to ADDRESSES (NULL at the end), with quick probes. MORE is YAML, or that probes are rare, or that requests
+ * may wait long. */
 #define RARELY "rarely"
+#define PATIENT "requests: 1\nqueue_wait: 6s\n"
 struct link *link_to(const char *more, ...) __attribute__((sentinel));
 /* The logic of the process that asks, of which it knows little. */
 void own_end(void);

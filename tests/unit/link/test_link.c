@@ -393,6 +393,71 @@ static void test_queue(void **state)
     side_close(&side, 0);
 }
 
+/* As long as those that come to their turn have waited for long, nobody else is let in to wait. */
+static void test_long_queue(void **state)
+{
+    (void)state;
+    struct side side;
+    side_open(&side, "a", NULL, SECRET, 0);
+    struct link *link = link_to(PATIENT, side.address, NULL);
+    UNTIL(link_is_ready(link));
+    struct asked *asked[3];
+    asked[0] = ask(link, "GET", "/v1/vims", NULL, NULL);
+    UNTIL(atomic_load(&side.held) == 1);
+    asked[1] = ask(link, "GET", "/v1/vims", NULL, NULL);
+    asked[2] = ask(link, "POST", "/v1/servers", NULL, "{}");
+    clock_sleep_ms(1550); /* more than a quarter of what is allowed */
+    asked_leave(asked[0]);
+    link_end_waits(link, false);
+    UNTIL(atomic_load(&side.ended) == 1 && atomic_load(&side.held) == 1);
+    expect(link, 503, "POST", "/v1/servers", NULL, "overloaded"); /* the queue has room */
+    atomic_store(&side.release, true);
+    for (int i = 0; i < 3; i++) {
+        struct reply reply = asked_wait(asked[i]);
+        assert_int_equal(reply.status, 200);
+        reply_free(&reply);
+    }
+    expect(link, 200, "POST", "/v1/servers", NULL, "side=a\n"); /* nobody waits any more */
+    link_free(link);
+    side_close(&side, 0);
+}
+
+/* Who has waited for long is not made to wait again when it is refused, and says so at once. */
+static void test_refused_late(void **state)
+{
+    (void)state;
+    struct side side, full;
+    side_open(&side, "a", NULL, SECRET, 0);
+    side_open(&full, "b", NULL, SECRET, 1);
+    struct link *link = link_to(PATIENT, side.address, NULL);
+    struct link *other = link_to(RARELY, full.address, NULL);
+    UNTIL(link_is_ready(link) && link_is_ready(other));
+    struct asked *held = ask(link, "GET", "/v1/vims", NULL, NULL);
+    struct asked *fills = ask(other, "GET", "/v1/vims", NULL, NULL);
+    UNTIL(atomic_load(&side.held) == 1 && atomic_load(&full.held) == 1);
+    int64_t begun = clock_mono_ms();
+    struct asked *waits = ask(link, "POST", "/v1/servers", NULL, "{}");
+    clock_sleep_ms(1550);
+    const char *told[] = {full.address};
+    link_set_replicas(link, told, 1);
+    struct reply reply = asked_wait(waits);
+    assert_int_equal(reply.status, 503);
+    assert_non_null(strstr(reply.body, "\"code\":\"overloaded\""));
+    assert_true(clock_mono_ms() - begun < 6000);
+    assert_false(asked_is_answered(held));
+    reply_free(&reply);
+    atomic_store(&side.release, true);
+    atomic_store(&full.release, true);
+    reply = asked_wait(held);
+    reply_free(&reply);
+    reply = asked_wait(fills);
+    reply_free(&reply);
+    link_free(link);
+    link_free(other);
+    side_close(&side, 0);
+    side_close(&full, 0);
+}
+
 /* A client that has left is told to the other end, which need not wait any longer. */
 static void test_client_leaves(void **state)
 {
@@ -573,6 +638,8 @@ int main(void)
         cmocka_unit_test(test_another_secret),
         cmocka_unit_test(test_full),
         cmocka_unit_test(test_queue),
+        cmocka_unit_test(test_long_queue),
+        cmocka_unit_test(test_refused_late),
         cmocka_unit_test(test_client_leaves),
         cmocka_unit_test(test_upload),
         cmocka_unit_test(test_nonsense),

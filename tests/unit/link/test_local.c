@@ -26,6 +26,7 @@ int64_t __wrap_clock_mono_ms(void)
 }
 
 bool __wrap_logic_is_inline(struct logic *logic, const struct request *request);
+bool __wrap_logic_is_search(struct logic *logic, const struct request *request);
 void __wrap_logic_handle(struct logic *logic, const struct request *request,
                          logic_respond_fn respond, void *argument);
 
@@ -33,6 +34,12 @@ bool __wrap_logic_is_inline(struct logic *logic, const struct request *request)
 {
     (void)logic, (void)request;
     return false;
+}
+
+bool __wrap_logic_is_search(struct logic *logic, const struct request *request)
+{
+    (void)logic;
+    return request->query_count > 0;
 }
 
 void __wrap_logic_handle(struct logic *logic, const struct request *request,
@@ -145,11 +152,37 @@ static void long_wait(void **state)
     wait_status(6, 200);
 }
 
+/* Neither waits behind the other, nor has its queue closed by the other's. */
+static void searches_apart(void **state)
+{
+    (void)state;
+    struct header name = {"name", "x"};
+    struct request search = request;
+    search.query = &name;
+    search.query_count = 1;
+    ask(0);
+    wait_begun(1);
+    link_call(link, &search, take_answer, &statuses[1]);
+    wait_begun(2); /* beside it */
+    for (int job = 2; job < 6; job++) {
+        link_call(link, &search, take_answer, &statuses[job]); /* all that may wait */
+    }
+    link_call(link, &search, take_answer, &statuses[6]);
+    assert_int_equal(atomic_load(&statuses[6]), 503);
+    ask(7);
+    assert_int_equal(atomic_load(&statuses[7]), 0);
+    atomic_store(&let_go, JOBS);
+    for (int job = 0; job < JOBS; job++) {
+        wait_status(job, job == 6 ? 503 : 200);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(full_queue, setup, teardown),
         cmocka_unit_test_setup_teardown(long_wait, setup, teardown),
+        cmocka_unit_test_setup_teardown(searches_apart, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
