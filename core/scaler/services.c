@@ -392,6 +392,8 @@ static void take_service(struct service *service, const struct service_config *c
     service->slo_p95_ms = (double)config->slo_p95_ms;
     service->slo_error_share = config->slo_errors;
     service->budget_cores = config->budget_cores > 0 ? config->budget_cores : INFINITY;
+    service->cooldown_out_ms = config->cooldown_out_ms;
+    service->cooldown_in_ms = config->cooldown_in_ms;
     service->confirm_ms = config->confirm_ms;
     service->retention_ms = config->retention_ms;
     service->record = config->record;

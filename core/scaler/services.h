@@ -83,6 +83,7 @@ struct service {
     int64_t window_ms;
     uint32_t windows; /* remembered */
     double slo_p95_ms, slo_error_share, budget_cores; /* 0, 0, infinite: none */
+    int64_t cooldown_out_ms, cooldown_in_ms;
     int64_t confirm_ms; /* how long a decision waits for its approval */
     int64_t retention_ms; /* of decisions */
     const char *record; /* file of the trace, or NULL */

@@ -99,6 +99,18 @@ static const struct vim_option service_options[] = {
      .help =
          "Processor cores that all replicas together may have (where the size of one is known); "
          "0: no limit."},
+    {.name = "cooldown_out",
+     .type = VIM_DURATION,
+     .default_value = "15s",
+     .maximum = 86400000,
+     .offset = AT(cooldown_out_ms),
+     .help = "A block is not scaled out so soon after its last action."},
+    {.name = "cooldown_in",
+     .type = VIM_DURATION,
+     .default_value = "2m",
+     .maximum = 86400000,
+     .offset = AT(cooldown_in_ms),
+     .help = "Nor in."},
     {.name = "confirm_timeout",
      .type = VIM_DURATION,
      .default_value = "10m",

@@ -10,7 +10,10 @@
 void state_init(struct watch_state *state, const struct service *service)
 {
     *state = (struct watch_state){.mode = service->mode, .configured = service->mode};
-    guard_init(&state->guard, NULL);
+    struct guard_rules rules = guard_defaults;
+    rules.cooldown_out_ms = service->cooldown_out_ms;
+    rules.cooldown_in_ms = service->cooldown_in_ms;
+    guard_init(&state->guard, &rules);
     (void)snprintf(state->policy, sizeof(state->policy), "%s", service->policy.name);
     for (uint32_t i = 0; i < service->shadow_count; i++) {
         (void)snprintf(state->shadows[i], sizeof(state->shadows[i]), "%s",

@@ -53,7 +53,7 @@ struct watch_state {
     char effect_of[ID_SIZE]; /* the decision whose effect is being observed; "": none is */
 };
 
-/* All empty: mode as configured. RULES as in guard_init(). */
+/* All empty: mode and rules as configured. */
 void state_init(struct watch_state *state, const struct service *service);
 void state_free(struct watch_state *state); /* what it holds */
 

@@ -71,6 +71,7 @@ static bool take_lease(struct watch *watch)
     watch->revision = revision;
     watch->is_actor = true;
     struct batch batch = {.count = 0};
+    watch_publish(watch, &batch, clock_now_ms()); /* it is there from now on, for whoever asks */
     if (!watch_commit(watch, &batch)) {
         return false;
     }

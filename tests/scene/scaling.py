@@ -192,6 +192,8 @@ class Scaled(Vimd):
         return wait_for(look, what, seconds)
 
     def decisions(self, query="", name="shop"):
+        if self.client.get(f"/v1/services/{name}").status == 404:
+            return []  # not watched yet
         return self.client.list(f"services/{name}/decisions", query)
 
     def events(self, kind=None):

@@ -42,6 +42,71 @@ class Scaling(unittest.TestCase):
                      "the effect")
             vimd.stop()
 
+    def test_confirm(self):
+        with scaled(mode="confirm", confirm_timeout="2s") as vimd:
+            # Nobody approves the first one; it expires, and can be approved no more.
+            first = wait_for(lambda: next(iter(vimd.decisions("state=waiting")), None), "a decision that waits")
+            self.assertEqual(first["id"], vimd.service()["waiting"])
+            wait_for(lambda: vimd.decisions(f"id={first['id']}")[0]["state"] == "expired", "its end")
+            path = "/v1/services/shop/decisions/{}/approve"
+            self.assertEqual(409, vimd.client.post(path.format(first["id"])).status)
+            self.assertEqual(404, vimd.client.post(path.format("0" * 8 + first["id"][8:])).status)
+            self.assertEqual([], vimd.cluster.written)
+            for role, status in (("reader", 403), ("member", 403)):
+                self.assertEqual(status, vimd.user(role).post(path.format(first["id"])).status)
+
+            def approve():
+                waiting = vimd.service().get("waiting")
+                return waiting and vimd.client.post(path.format(waiting)).status == 202 and waiting
+            second = wait_for(approve, "an approval")
+            vimd.wait_event("scaling.acted", lambda event: event["data"]["decision"] == second)
+            self.assertEqual([("web", 2)], vimd.cluster.written)
+            done = vimd.decisions(f"id={second}")[0]
+            self.assertEqual("done", done["state"])
+            self.assertTrue(done["approved_by"].startswith("admin-"))
+
+    def test_approval_is_ruled_on_again(self):
+        with scaled(mode="confirm") as vimd:
+            waiting = vimd.wait_service(lambda one: one.get("waiting"), "a decision that waits")["waiting"]
+            vimd.cluster.wanted["web"] = 8  # somebody else has done more than that: it is at its maximum
+            vimd.wait_service(lambda one: one["blocks"][0]["ready"] == 8, "the other's work")
+            self.assertEqual(202, vimd.client.post(f"/v1/services/shop/decisions/{waiting}/approve").status)
+            wait_for(lambda: vimd.decisions(f"id={waiting}")[0]["state"] == "refused", "the refusal")
+            self.assertIn("maximum", vimd.decisions(f"id={waiting}")[0]["error"])
+            self.assertEqual([], vimd.cluster.written)
+
+    def test_modes(self):
+        with scaled(mode="advise") as vimd:
+            decision = wait_for(lambda: next(iter(vimd.decisions("verdict=scale_out")), None), "advice")
+            self.assertTrue(decision["ruling"]["act"])
+            self.assertEqual("noted", decision["state"])
+            path = "/v1/services/shop/mode"
+            for body, status in (({}, 422), ({"mode": "go"}, 422), ({"mode": "act", "x": 1}, 422), ({"mode": 1}, 422)):
+                self.assertEqual(status, vimd.client.post(path, body).status, body)
+            self.assertEqual(404, vimd.client.post("/v1/services/nothing/mode", {"mode": "off"}).status)
+            self.assertEqual(403, vimd.user("reader").post(path, {"mode": "act"}).status)
+            self.assertEqual(403, vimd.user("member").post(path, {"mode": "act"}).status)
+            self.assertEqual([], vimd.cluster.written)
+            self.assertEqual("off", vimd.client.post(path, {"mode": "off"}).json["mode"])
+            self.assertEqual("off", vimd.service()["mode"])
+            vimd.wait_event("scaling.mode")
+            # It holds over a restart.
+            vimd.restart()
+            self.assertEqual("off", vimd.service()["mode"])
+            vimd.client.must(vimd.client.post(path, {"mode": "act"}))
+            vimd.wait_event("scaling.acted")
+
+    def test_project(self):
+        with scaled(project="demo") as vimd:
+            vimd.wait_service(lambda one: True, "the service")
+            self.assertEqual(200, vimd.user("reader").get("/v1/services/shop").status)
+            self.assertEqual(200, vimd.user("member").post("/v1/services/shop/mode", {"mode": "off"}).status)
+            stranger = vimd.user("member", "other")
+            for path in ("", "/explain", "/decisions"):
+                self.assertEqual(404, stranger.get("/v1/services/shop" + path).status)
+            self.assertEqual([], stranger.list("services"))
+            self.assertEqual(404, stranger.post("/v1/services/shop/mode", {"mode": "act"}).status)
+
 
 if __name__ == "__main__":
     unittest.main(verbosity=2)

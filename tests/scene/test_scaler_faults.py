@@ -1,0 +1,151 @@
+"""The scaler when things go wrong: no wrong action, and an event for each."""
+import contextlib
+import time
+import unittest
+
+from scaling import Cluster, Scaled, Scaler, Shop, service
+from vimd import wait_for
+
+
+@contextlib.contextmanager
+def scaled(call_timeout="1s", settings=None, start=True, **more):
+    shop, cluster = Shop(), Cluster(web=1, db=1)
+    vimd = Scaled([cluster.platform(call_timeout=call_timeout)], [service(shop, **more)], settings=settings or {})
+    vimd.shop, vimd.cluster = shop, cluster
+    try:
+        if start:
+            vimd.start()
+        yield vimd
+    finally:
+        vimd.close()
+        shop.close()
+        cluster.close()
+
+
+class Faults(unittest.TestCase):
+    def test_killed_after_the_platform_has_done_it(self):
+        with scaled(call_timeout="20s") as vimd:
+            vimd.cluster.delay["PUT"] = 30  # it is done, and the answer is on its way
+            wait_for(lambda: vimd.cluster.written, "the call")
+            vimd.kill()
+            vimd.cluster.delay["PUT"] = 0
+            vimd.start()
+            event = vimd.wait_event("scaling.acted")
+            self.assertEqual((1, 2), (event["data"]["from"], event["data"]["to"]))
+            self.assertEqual("done", vimd.decisions(f"id={event['data']['decision']}")[0]["state"])
+            # It was done once: the cooldown of that action holds for the process that went on.
+            self.assertEqual([("web", 2)], vimd.cluster.written)
+            self.assertEqual(1, len(vimd.events("scaling.acted")))
+
+    def test_killed_before_the_platform_has_done_it(self):
+        with scaled(call_timeout="1s") as vimd:
+            vimd.cluster.apply_first = False
+            vimd.cluster.delay["PUT"] = 3600  # it never is
+            acting = wait_for(lambda: next(iter(vimd.decisions("state=acting")), None), "the intent")
+            vimd.kill()
+            vimd.cluster.delay["PUT"] = 0
+            vimd.start()
+            vimd.wait_event("scaling.failed", lambda event: event["data"].get("decision") == acting["id"]
+                            and "does not show it" in event["data"]["reason"])
+            self.assertEqual("failed", vimd.decisions(f"id={acting['id']}")[0]["state"])
+            event = vimd.wait_event("scaling.acted")  # decided anew
+            self.assertNotEqual(acting["id"], event["data"]["decision"])
+            self.assertEqual([("web", 2)], vimd.cluster.written)
+
+    def test_two_scalers(self):
+        with scaled(settings={"roles": ["api", "logic", "worker"]}, start=False, cooldown_out="3s") as vimd:
+            vimd.settings["store"] = {"plugin": "store-sqlite", "options": {"path": str(vimd.folder / "shared.db")}}
+            vimd.write_config()
+            vimd.start()
+            scalers = [Scaler(vimd, number) for number in (1, 2)]
+            try:
+                for one in scalers:
+                    one.start()
+                wait_for(lambda: len(vimd.cluster.written) >= 2, "two actions")
+                deciders = [one for one in scalers if "this process decides on a service" in one.log()]
+                self.assertEqual(1, len(deciders), "one of them decides")
+                before = len(vimd.cluster.written)
+                fences = {one["fence"] for one in vimd.decisions()}
+                self.assertEqual({1}, fences)
+                deciders[0].kill()
+                wait_for(lambda: len(vimd.cluster.written) > before, "the other one goes on")
+                wait_for(lambda: {one["fence"] for one in vimd.decisions("state=done")} == {1, 2}, "its decision")
+                # Step by step, never twice: what one had done the other one knew.
+                self.assertEqual([("web", 2 + i) for i in range(len(vimd.cluster.written))], vimd.cluster.written)
+                self.assertEqual(len({event["data"]["to"] for event in vimd.events("scaling.acted")}),
+                                 len(vimd.events("scaling.acted")))
+            finally:
+                for one in scalers:
+                    one.kill()
+
+    def test_platform_down_and_slow(self):
+        with scaled(cooldown_out="0s", call_timeout="500ms") as vimd:
+            wait_for(lambda: vimd.cluster.written, "an action")
+            vimd.cluster.down = True
+            down = vimd.wait_event("scaling.failed")
+            written = len(vimd.cluster.written)
+            vimd.wait_service(lambda one: "problem" in one["blocks"][0], "the problem")
+            time.sleep(2)
+            self.assertEqual(written, len(vimd.cluster.written))
+            vimd.cluster.down = False
+            well = vimd.wait_event("scaling.failed", lambda event: event["id"] > down["id"]
+                                   and "well again" in event["data"]["reason"])
+            wait_for(lambda: len(vimd.cluster.written) > written, "it goes on")
+            # Slow: answers come later than anybody waits for them.
+            vimd.cluster.delay["GET"] = 3
+            vimd.wait_event("scaling.failed", lambda event: event["id"] > well["id"]
+                            and "well again" not in event["data"]["reason"])
+            vimd.wait_service(lambda one: "problem" in one["blocks"][0], "the problem")
+            before = len(vimd.cluster.written)
+            time.sleep(2)
+            # At most the call that was under way comes through.
+            self.assertLessEqual(len(vimd.cluster.written), before + 1)
+            vimd.cluster.delay["GET"] = 0
+            self.assertEqual(200, vimd.client.get("/v1/services/shop").status)
+            vimd.stop()
+
+    def test_stale_metrics(self):
+        with scaled(cooldown_out="0s", mode="advise") as vimd:
+            vimd.wait_service(lambda one: one.get("decision", {}).get("verdict") == "scale_out", "a decision")
+            vimd.shop.down = True
+            event = vimd.wait_event("scaling.stale", lambda one: one["data"]["stale"])
+            self.assertIn("503", event["data"]["reason"])
+            vimd.client.must(vimd.client.post("/v1/services/shop/mode", {"mode": "act"}))
+            shown = vimd.wait_service(lambda one: one["stale"] and one["decision"]["ruling"]["rule"] == "stale", "the rule")
+            self.assertFalse(shown["decision"]["ruling"]["act"])
+            time.sleep(2)
+            self.assertEqual([], vimd.cluster.written)
+            vimd.shop.down = False
+            vimd.wait_event("scaling.stale", lambda one: not one["data"]["stale"])
+            wait_for(lambda: vimd.cluster.written, "it acts again")
+
+    def test_a_policy_that_misbehaves(self):
+        for fault, part in (("unknown_block", "block"), ("nan_confidence", "confidence"), ("nonsense", "10000"),
+                            ("hangs", "within 100 ms"), ("crashes", "SIG")):
+            with self.subTest(fault), scaled(cooldown_out="0s", policy={"plugin": "faulty-policy",
+                                                                      "options": {"fault": fault}},
+                                             shadow=["scaler-threshold"]) as vimd:
+                event = vimd.wait_event("scaling.refused")
+                self.assertIn(part, event["data"]["reason"])
+                decision = wait_for(lambda: next(iter(vimd.decisions("verdict=none")), None), "the log")
+                self.assertIn(part, decision["refused"])
+                time.sleep(1.5)
+                self.assertEqual([], vimd.cluster.written)
+                self.assertEqual(1, len(vimd.events("scaling.refused")), "it is told once")
+                # The one beside it goes on.
+                self.assertEqual("scaler-threshold", vimd.service()["decision"]["shadows"][0]["policy"])
+                vimd.stop()
+
+    def test_replicas_that_do_not_become_ready(self):
+        with scaled(cooldown_out="0s") as vimd:
+            vimd.cluster.stuck = True
+            wait_for(lambda: vimd.cluster.written, "an action")
+            time.sleep(2.5)
+            # A block of which a replica starts is left alone.
+            self.assertEqual([("web", 2)], vimd.cluster.written)
+            decision = vimd.wait_service(lambda one: one["decision"]["ruling"]["rule"] == "starting", "the rule")
+            self.assertEqual(1, decision["blocks"][0]["starting"])
+
+
+if __name__ == "__main__":
+    unittest.main(verbosity=2)
