@@ -257,8 +257,12 @@ static void answered(void *argument, int status, const char *error, const char *
     endpoint->done = true;
     endpoint->error[0] = '\0';
     if (error || status != 200) {
-        (void)snprintf(endpoint->error, sizeof(endpoint->error), "status %d%s%s", status,
-                       error ? ": " : "", error ? error : "");
+        char prefix[32] = "";
+        if (status) {
+            (void)snprintf(prefix, sizeof(prefix), "status %d%s", status, error ? ": " : "");
+        }
+        (void)snprintf(endpoint->error, sizeof(endpoint->error), "%s%s", prefix,
+                       error ? error : "");
         return;
     }
     int64_t now = clock_mono_us();
