@@ -48,8 +48,19 @@ static void stop(struct world *world)
     free(world);
 }
 
-#define QUICK \
-    "header_timeout: 150ms\nbody_timeout: 150ms\nidle_timeout: 150ms\nsend_timeout: 150ms\n"
+/* Limits that are soon over; later where the client is slow against its will. */
+static const char *quick(void)
+{
+    static char text[160];
+    const char *patience = getenv("VIMD_TEST_PATIENCE");
+    int times = patience ? atoi(patience) : 1;
+    int ms = 150 * (times < 1 ? 1 : times > 10 ? 10 : times);
+    (void)snprintf(text, sizeof text,
+                   "header_timeout: %dms\nbody_timeout: %dms\nidle_timeout: %dms\n"
+                   "send_timeout: %dms\n",
+                   ms, ms, ms, ms);
+    return text;
+}
 
 /* Sends TEXT in pieces of one byte with pauses, for as long as the server takes it. */
 static void drip(int fd, const char *text, const char *again)
@@ -74,7 +85,7 @@ static void expect_cut_off(int fd)
 static void test_slow_headers(void **state)
 {
     (void)state;
-    struct world *world = start(QUICK);
+    struct world *world = start(quick());
     int fd = client_connect(world->port);
     drip(fd, "GET /inline HTTP/1.1\r\nHost: x\r\nX-A: ", "a");
     expect_cut_off(fd);
@@ -89,7 +100,7 @@ static void test_slow_headers(void **state)
 static void test_slow_second_request(void **state)
 {
     (void)state;
-    struct world *world = start(QUICK);
+    struct world *world = start(quick());
     int fd = client_connect(world->port);
     client_send(fd, "GET /inline HTTP/1.1\r\nHost: x\r\n" GOOD "\r\n");
     CLEANUP_FREE char *answer = client_read_answer(fd);
@@ -102,7 +113,7 @@ static void test_slow_second_request(void **state)
 static void test_slow_body(void **state)
 {
     (void)state;
-    struct world *world = start(QUICK);
+    struct world *world = start(quick());
     unsigned before = fake_counts().calls;
     int fd = client_connect(world->port);
     drip(fd, "POST /echo HTTP/1.1\r\nHost: x\r\n" GOOD "Content-Length: 4000\r\n\r\n", "a");
@@ -291,7 +302,7 @@ static void test_memory_for_bodies(void **state)
 static void test_nonsense(void **state)
 {
     (void)state;
-    struct world *world = start(QUICK);
+    struct world *world = start(quick());
     static const char *const noise[] = {
         "\r\n\r\n\r\n\r\n",
         "GET\r\n\r\n",

@@ -51,9 +51,12 @@ static void close_side(struct side *side)
     config_struct_free(side->filled);
 }
 
+/* With time enough for all that have to be answered, however slow the machine is. */
 static void *stop_side(void *argument)
 {
-    close_side(argument);
+    struct side *side = argument;
+    api_stop(side->api, 120000);
+    config_struct_free(side->filled);
     return NULL;
 }
 
