@@ -18,7 +18,7 @@ function(vim_add_test name)
     else()
         add_test(NAME ${name} COMMAND ${name})
     endif()
-    set_tests_properties(${name} PROPERTIES LABELS "${TEST_LABEL}" TIMEOUT 300)
+    set_tests_properties(${name} PROPERTIES LABELS "${TEST_LABEL}" TIMEOUT 900)
 endfunction()
 
 # vim_add_fuzzer(NAME SOURCES ... USES ...): LLVMFuzzerTestOneInput in SOURCES. With the preset
