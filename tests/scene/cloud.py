@@ -115,14 +115,19 @@ class Cloud:
 
     def client(self, *words):
         """The distribution's `openstack` client, answering in JSON."""
+        answer = self.command(*words, "-f", "json")
+        return json.loads(answer) if answer.strip() else None
+
+    def command(self, *words):
+        """The same, as it answers by itself."""
         environment = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "HOME": str(self.state / "home"),
                        "LANG": "C.UTF-8", "OS_CLIENT_CONFIG_FILE": str(self.clouds_yaml),
                        "OS_CLOUD": self.name}
-        done = subprocess.run(["/usr/bin/openstack", *words, "-f", "json"], timeout=120,
-                              capture_output=True, text=True, env=environment)
+        done = subprocess.run(["/usr/bin/openstack", *words], timeout=120, capture_output=True,
+                              text=True, env=environment)
         if done.returncode != 0:
             raise Broken(f"openstack {' '.join(words)}: {done.stderr}")
-        return json.loads(done.stdout) if done.stdout.strip() else None
+        return done.stdout
 
     # Disturbances
 
