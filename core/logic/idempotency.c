@@ -10,6 +10,7 @@
 #include "base/cleanup.h"
 #include "base/digest.h"
 #include "base/text.h"
+#include "logic/access.h"
 #include "logic/route.h"
 #include "logic/submit.h"
 
@@ -67,10 +68,21 @@ static bool digest_request(const struct request *request, char ret_hex[DIGEST_HE
     return true;
 }
 
+/* An administrator's task for another project is in the administrator's scope, and not for everybody in it. */
+static bool sees_task(const struct call *call, const char *task_id)
+{
+    struct task task = {0};
+    /* What cannot be read is told by whoever answers with it. */
+    bool sees = tasks_get(call->logic->environment.tasks, task_id, &task, NULL) != VIM_OK ||
+                access_sees(call->principal, task.project);
+    task_free(&task);
+    return sees;
+}
+
 void idempotency_replay(struct call *call, const struct idempotency *idempotency,
                         const char *task_id, const char *digest)
 {
-    if (strcmp(digest, idempotency->digest) != 0) {
+    if (strcmp(digest, idempotency->digest) != 0 || !sees_task(call, task_id)) {
         logic_fail(call, 422, "idempotency-mismatch",
                    "This Idempotency-Key came with another request before.");
         return;

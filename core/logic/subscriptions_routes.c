@@ -115,6 +115,21 @@ void subscriptions_list(struct call *call)
     list_finish(call, &lister);
 }
 
+/* What is of all projects is changed by those alone who see them: who turned another one's subscription to an
+ * address of their own would get what they must not see. */
+static bool may_change(const struct call *call, const char *collection, const struct row *row)
+{
+    CLEANUP_JSON json_t *body = NULL;
+    if (strcmp(row->parent, PARENT_ALL_PROJECTS) == 0) {
+        return access_sees_all(call->principal);
+    }
+    bool all = strcmp(collection, COLLECTION_SUBSCRIPTION) == 0 &&
+               json_parse(row->body, row->body_length, NULL, &body, NULL) == VIM_OK &&
+               json_get_boolean(body, "all_projects", false);
+    return access_changes(call->principal, row->parent) &&
+           (!all || access_sees_all(call->principal));
+}
+
 /* The row that the path names, if the principal may see it (CHANGE: change it); else answers. */
 static bool load(struct call *call, const char *collection, bool change, struct row *ret_row)
 {
@@ -130,9 +145,12 @@ static bool load(struct call *call, const char *collection, bool change, struct 
         logic_not_found(call);
     } else if (code != VIM_OK) {
         logic_failure(call, &failure, ORIGIN_OWN);
-    } else if (change && !access_changes(call->principal, ret_row->parent)) {
+    } else if (change && !may_change(call, collection, ret_row)) {
+        bool other = !access_changes(call->principal, ret_row->parent);
         row_free(ret_row);
-        logic_fail(call, 403, "forbidden", "It belongs to another project.");
+        logic_fail(call, 403, "forbidden",
+                   other ? "It belongs to another project."
+                         : "It is of all projects: operators and administrators change it.");
         return false;
     }
     return code == VIM_OK;

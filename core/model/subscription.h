@@ -20,6 +20,9 @@
 #define COLLECTION_SUBSCRIPTION "subscription"
 #define COLLECTION_DELIVERY "delivery"
 #define COLLECTION_DEAD_LETTER "dead-letter"
+/* Parent of the dead letters of subscriptions to all projects: no project has this name, so nobody sees them
+ * but who sees all. */
+#define PARENT_ALL_PROJECTS "~"
 
 #define SUBSCRIPTION_SECRETS 2
 #define SUBSCRIPTION_SECRET_MIN 16

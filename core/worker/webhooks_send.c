@@ -169,7 +169,8 @@ static void give_up(struct sending *sending, struct subscriber *subscriber)
     struct vim_write letter = {
         .collection = COLLECTION_DEAD_LETTER,
         .id = id,
-        .parent = subscriber->subscription.project,
+        .parent = subscriber->subscription.all_projects ? PARENT_ALL_PROJECTS
+                                                        : subscriber->subscription.project,
         .body = body,
         .expect = VIM_EXPECT_ABSENT,
         .due = settings->retention_ms > 0 ? clock_now_ms() + settings->retention_ms : 0,

@@ -77,6 +77,18 @@ class Access(Scene):
         self.assertIn(answer.status, (422, 404), "another project's network cannot be referred to")
         self.vimd.remove("networks", mine["id"])
 
+    def test_a_key_opens_nothing_of_another_project(self):
+        """An administrator works for another project under a key; the same key and body show nothing of that
+        to a member of the administrator's own project."""
+        key, body = {"Idempotency-Key": unique()}, {"vim": "edge1", "name": unique(), "project": "third"}
+        made = self.vimd.post("/v1/networks", body, wait=30, headers=key)
+        self.assertEqual(made.status, 201, made)
+        self.assertEqual(self.vimd.post("/v1/networks", body, wait=30, headers=key).status, 201)
+        answer = self.vimd.user("member").post("/v1/networks", body, wait=30, headers=key)
+        self.assertEqual(self.problem(answer, 422)["code"], "idempotency-mismatch")
+        self.assertNotIn(made.json["id"].encode(), answer.body)
+        self.vimd.remove("networks", made.json["id"])
+
     def test_unknown_roles_and_projects_at_token_create(self):
         for words in (("--role", "king"), ("--project", "")):
             base = {"--project": "demo", "--role": "member", "--name": unique("t")}

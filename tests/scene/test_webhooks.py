@@ -288,6 +288,31 @@ class Webhooks(Scene):
         time.sleep(0.5)
         self.assertEqual(theirs.requests, [])
 
+    def test_what_is_of_all_projects_is_not_for_members(self):
+        """A member of the operator's project must not turn it to an address of their own, nor read what it
+        could not deliver."""
+        operator, member = self.vimd.user("operator"), self.vimd.user("member")
+        stranger = self.vimd.user("member", "other")
+        receiver, failing = self.receiver(), self.receiver(lambda *_: 500)
+        answer = operator.post("/v1/subscriptions", {
+            "url": failing.url, "secrets": [SECRET], "types": ["task.ended"], "all_projects": True})
+        self.assertEqual(answer.status, 201, answer)
+        path = "/v1/subscriptions/" + answer.json["id"]
+        self.addCleanup(self.vimd.delete, path)
+        for change in ({"url": receiver.url}, {"secrets": ["a secret of a member"]},
+                       {"all_projects": False}, {"enabled": False}):
+            self.assertEqual(member.patch(path, change).status, 403, change)
+        self.assertEqual(member.delete(path).status, 403)
+        stranger.create("networks", {"vim": "edge1", "name": unique("n")})
+        letters = wait_for(lambda: operator.list("dead-letters", "", 10), "a dead letter")
+        self.assertEqual(member.list("dead-letters", "", 10), [])
+        letter = "/v1/dead-letters/" + letters[0]["id"]
+        for method, where in (("GET", letter), ("POST", letter + "/resend"), ("DELETE", letter)):
+            self.assertEqual(member.request(method, where).status, 404, method)
+        self.assertEqual(operator.post(letter + "/resend").status, 204)
+        self.assertEqual(operator.delete(letter).status, 204)
+        self.assertEqual(operator.patch(path, {"url": receiver.url}).status, 200)
+
     def test_disabled_is_quiet_and_enabled_goes_on(self):
         receiver = self.receiver()
         identity = self.subscribe(receiver.url, enabled=False)
