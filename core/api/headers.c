@@ -62,6 +62,19 @@ static bool headers_value_is_clean(const char *value, size_t size)
     return true;
 }
 
+/* The name of a header is a token (RFC 9110, 5.6.2). "Content-Length : 5" is a length to one reader and none
+ * to another, and so what follows is a body to the one and a request to the other. */
+static bool headers_name_is_clean(const char *name, size_t size)
+{
+    for (size_t i = 0; i < size; i++) {
+        unsigned char c = (unsigned char)name[i];
+        if (c <= 0x20 || c >= 0x7f || strchr("\"(),/:;<=>?@[\\]{}", c)) {
+            return false;
+        }
+    }
+    return size > 0;
+}
+
 static const char **headers_place(struct headers *headers, const char *name)
 {
     switch (name[0]) {
@@ -110,6 +123,11 @@ void headers_take(struct headers *headers, struct exchange *exchange, const char
     headers->size += name_size + value_size + 4;
     if (headers->size > exchange->api->header_max || ++headers->count > HEADERS_MAX) {
         headers_fail(headers, 431, "the headers are too large or too many");
+        return;
+    }
+    if (!headers_name_is_clean(name, name_size)) {
+        exchange->must_close = true;
+        headers_fail(headers, 400, "a header has characters in its name that names do not have");
         return;
     }
     char lower[64];

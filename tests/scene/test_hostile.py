@@ -167,6 +167,21 @@ class Hostile(Scene):
             raw.read_until_closed()
             self.assertNotIn(b'"version"', raw.data)
 
+    def test_names_of_headers_that_readers_take_differently(self):
+        """A blank before the colon: who takes it for a length sees one request, who does not sees two."""
+        inner = (b"GET /v1/version HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer "
+                 + self.vimd.token.encode() + b"\r\n\r\n")
+        for name in (b"Content-Length ", b"Content-Length\t", b"Transfer-Encoding ", b"X(y)", b"X\x80"):
+            with self.subTest(name=name), self.raw() as raw:
+                value = b"chunked" if name.startswith(b"T") else b"%d" % len(inner)
+                raw.send(b"GET /v1/whoami HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer "
+                         + self.vimd.token.encode() + b"\r\n" + name + b": " + value + b"\r\n\r\n"
+                         + inner)
+                raw.half_close()
+                raw.read_until_closed()
+                self.assertNotIn(b'"version"', raw.data)
+                self.assertEqual(raw.data.split()[1], b"400", raw.data[:300])
+
     def test_large_header(self):
         for data in (self.request_head + b"X-Large: " + b"a" * 200000 + b"\r\n\r\n",
                      self.request_head + b"X-Many: 1\r\n" * 20000 + b"\r\n",
