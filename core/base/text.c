@@ -179,7 +179,8 @@ static unsigned edit_distance(const char *a, size_t a_length, const char *b, siz
         unsigned *row = rows[i % 3], *above = rows[(i - 1) % 3], *above2 = rows[(i + 1) % 3];
         row[0] = (unsigned)i;
         for (size_t j = 1; j <= b_length; j++) {
-            bool same = a[i - 1] == b[j - 1];
+            /* Who mistook the case meant the same word. */
+            bool same = tolower((unsigned char)a[i - 1]) == tolower((unsigned char)b[j - 1]);
             unsigned best = above[j - 1] + (same ? 0 : 1);
             best = above[j] + 1 < best ? above[j] + 1 : best;
             best = row[j - 1] + 1 < best ? row[j - 1] + 1 : best;

@@ -78,8 +78,10 @@ static void fill_scalar(struct filler *filler, const struct vim_option *option,
         return;
     }
     if (!expected) {
-        expected = option->type == VIM_CHOICE ? text_format("one of %s", option->choices)
-                                              : text_format("a %s", config_type_name(option->type));
+        expected = option->type == VIM_CHOICE
+                       ? text_format("one of %s", option->choices)
+                       : text_format("%s %s", option->type == VIM_INTEGER ? "an" : "a",
+                                     config_type_name(option->type));
     }
     const char *got = text                            ? text
                       : node->type == CONFIG_MAPPING  ? "a mapping"

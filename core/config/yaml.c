@@ -235,6 +235,11 @@ void config_parse_yaml(struct config *config, const char *text, size_t length,
         config_error_at(errors, config, 1, 1, "out of memory");
         return;
     }
+    /* libyaml takes the mark of some editors at the beginning for a column of the first line. */
+    if (length >= 3 && memcmp(text, "\xEF\xBB\xBF", 3) == 0) {
+        text += 3;
+        length -= 3;
+    }
     yaml_parser_set_encoding(&reader.parser, YAML_UTF8_ENCODING);
     yaml_parser_set_input_string(&reader.parser, (const unsigned char *)(length ? text : ""),
                                  length);

@@ -175,6 +175,10 @@ int options_parse(int argc, char **argv, struct options *ret_options)
             return -1;
         }
     }
+    if (options.command == COMMAND_HELP) {
+        *ret_options = options; /* whatever else was said */
+        return 0;
+    }
     if (options_operands(argc - optind, argv + optind, &options)) {
         return -1;
     }

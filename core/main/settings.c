@@ -212,6 +212,20 @@ static void settings_check_apart(struct settings *settings, struct config_errors
     }
 }
 
+/* What is wrong with a SECTION (NULL: it is not there): where the key is, if the text begins with one. */
+static void settings_blame(struct config_errors *errors, const struct config_node *root,
+                           const struct config_node *section, const char *text)
+{
+    const char *colon = strstr(text, ": ");
+    CLEANUP_FREE char *key = colon ? text_duplicate_bytes(text, (size_t)(colon - text)) : NULL;
+    const struct config_node *value = key && section ? config_get(section, key) : NULL;
+    if (value) {
+        config_error(errors, value, "%s", colon + 2);
+    } else {
+        config_error(errors, section ? section : root, "%s", text);
+    }
+}
+
 /* What the roles need that has no default. */
 static void settings_check_link(struct settings *settings, struct config_errors *errors)
 {
@@ -220,10 +234,12 @@ static void settings_check_link(struct settings *settings, struct config_errors 
     const struct link_config *link = settings_section(settings, SECTION_LINK);
     unsigned both = PROCESS_API | PROCESS_LOGIC;
     struct failure failure = {0};
-    node = node ? node : root;
     if (link_check(link, &failure)) {
-        config_error(errors, node, "%s", failure.text);
-    } else if ((settings->roles & both) == PROCESS_API && link->logic.count == 0) {
+        settings_blame(errors, root, node, failure.text);
+        return;
+    }
+    node = node ? node : root;
+    if ((settings->roles & both) == PROCESS_API && link->logic.count == 0) {
         config_error(
             errors, node,
             "the role api without logic needs link: logic: [ADDRESS:PORT ...], and a secret");
@@ -242,7 +258,7 @@ static void settings_check_listeners(struct settings *settings, struct config_er
     bool loopback = false;
     if (((settings->roles & PROCESS_API) || node) &&
         api_check(settings_section(settings, SECTION_API), &failure)) {
-        config_error(errors, node ? node : root, "%s", failure.text);
+        settings_blame(errors, root, node, failure.text);
     }
     if (health->listen && listen_parse(health->listen, &loopback, &failure)) {
         config_error(errors, config_get(config_get(root, "health"), "listen"), "%s", failure.text);

@@ -53,7 +53,7 @@ class Roles(unittest.TestCase):
         self.refused({}, ["--role", "api,logic,worker,scaler"], "the role scaler needs services: ")
         self.refused({"link": link, "roles": ["logic"]}, [], "need a store that they share")
         self.refused({"link": {**link, "secret": "short"}}, ["--role", "api"],
-                     rf"{path}:\d+:\d+: link: secret: not 16 to")
+                     rf"{path}:\d+:\d+: link\.secret: not 16 to")
         self.refused({"link": {"logic": ["127.0.0.1:1"]}}, ["--role", "api"], "secret is missing")
         self.refused({"link": {**link, "listen": ["0.0.0.0:8790"]}}, [], "is not on this host")
         self.refused({"link": {**link, "logic": ["logic.example:8790"]}}, [], "is not on this host")

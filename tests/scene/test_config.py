@@ -59,6 +59,13 @@ MISTAKES = [
     ("store:\n  plugin: no-such-store\n", "2:11", ["no-such-store"]),
     ("store:\n  options:\n    durabilty: power\n", "3:5", ["durabilty", "durability"]),
     ("vims: many\n", "1:7", ["vims"]),
+    # Where the key is, and not where its section begins.
+    ("api:\n  threads: 2\n  listen: 127.0.0.1:70000\n", "3:11", ["api.listen: ", "70000"]),
+    ("link:\n  queue: 5\n  secret: short\n", "3:11", ["link.secret: "]),
+    ("api:\n  threads:\n", "2:11", ["expected an integer, got nothing"]),
+    ("API:\n  threads: 2\n", "1:1", ["did you mean api?"]),
+    # A byte order mark moves nothing.
+    ("\ufeffapi:\n  prot: 1\nlog:\n  level: loud\n", "2:3", ["prot", "level"]),
     ("- a\n- b\n", "1:", []),
 ]
 
@@ -117,6 +124,17 @@ class Files(unittest.TestCase):
         self.assertNotEqual(done.returncode, 0)
         self.assertIn("vimd.yaml:2:12", done.stderr)
         self.assertFalse((self.daemon.folder / "new").exists(), "nothing was made")
+
+    def test_a_byte_order_mark_is_no_mistake(self):
+        self.write("\ufeff" + GOOD)
+        done = self.check("--check-config")
+        self.assertEqual(done.returncode, 0, done.stderr)
+
+    def test_help_is_given_whatever_else_is_said(self):
+        for words in (["token", "--help"], ["token", "create", "-h"], ["health", "--help"]):
+            done = self.daemon.run(*words)
+            self.assertEqual(done.returncode, 0, done.stderr)
+            self.assertIn("token create --project", done.stdout)
 
     def test_no_file(self):
         for path in ("/no/such/vimd.yaml", str(self.daemon.folder)):
