@@ -15,6 +15,7 @@
 
 #define STEPS_MAX 50
 #define THREADS 4
+#define LIVES 4
 
 /* Makes what the sample refers to, so that a snapshot taken afterwards has it already. NULL after
  * check_fail(). */
@@ -239,6 +240,53 @@ static void check_threads(struct run *run)
     inventory_clear(&before);
 }
 
+/* One life of a thing: created, looked at, listed, deleted. */
+static void live(struct run *run, const char *spec)
+{
+    struct operation operation;
+    struct sights sights = {0};
+    struct inventory listed = {0};
+    int code;
+
+    operation_init(&operation, VIM_VERB_CREATE, run->trait->kind, NULL, spec);
+    code = operation_carry(run, &operation, 0, OPERATION_PLAIN);
+    if (code != VIM_OK || !operation.id) {
+        check_fail(run, "create: %s: %s", code_name(code), operation.text);
+    } else {
+        driver_get(run->instance, run->trait->kind, operation.id, SUBJECT_CALL_MS, &sights);
+        inventory_take(run, &listed);
+        world_delete(run, run->trait->kind, operation.id);
+    }
+    operation_clear(&operation);
+    sights_clear(&sights);
+    inventory_clear(&listed);
+}
+
+/* The first life may open what the others use, and a pool may grow by a connection later. What every life
+ * leaves behind ends a daemon that runs for months. */
+static void check_descriptors(struct run *run)
+{
+    struct world world = {0};
+    char *spec = sample_make(run, &world, "samples", run->trait->kind);
+    unsigned descriptors = 0, threads = 0;
+
+    for (unsigned i = 0; spec && i <= LIVES && !run->failed; i++) {
+        live(run, spec);
+        if (i == 0) {
+            descriptors = count_descriptors();
+            threads = count_threads();
+        }
+    }
+    if (spec && !run->failed && count_descriptors() >= descriptors + LIVES)
+        check_fail(run, "%u file descriptors before, %u after %d creates and deletes", descriptors,
+                   count_descriptors(), LIVES);
+    if (spec && !run->failed && count_threads() >= threads + LIVES)
+        check_fail(run, "%u threads before, %u after %d creates and deletes", threads,
+                   count_threads(), LIVES);
+    free(spec);
+    world_clear(run, &world);
+}
+
 void driver_task_group(struct run *run)
 {
     static const uint32_t verbs = VIM_VERB_CREATE | VIM_VERB_DELETE | VIM_VERB_GET | VIM_VERB_LIST;
@@ -247,6 +295,7 @@ void driver_task_group(struct run *run)
         {verbs, true, "fresh instances and repeated steps change nothing", check_resumption, NULL},
         {verbs, true, "undo after any step leaves nothing", check_undo, NULL},
         {verbs, true, "several threads on one instance", check_threads, NULL},
+        {verbs, true, "calls leave no descriptor and no thread", check_descriptors, NULL},
     };
 
     run_kind_checks(run, checks, sizeof checks / sizeof checks[0]);
