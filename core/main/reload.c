@@ -241,6 +241,11 @@ void daemon_reload(struct daemon *daemon)
     struct fresh *fresh = NULL;
     int code =
         settings_load(daemon->config_path, daemon->roles, &daemon->registry, &settings, &errors);
+    if (!code && config_count(config_root(settings->config)) == 0) {
+        /* It may be what a whole configuration looks like, and here it is one that is being written. */
+        config_error(&errors, config_root(settings->config), "the file is empty");
+        code = VIM_E_INVALID;
+    }
     if (!code) {
         fresh = memory_new_array(settings->vim_count + 1, sizeof *fresh);
         code = reload_open(daemon, settings, fresh, &errors);

@@ -141,6 +141,8 @@ static int driver_step(struct vim_call *call, void *instance, const struct vim_o
 
     if (!is_known(op->kind) || (op->verb != VIM_VERB_CREATE && op->verb != VIM_VERB_DELETE))
         return driver->host->fail(call, VIM_E_UNSUPPORTED, 0, "unknown kind, or verb");
+    if (has_fault(driver, "exits"))
+        _exit(0);
     if (has_fault(driver, "leaks"))
         (void)dup(STDERR_FILENO);
     pthread_mutex_lock(&far_side.lock);
@@ -186,7 +188,7 @@ static const struct vim_option options[] = {{
     .name = "fault",
     .type = VIM_CHOICE,
     .default_value = "none",
-    .choices = "none duplicates forgets_undo stops_after_a_page invents_fields leaks",
+    .choices = "none duplicates forgets_undo stops_after_a_page invents_fields leaks exits",
     .help = "What this driver does wrong.",
     .offset = offsetof(struct config, fault),
 }};

@@ -308,6 +308,17 @@ class Reload(unittest.TestCase):
         self.daemon.create("networks", {"vim": "edge1", "name": unique("n")})
         self.daemon.write_config(good)
 
+    def test_a_file_that_is_being_written_changes_nothing(self):
+        """Who writes a file in place empties it first."""
+        good = self.daemon.config_path.read_text()
+        for text in ("", "# nothing yet\n"):
+            lines = self.daemon.log().count("the file is empty")
+            self.daemon.write_config(text)
+            self.daemon.reload()
+            wait_for(lambda: self.daemon.log().count("the file is empty") > lines, "the refusal")
+            self.assertEqual(self.vims(), ["edge1"])
+        self.daemon.write_config(good)
+
     def test_reload_under_load_drops_nothing(self):
         stop, errors, counts = threading.Event(), [], [0]
 

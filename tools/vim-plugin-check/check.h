@@ -25,6 +25,7 @@ struct vim_trait;
 struct tally {
     unsigned passed, failed, skipped;
     char current[256]; /* the check in progress, for when the child dies in it */
+    bool through; /* the group came to its end */
 };
 
 /* One group's run. Belongs to its child process. */
