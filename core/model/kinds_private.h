@@ -1,12 +1,38 @@
 /*
- * model/kinds_private.h - between the files of kinds: network notations, and what fields demand
- * of one another.
+ * model/kinds_private.h - between the files of kinds: places in documents, network notations, and what fields
+ * demand of one another.
  */
 #ifndef VIMD_MODEL_KINDS_PRIVATE_H
 #define VIMD_MODEL_KINDS_PRIVATE_H
 
 #include <stdbool.h>
+#include "base/json.h"
+#include "base/text.h"
 #include "model/kinds.h"
+
+/* A place inside a document, grown and cut back while the check walks. */
+struct place {
+    struct text pointer;
+};
+
+static inline size_t place_enter(struct place *place, const char *member)
+{
+    size_t before = place->pointer.length;
+    json_pointer_add(&place->pointer, member);
+    return before;
+}
+
+static inline size_t place_enter_index(struct place *place, size_t index)
+{
+    size_t before = place->pointer.length;
+    text_printf(&place->pointer, "/%zu", index);
+    return before;
+}
+
+static inline const char *place_get(const struct place *place)
+{
+    return text_get(&place->pointer);
+}
 
 bool network_is_address(const char *text);
 /* Is it a network whose host bits are zero? */
