@@ -208,5 +208,36 @@ class Cancelled(Scene):
         self.assertEqual(self.vimd.orphans(), [])
 
 
+class Vanished(Scene):
+    """The first network that is made is gone after a while, with all that is on it still there."""
+    vims = [mock("edge1", faults=["create network vanish @1 2500"])]
+    settings = SETTINGS
+
+    def test_heal(self):
+        vm = self.vimd
+        before = {kind: len(vm.things(kind)) for kind in KINDS}
+        identity = post(vm, {
+            "name": unique("v"),
+            "virtual_links": {"lost": {"subnets": {"v4": {"cidr": "10.1.0.0/24"}}}},
+            "vnfs": {"on": {**VNF, "count": 2, "connection_points": {
+                "x": {"network": "${vl.lost.id}", "port": True}}},
+                     "off": {**VNF}}})
+        graph = nodes(vm, identity)
+        network = f"/v1/networks/{graph['vl.lost']['id']}"
+        wait_for(lambda: vm.get(network).status == 404, "the network to vanish")
+        wait(vm, vm.post(f"{PATH}/{identity}/actions", {"action": "heal"}))
+        after = nodes(vm, identity)
+        self.assertEqual({node["state"] for node in after.values()}, {"ready"})
+        self.assertEqual({name for name in graph if graph[name]["id"] == after[name]["id"]},
+                         {"vnf.off.0"})
+        for name in ("vnf.on.0", "vnf.on.1"):
+            server = vm.must(vm.get(f"/v1/servers/{after[name]['id']}?fresh=true"), 200).json
+            self.assertEqual([each["network"] for each in server["addresses"]],
+                             [after["vl.lost"]["id"]])
+        delete(vm, identity)
+        self.assertEqual({kind: len(vm.things(kind)) for kind in KINDS}, before)
+        self.assertEqual(vm.orphans(), [])
+
+
 if __name__ == "__main__":
     unittest.main(verbosity=2)
