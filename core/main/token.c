@@ -8,6 +8,7 @@
 #include "base/clock.h"
 #include "base/json.h"
 #include "base/text.h"
+#include "link/link.h"
 #include "logic/logic.h"
 #include "main/commands.h"
 #include "main/daemon.h"
@@ -118,6 +119,18 @@ static int token_with_store(struct settings *settings, const struct options *opt
     return code;
 }
 
+/* An API process that is apart keeps nothing: its file names logic processes, and no store. A token that is
+ * made in the default store would be worth nothing. */
+static bool token_store_is_elsewhere(const struct settings *settings)
+{
+    const struct config_node *root = config_root(settings->config);
+    const struct daemon_config *daemon = settings_section(settings, SECTION_DAEMON);
+    const struct link_config *link = settings_section(settings, SECTION_LINK);
+    bool api_alone = daemon->roles.count == 1 && text_equal(daemon->roles.items[0], "api");
+    bool asks_others = link->logic.count > 0 && link->listen.count == 0;
+    return !config_get(root, "store") && (api_alone || asks_others);
+}
+
 int command_token(const struct options *options)
 {
     struct config_errors errors = {0};
@@ -125,7 +138,14 @@ int command_token(const struct options *options)
     struct settings *settings = NULL;
     int code = 1;
     if (settings_load(options->config, PROCESS_ALL, &registry, &settings, &errors) == VIM_OK) {
-        code = token_with_store(settings, options);
+        if (token_store_is_elsewhere(settings)) {
+            config_error(
+                &errors, config_root(settings->config),
+                "this is the file of an API process, without a store: tokens are where the "
+                "logic processes keep everything; use the configuration of one of them");
+        } else {
+            code = token_with_store(settings, options);
+        }
     }
     for (size_t i = 0; i < errors.count; i++) {
         fprintf(stderr, "vimd: %s\n", errors.items[i]);

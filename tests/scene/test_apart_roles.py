@@ -72,6 +72,18 @@ class Roles(unittest.TestCase):
                               "api,logic,worker")
         self.assertNotIn(SECRET, shown.stdout + shown.stderr)
 
+    def test_tokens_need_the_store(self):
+        link = {"logic": ["127.0.0.1:1"], "secret": SECRET}
+        path = re.escape(str(self.vimd.config_path))
+        for settings in ({"link": link}, {"link": {**link, "listen": ["127.0.0.1:8790"]}, "roles": ["api"]}):
+            self.vimd.settings = settings
+            self.vimd.write_config()
+            for words in (["create", "--project", "demo", "--role", "member", "--name", "n"], ["list"]):
+                done = self.vimd.run("--config", str(self.vimd.config_path), "token", *words)
+                self.assertEqual((done.returncode, done.stdout), (1, ""), done)
+                self.assertRegex(done.stderr, rf"{path}:\d+:\d+: .*without a store: .*of one of them")
+        self.assertFalse(list(self.vimd.folder.rglob("*.db")), "a store was made")
+
     def test_example(self):
         file = SOURCE / "etc" / "vimd-apart.yaml"
         self.vimd.env = {"VIMD_LINK_SECRET": SECRET}
