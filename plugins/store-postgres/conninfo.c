@@ -40,7 +40,7 @@ static bool valid_name(const char *name)
 /* "NAME", "NAME:PORT", "[IPV6]:PORT" or "/FOLDER:PORT", then maybe "primary" or "replica". */
 static bool parse_host(const char *text, struct host *ret_host)
 {
-    char address[ADDRESS_MAX + 1], role[16] = "primary", rest[2] = "";
+    char address[ADDRESS_MAX + 1] = "", role[16] = "primary", rest[2] = "";
     int words = sscanf(text, "%255s %15s %1s", address, role, rest);
     char default_port[] = "5432", *name = address, *port = strrchr(address, ':');
 
