@@ -257,8 +257,10 @@ static enum MHD_Result http_examined(struct exchange *exchange, struct MHD_Conne
     }
     exchange->phase = PHASE_BODY;
     exchange->spooled = exchange->has_body && exchange->route.spool;
-    if (exchange->has_body && spool_begin(&exchange->body, exchange->route.body_max,
-                                          exchange->spooled ? api->spool_dir : NULL)) {
+    /* What does not fit is refused before it is sent: an answer in the middle of it would be lost. */
+    if (exchange->has_body &&
+        spool_begin(&exchange->body, exchange->route.body_max, exchange->content_length,
+                    exchange->spooled ? api->spool_dir : NULL)) {
         log_event(VIM_ERROR, "an upload cannot be spooled", "dir=%s error=%s", api->spool_dir,
                   strerror(errno));
         exchange_refuse(exchange, 507, "no-space", "the upload cannot be stored", 0);

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 #include <vim/plugin.h>
 #include "base/cleanup.h"
@@ -23,12 +24,26 @@ void spool_init(struct spool *spool)
     *spool = (struct spool){.fd = -1};
 }
 
-int spool_begin(struct spool *spool, int64_t limit, const char *dir)
+/* Room for so many bytes; whether it is still there when they have come is another question. */
+static bool spool_has_room(const char *dir, int64_t expected)
+{
+    struct statvfs status;
+    if (expected <= 0 || statvfs(dir, &status) != 0) {
+        return true;
+    }
+    return (uint64_t)expected / status.f_frsize < status.f_bavail;
+}
+
+int spool_begin(struct spool *spool, int64_t limit, int64_t expected, const char *dir)
 {
     spool->limit = limit;
     spool->dir = dir;
     if (!dir) {
         return VIM_OK;
+    }
+    if (!spool_has_room(dir, expected)) {
+        errno = ENOSPC;
+        return VIM_E_UNAVAILABLE;
     }
     spool->fd = open(dir, O_TMPFILE | O_WRONLY | O_CLOEXEC, 0600);
     if (spool->fd >= 0) {

@@ -24,8 +24,9 @@ struct spool {
 void spool_init(struct spool *spool);
 
 /* Begins a body of at most LIMIT bytes; DIR: into a file there, which has to live as long as the
- * spool; NULL: into memory. */
-int spool_begin(struct spool *spool, int64_t limit, const char *dir);
+ * spool; NULL: into memory. VIM_E_UNAVAILABLE: the disk refuses (errno), or has no room for EXPECTED
+ * bytes (0: not known). */
+int spool_begin(struct spool *spool, int64_t limit, int64_t expected, const char *dir);
 
 /* Adds bytes. VIM_E_QUOTA: beyond the limit; VIM_E_BUSY: beyond MEMORY_MAX for all bodies of the
  * process together; VIM_E_UNAVAILABLE: the disk refuses (errno). */

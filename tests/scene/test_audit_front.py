@@ -68,6 +68,21 @@ class Broken(Scene):
         self.assertEqual(self.vimd.get("/healthz").status, 200)
 
 
+class Room(Scene):
+    settings = {"api": {"upload_max": "16384GiB"}}
+
+    def test_an_upload_that_does_not_fit_is_refused_before_it_is_sent(self):
+        """Whoever is refused in the middle of it sees a broken connection, and not why."""
+        image = self.vimd.create("images", {"vim": "edge1", "name": unique(), "disk_format": "raw"})
+        head = (f"PUT /v1/images/{image['id']}/data HTTP/1.1\r\nHost: x\r\n"
+                f"Authorization: Bearer {self.vimd.token}\r\n"
+                f"Content-Type: application/octet-stream\r\nContent-Length: {16 * 10**12}\r\n")
+        for more in ("", "Expect: 100-continue\r\n"):
+            answer = send(self.vimd.port, f"{head}{more}\r\n".encode())
+            self.assertTrue(answer.startswith(b"HTTP/1.1 507 "), answer[:200])
+            self.assertIn(b'"code":"no-space"', answer)
+
+
 class Waits(Scene):
     """Of requests that wait for a task which takes longer than the test."""
     vims = [mock("edge1", build="10m")]
