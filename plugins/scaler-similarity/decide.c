@@ -235,17 +235,18 @@ static bool is_draining(const struct similarity *similarity, uint32_t block)
                  view->snapshot.last.window + DRAIN_WINDOWS >= windows;
 
     return measure->busy > 0 &&
-           measure->busy <= similarity->config->target * view->blocks[block].desired &&
+           measure->busy <= promise_target(similarity, block, view->blocks[block].desired) *
+                                view->blocks[block].desired &&
            (now < before || fresh);
 }
 
 static void set_gates(struct similarity *similarity, uint32_t first, bool broken)
 {
     const struct view *view = &similarity->view;
-    double gate = similarity->config->gate;
 
     for (uint32_t i = 0; i < view->block_count; i++) {
         struct measure *measure = &similarity->measures[i];
+        double gate = promise_gate(similarity, i, view->blocks[i].desired);
         double coming = view->blocks[i].desired ? measure->busy / view->blocks[i].desired : 0;
         bool busy = measure->utilisation >= gate || (broken && i == first) ||
                     (!similarity->literal && coming >= gate);
@@ -405,7 +406,8 @@ static uint32_t find_surplus(const struct similarity *similarity)
 
         if (measure->need_long == 0 || measure->need_long >= desired || view_gates(view, i, false))
             continue;
-        if (measure->utilisation * desired / (desired - 1.0) >= similarity->config->gate)
+        if (measure->utilisation * desired / (desired - 1.0) >=
+            promise_gate(similarity, i, desired - 1))
             continue;
         if (desired - measure->need_long > most) {
             most = desired - measure->need_long;

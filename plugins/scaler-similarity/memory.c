@@ -1,6 +1,8 @@
 /*
  * What is kept between decisions, as text: one line per block, fields separated by tabs:
- * name, demand, bare time of a visit, slots, decisions they rest on, checksum of the neighbours, then replicas:throughput of each level.
+ * name, demand, decisions that the slots rest on, mean and variance of the bare time for each number of slots that
+ * is tried, replicas, how long there have been so many, checksum of the neighbours, then replicas:throughput of each
+ * level. The first line is the service's, without a name: spare, and the decisions it rests on.
  */
 #include <math.h>
 #include <stdio.h>
@@ -18,6 +20,19 @@ static struct memory *find_memory(struct similarity *similarity, const char *nam
     return NULL;
 }
 
+/* Of the service: the line that begins with no name. */
+static void parse_service(struct similarity *similarity, const char *line)
+{
+    char *next;
+
+    similarity->spare = strtod(line, &next);
+    similarity->spare_seen = (uint32_t)strtoul(next, NULL, 10);
+    if (!(similarity->spare > 0 && similarity->spare_seen <= SEEN_ENOUGH)) {
+        similarity->spare = NAN;
+        similarity->spare_seen = 0;
+    }
+}
+
 static void parse_line(struct similarity *similarity, const char *line, const char *end)
 {
     const char *at = memchr(line, '\t', (size_t)(end - line));
@@ -30,14 +45,21 @@ static void parse_line(struct similarity *similarity, const char *line, const ch
     if (next == at || !(memory->demand >= 0))
         memory->demand = NAN;
     at = next;
-    memory->service = strtod(at, &next);
-    memory->slots = strtod(at = next, &next);
-    memory->seen = (uint32_t)strtoul(at = next, &next, 10);
-    if (!(memory->service > 0 && memory->slots >= 1 && memory->seen <= SEEN_ENOUGH)) {
-        memory->service = NAN;
-        memory->slots = 1;
-        memory->seen = 0;
+    memory->seen = (uint32_t)strtoul(at, &next, 10);
+    for (uint32_t i = 0; i < SLOTS_TRIED; i++) {
+        struct slots_try *try = &memory->tries[i];
+
+        try->mean = strtod(at = next, &next);
+        try->variance = strtod(at = next, &next);
+        if (!isfinite(try->mean) || !(try->variance >= 0) || isinf(try->variance))
+            memory->seen = 0;
     }
+    if (memory->seen > SEEN_MOST)
+        memory->seen = 0;
+    if (memory->seen == 0)
+        memset(memory->tries, 0, sizeof memory->tries);
+    memory->replicas = (uint32_t)strtoul(at = next, &next, 10);
+    memory->steady = (uint32_t)strtoul(at = next, &next, 10);
     memory->neighbours = (uint32_t)strtoul(at = next, &next, 10);
     for (at = next; at < end && memory->level_count < LEVELS_MAX; at = next) {
         struct usl_level level;
@@ -54,21 +76,35 @@ static void parse_line(struct similarity *similarity, const char *line, const ch
 void memory_parse(struct similarity *similarity, const char *kept)
 {
     for (uint32_t i = 0; i < similarity->view.block_count; i++)
-        similarity->memory[i] = (struct memory){.demand = NAN, .service = NAN, .slots = 1};
+        similarity->memory[i] = (struct memory){.demand = NAN, .slots = 1};
+    similarity->spare = NAN;
+    similarity->spare_seen = 0;
     while (kept && *kept) {
         const char *end = kept + strcspn(kept, "\n");
 
-        parse_line(similarity, kept, end);
+        if (*kept == '\t')
+            parse_service(similarity, kept);
+        else
+            parse_line(similarity, kept, end);
         kept = *end ? end + 1 : end;
     }
 }
 
 static size_t print_memory(const struct memory *memory, const char *name, char *to, size_t size)
 {
-    int length = snprintf(to, size, "%s\t%.9g\t%.9g\t%.9g\t%u\t%u", name, memory->demand,
-                          memory->service, memory->slots, memory->seen, memory->neighbours);
+    int length = snprintf(to, size, "%s\t%.9g\t%u", name, memory->demand, memory->seen);
     size_t used = length > 0 ? (size_t)length : size;
 
+    for (uint32_t i = 0; i < SLOTS_TRIED && used < size; i++) {
+        length = snprintf(to + used, size - used, "\t%.6g\t%.4g", memory->tries[i].mean,
+                          memory->tries[i].variance);
+        used += length > 0 ? (size_t)length : size;
+    }
+    if (used < size) {
+        length = snprintf(to + used, size - used, "\t%u\t%u\t%u", memory->replicas, memory->steady,
+                          memory->neighbours);
+        used += length > 0 ? (size_t)length : size;
+    }
     for (uint32_t i = 0; i < memory->level_count && used < size; i++) {
         length = snprintf(to + used, size - used, "\t%u:%.9g", memory->levels[i].replicas,
                           memory->levels[i].throughput);
@@ -83,9 +119,11 @@ static size_t print_memory(const struct memory *memory, const char *name, char *
 
 void memory_keep(struct similarity *similarity, struct vim_call *call)
 {
-    size_t used = 0;
+    int length = snprintf(similarity->kept, sizeof similarity->kept, "\t%.9g\t%u\n",
+                          similarity->spare, similarity->spare_seen);
+    size_t used = length > 0 ? (size_t)length : 0;
 
-    similarity->kept[0] = '\0';
+    similarity->kept[used] = '\0';
     for (uint32_t i = 0; i < similarity->view.block_count; i++) {
         size_t more = print_memory(&similarity->memory[i], similarity->view.blocks[i].name,
                                    similarity->kept + used, sizeof similarity->kept - used);

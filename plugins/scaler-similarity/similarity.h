@@ -28,12 +28,21 @@ struct usl_level {
     double throughput;
 };
 
+#define SLOTS_TRIED 5u
+
+/* The bare time of a visit if so many are served at once, as its logarithm (of seconds). */
+struct slots_try {
+    double mean, variance;
+};
+
 /* What is remembered of a block from decision to decision. */
 struct memory {
     double demand; /* replica-seconds that a request of the service takes of it; NaN: not known */
-    double service; /* seconds of a visit when nothing waits; NaN: not known */
-    double slots; /* visits that a replica serves at once: 1 for a processor or a lock */
-    uint32_t seen; /* decisions that these two rest on, up to SEEN_ENOUGH */
+    struct slots_try tries[SLOTS_TRIED];
+    uint32_t seen; /* decisions that they rest on, up to so many that matter */
+    double slots; /* the steadiest of them: 1 for a processor or a lock; not kept */
+    uint32_t replicas,
+        steady; /* how many were ready, for so many decisions (up to RECENT_WINDOWS) */
     uint32_t neighbours; /* checksum of the replicas of all others when the levels were seen */
     uint32_t level_count;
     struct usl_level levels[LEVELS_MAX];
@@ -66,6 +75,9 @@ struct similarity {
     bool step; /* the points are the means before and after a scale action */
     struct measure measures[VIEW_BLOCKS_MAX];
     struct memory memory[VIEW_BLOCKS_MAX];
+    bool promised; /* the promised p95 says how full replicas may be */
+    double spare; /* replicas above the square root of the load, see promise.c; NaN: not known */
+    uint32_t spare_seen; /* decisions that it rests on, up to SEEN_ENOUGH */
     double held[VIEW_BLOCKS_MAX][VIEW_WINDOWS_MAX]; /* y: what a block holds or uses */
     double performance[VIEW_WINDOWS_MAX]; /* x */
     double waits[VIEW_EDGES_MAX]; /* requests that the network of an edge holds, now */
@@ -99,10 +111,17 @@ void equation_little(struct similarity *similarity);
 /* --- slots.c: what waits, of what a block holds ---------------------------------------------------- */
 
 #define SEEN_ENOUGH 12u
+#define SEEN_MOST 60u /* means are over so many decisions */
+
+/* Visits that a replica serves at once, as they are tried. */
+extern const double slots_tried[SLOTS_TRIED];
 
 /* Share of waiting in the time of a visit of a queue with SLOTS servers, each used by LOAD: M/M/m as
  * Sakasegawa approximates it. */
 double slots_waiting(double slots, double load);
+
+/* The bare time of a visit that takes VISIT with its waiting, at CALLS per second and replica. */
+double slots_bare(double visit, double calls, double slots, double replicas);
 
 /* Learns the bare time of a visit and the slots of a block, and corrects its utilisation: many requests
  * that do not wait for each other (calls of a pool, say) are no saturation. */
@@ -123,6 +142,19 @@ uint32_t sizing_need(double load, double demand, double target);
 
 /* Learns demands and levels from what was measured, and fills need, need_long and peak. */
 void sizing_measure(struct similarity *similarity);
+
+/* --- promise.c: how full they may be --------------------------------------------------------------- */
+
+/* What SERVERS have to spare, in square roots of their load; and back. */
+double promise_spare(double utilisation, double servers);
+double promise_utilisation(double spare, double servers);
+
+/* Learns from p95 and its promise. */
+void promise_learn(struct similarity *similarity, bool settled);
+
+/* Utilisation that so many replicas of a block are sized for, and from which on they are saturated. */
+double promise_target(const struct similarity *similarity, uint32_t block, double replicas);
+double promise_gate(const struct similarity *similarity, uint32_t block, double replicas);
 
 /* --- memory.c: what is kept --------------------------------------------------------------------- */
 void memory_parse(struct similarity *similarity, const char *kept);

@@ -114,6 +114,17 @@ uint32_t sizing_need(double load, double demand, double target)
     return need > NEED_MAX ? NEED_MAX : (uint32_t)need;
 }
 
+/* The same where the target depends on how many there are. */
+static uint32_t need_of(const struct similarity *similarity, uint32_t block, double load,
+                        double demand)
+{
+    uint32_t need = sizing_need(load, demand, 1);
+
+    while (need < NEED_MAX && load * demand / need > promise_target(similarity, block, need))
+        need++;
+    return need;
+}
+
 static double offered_at(const struct view *view, uint32_t at)
 {
     double offered = view_at(view->snapshot.offered, at);
@@ -212,11 +223,19 @@ static void learn(struct similarity *similarity, uint32_t block, double throughp
     double demand = measure->utilisation * replicas / throughput;
     double weight = similarity->config->demand_weight;
 
-    if (!settled || !(throughput > 0) || replicas == 0 || isnan(measure->utilisation))
+    memory->steady = replicas == memory->replicas && view->blocks[block].starting == 0
+                         ? memory->steady + (memory->steady < RECENT_WINDOWS)
+                         : 0;
+    memory->replicas = replicas;
+    if (!(throughput > 0) || replicas == 0 || isnan(measure->utilisation))
         return;
-    if (measure->utilisation > DEMAND_LOW && measure->utilisation < DEMAND_HIGH)
+    /* What is saturated takes all it has for what it carries: less than that is no estimate any more. */
+    if (memory->steady == RECENT_WINDOWS && measure->utilisation > DEMAND_LOW &&
+        (measure->utilisation < DEMAND_HIGH || demand > memory->demand))
         memory->demand =
             isnan(memory->demand) ? demand : weight * demand + (1 - weight) * memory->demand;
+    if (!settled)
+        return;
     if (memory->neighbours != neighbours)
         memory->level_count = 0;
     memory->neighbours = neighbours;
@@ -232,6 +251,7 @@ void sizing_measure(struct similarity *similarity)
     double now = load_now(view), most = largest_load(view), target = similarity->config->target;
     bool settled = is_settled(view);
 
+    promise_learn(similarity, settled);
     for (uint32_t i = 0; i < view->block_count; i++) {
         struct measure *measure = &similarity->measures[i];
         double demand, at = target;
@@ -249,7 +269,12 @@ void sizing_measure(struct similarity *similarity)
         if (isnan(demand) || isnan(now))
             continue;
         measure->busy = now * demand;
-        measure->need = sizing_need(now, demand, at);
-        measure->need_long = sizing_need(most > now ? most : now, demand, at);
+        if (at == 1 || !similarity->promised) {
+            measure->need = sizing_need(now, demand, at);
+            measure->need_long = sizing_need(most > now ? most : now, demand, at);
+        } else {
+            measure->need = need_of(similarity, i, now, demand);
+            measure->need_long = need_of(similarity, i, most > now ? most : now, demand);
+        }
     }
 }

@@ -1,8 +1,10 @@
 /*
  * A block that holds ten requests may be a processor with a queue of nine, or a pool that serves ten at
- * once: the count alone does not tell. The time of a visit does. Little's law gives it (held over calls),
- * its least is the bare service, and what a visit takes longer than that is waiting. How many slots there
- * are follows from how much waits at which load.
+ * once: the count alone does not tell. How it changes with the load does. Little's law gives the time of a
+ * visit (held over calls); a number of slots says how much of that is waiting at this load, and what is left is
+ * the bare time of a visit. With the right number of slots the bare time is the same at all loads; with a wrong one it
+ * moves as the load moves. So for each of a few numbers of slots mean and variance of that time are kept, and
+ * the one that varies least is believed.
  *
  * All this is learnt over many decisions, and used only when it rests on enough of them.
  */
@@ -10,28 +12,27 @@
 
 #include "similarity.h"
 
-#define SLOTS_MAX 16
+const double slots_tried[SLOTS_TRIED] = {1, 2, 4, 8, 16};
 
-/* The bare time follows a shorter visit quickly, and a longer one slowly: services change. */
-#define FASTER 0.2
-#define SLOWER 0.004
+/* Callers prefer a replica that is less busy: it is as if a few of them shared one queue. */
+#define POOLED_MOST 2.0
 
-/* Below it nothing can be said of what waits. */
-#define WAITING_LEAST 0.25
-#define SLOTS_WEIGHT 0.1
+/* Variances of the logarithm of the time that differ by less do not differ. */
+#define VARIANCE_FLOOR 0.001
 
-/* A share of the processor's time within this factor of the requests' own account for it. */
-#define CPU_BINDS 0.7
+/* A processor whose time accounts, with its queue, for the time of a visit within this factor binds. */
+#define CPU_BINDS 1.7
 
-/* Balanced queues are shorter than those of single servers, so utilisation by requests comes out too low,
- * but not by more than this. */
-#define CPU_ABOVE 0.2
+/* A share of the bare time that something else than the slots may take. */
+#define CPU_ASIDE 0.5
 
-/* With more per replica it is saturated, and the time of a visit tells nothing of its bare time. */
-#define LEARN_MOST 8.0
+/* With more per replica the queue only grows, and its time tells nothing of its bare time. */
+#define LEARN_MOST 16.0
 
 /* So many requests per replica are too many, whatever was learnt. */
 #define TOO_MANY 3.0
+
+#define HALVINGS 12
 
 double slots_waiting(double slots, double load)
 {
@@ -43,36 +44,52 @@ double slots_waiting(double slots, double load)
     return wait / (1 + wait);
 }
 
-/* The number of slots that fits best to so much waiting with so many in service. */
-static double fit_slots(double in_service, double waiting)
+static double pooled(double slots, double replicas)
 {
-    double best = 1, least = INFINITY;
-
-    for (int slots = 1; slots <= SLOTS_MAX; slots++) {
-        double away = fabs(slots_waiting(slots, in_service / slots) - waiting);
-
-        if (in_service < slots && away < least) {
-            least = away;
-            best = slots;
-        }
-    }
-    return best;
+    return slots * (replicas < POOLED_MOST ? replicas : POOLED_MOST);
 }
 
-static void learn(struct memory *memory, double visit, double calls)
+double slots_bare(double visit, double calls, double slots, double replicas)
 {
-    double in_service, waiting;
+    double low = 0, high = fmin(visit, slots / calls);
 
-    if (isnan(memory->service))
-        memory->service = visit;
-    memory->service += (visit < memory->service ? FASTER : SLOWER) * (visit - memory->service);
-    memory->seen += memory->seen < SEEN_ENOUGH;
-    in_service = calls * memory->service;
-    waiting = 1 - memory->service / visit;
-    if (waiting >= WAITING_LEAST)
-        memory->slots += SLOTS_WEIGHT * (fit_slots(in_service, waiting) - memory->slots);
-    else if (in_service > 0.8 * memory->slots)
-        memory->slots = fmin(SLOTS_MAX, in_service / 0.8);
+    for (int i = 0; i < HALVINGS; i++) {
+        double bare = (low + high) / 2;
+        double waiting = slots_waiting(pooled(slots, replicas), calls * bare / slots);
+
+        if (bare < visit * (1 - waiting))
+            low = bare;
+        else
+            high = bare;
+    }
+    return (low + high) / 2;
+}
+
+static void learn(struct memory *memory, double visit, double calls, double replicas)
+{
+    double weight;
+
+    if (!isfinite(log(visit)) || !isfinite(log(calls)))
+        return;
+    memory->seen += memory->seen < SEEN_MOST;
+    weight = 1.0 / memory->seen;
+    for (uint32_t i = 0; i < SLOTS_TRIED; i++) {
+        struct slots_try *at = &memory->tries[i];
+        double away = log(slots_bare(visit, calls, slots_tried[i], replicas)) - at->mean;
+
+        at->mean += weight * away;
+        at->variance += weight * ((1 - weight) * away * away - at->variance);
+    }
+}
+
+static uint32_t find_steadiest(const struct memory *memory)
+{
+    uint32_t best = 0;
+
+    for (uint32_t i = 1; i < SLOTS_TRIED; i++)
+        if (memory->tries[i].variance + VARIANCE_FLOOR < memory->tries[best].variance)
+            best = i;
+    return best;
 }
 
 static double calls_of(const struct view *view, uint32_t block, uint32_t from, uint32_t to)
@@ -93,23 +110,30 @@ void slots_measure(struct similarity *similarity, uint32_t block)
     const struct vim_policy_block *at = &view->blocks[block];
     struct measure *measure = &similarity->measures[block];
     struct memory *memory = &similarity->memory[block];
-    uint32_t windows = view->snapshot.windows, from = similarity->recent;
+    uint32_t windows = view->snapshot.windows, from = similarity->recent, steadiest;
     double calls = calls_of(view, block, from, windows) / at->ready;
-    double cpu = view_mean(at->cpu, from, windows), load, in_service;
+    double cpu = view_mean(at->cpu, from, windows), visit, expected;
 
     if (!(calls > 0) || !(measure->own > 0))
         return;
+    visit = measure->own / calls;
     if (at->starting == 0 && at->ready == at->desired && measure->own <= LEARN_MOST)
-        learn(memory, measure->own / calls, calls);
+        learn(memory, visit, calls, at->ready);
+    steadiest = find_steadiest(memory);
+    memory->slots = slots_tried[steadiest];
     if (memory->seen < SEEN_ENOUGH || measure->own > TOO_MANY * memory->slots + TOO_MANY)
         return;
-    in_service = calls * memory->service;
-    load = in_service / memory->slots;
-    /* A processor that accounts for most of what is in service is what binds; one that is busier than
-     * that polls. */
-    if (cpu >= CPU_BINDS * in_service && cpu <= in_service / CPU_BINDS &&
-        cpu <= measure->utilisation + CPU_ABOVE)
+    /* Would a processor so busy let its visitors stay so long? One that polls would let them stay longer. */
+    expected = cpu / calls / (1 - slots_waiting(pooled(1, at->ready), fmin(cpu, 0.98)));
+    if (expected <= CPU_BINDS * visit && visit <= CPU_BINDS * expected) {
+        memory->slots = 1;
         measure->utilisation = cpu;
-    else if (load < measure->utilisation)
-        measure->utilisation = load;
+    } else {
+        double bare = exp(memory->tries[steadiest].mean), computing = cpu / calls;
+
+        /* What it computes, it does outside of the slot. */
+        if (computing < CPU_ASIDE * bare)
+            bare -= computing;
+        measure->utilisation = fmin(0.99, calls * bare / memory->slots);
+    }
 }

@@ -137,6 +137,93 @@ static void waiting_tells_slots(void **state)
     NEAR(slots_waiting(4, 1.0), 1, 0);
 }
 
+/* Whatever the load, the bare time that a visit is made of is found again. */
+static void bare_time_is_found_at_all_loads(void **state)
+{
+    (void)state;
+    for (double load = 0.1; load < 0.95; load += 0.1) {
+        /* M/M/1 of 20 ms: 20 / (1 - load). */
+        NEAR(slots_bare(0.020 / (1 - load), load / 0.020, 1, 1), 0.020, 2e-4);
+        /* A pool of 8 with 100 ms. */
+        NEAR(slots_bare(0.100 / (1 - slots_waiting(8, load)), 8 * load / 0.100, 8, 1), 0.100, 1e-3);
+    }
+}
+
+/* Eight slots of 100 ms: visits last as long at any load; a single server's would not. */
+static void a_pool_is_told_from_a_queue(void **state)
+{
+    static double own[WINDOWS], calls[WINDOWS];
+    const double pool_loads[] = {0.2, 0.5, 0.3, 0.6}, queue_loads[] = {0.3, 0.8, 0.5, 0.7};
+    struct vim_policy_block *block = &similarity.view.blocks[0];
+    struct measure *measure = &similarity.measures[0];
+
+    (void)state;
+    memset(&similarity.view, 0, sizeof similarity.view);
+    similarity.view.block_count = 1;
+    similarity.view.snapshot.windows = WINDOWS;
+    similarity.recent = WINDOWS - 4;
+    *block = (struct vim_policy_block){
+        .name = "db", .desired = 1, .ready = 1, .own_in_flight = own, .calls = calls};
+    for (int pool = 0; pool < 2; pool++) {
+        similarity.memory[0] = (struct memory){.slots = 1};
+        for (uint32_t i = 0; i < 40; i++) {
+            double load = pool ? pool_loads[i % 4] : queue_loads[i % 4];
+
+            for (uint32_t at = 0; at < WINDOWS; at++)
+                calls[at] = pool ? 80 * load : 50 * load;
+            *measure = (struct measure){.own = pool ? 8 * load / (1 - slots_waiting(8, load))
+                                                    : load / (1 - load)};
+            measure->utilisation = measure->own / (1 + measure->own);
+            slots_measure(&similarity, 0);
+            if (i >= SEEN_ENOUGH)
+                NEAR(measure->utilisation, load, 0.02);
+        }
+        NEAR(similarity.memory[0].slots, pool ? 8 : 1, 0);
+    }
+}
+
+static void spare_is_what_the_promise_leaves(void **state)
+{
+    (void)state;
+    /* a + s sqrt(a) servers for a load of a: 4 + 0.5 * 2 = 5, used by 0.8. */
+    NEAR(promise_utilisation(0.5, 5), 0.8, 1e-9);
+    NEAR(promise_spare(0.8, 5), 0.5, 1e-9);
+    assert_true(isinf(promise_spare(0, 5)));
+    /* The more there are, the fuller they may be. */
+    assert_true(promise_utilisation(0.5, 10) > promise_utilisation(0.5, 5));
+}
+
+/* p95 far below its promise: replicas may be fuller; above it they may not be as full as they are. */
+static void spare_follows_the_promise(void **state)
+{
+    (void)state;
+    memset(&similarity.view, 0, sizeof similarity.view);
+    similarity.view.block_count = 1;
+    similarity.view.snapshot.windows = WINDOWS;
+    similarity.view.snapshot.slo_p95_ms = 1000;
+    similarity.view.blocks[0].ready = 4;
+    similarity.tier = VIM_TIER_IN_FLIGHT;
+    similarity.recent = WINDOWS - 4;
+    similarity.memory[0] = (struct memory){.slots = 1};
+    similarity.measures[0].utilisation = 0.7;
+    for (int broken = 0; broken < 2; broken++) {
+        similarity.spare = NAN;
+        similarity.spare_seen = 0;
+        similarity.view.snapshot.latency_p95 = flat(broken ? 1200 : 300);
+        promise_learn(&similarity, false);
+        NEAR(promise_target(&similarity, 0, 2), 0.72, 1e-9);
+        for (int i = 0; i < 100; i++)
+            promise_learn(&similarity, true);
+        assert_true(broken ? promise_target(&similarity, 0, 4) < 0.65
+                           : promise_target(&similarity, 0, 4) > 0.75);
+        assert_true(promise_gate(&similarity, 0, 4) > promise_target(&similarity, 0, 4));
+    }
+    similarity.view.snapshot.slo_p95_ms = 0;
+    promise_learn(&similarity, true);
+    NEAR(promise_target(&similarity, 0, 4), 0.72, 1e-12);
+    NEAR(promise_gate(&similarity, 0, 4), 0.8, 1e-12);
+}
+
 /* --- Whole decisions ------------------------------------------------------------------------- */
 
 struct world {
@@ -355,10 +442,13 @@ static void memory_survives_as_text(void **state)
 
     (void)state;
     world.snapshot.kept =
-        "db\t0.0123\t0.5\t3\t12\t77\t1:95.25\t2:128\nnobody\t1\t2\nlogic\tnan\tnan\t1\t0\t5\nbroken";
+        "\t0.4\t7\n"
+        "db\t0.0123\t12\t-3.5\t0.1\t-3\t0.2\t-2.5\t0.3\t-2\t0.4\t-1.5\t0.5\t2\t3\t77\t1:95.25\t2:128\n"
+        "nobody\t1\t2\nlogic\tnan\t999\t1\t0\t5\nbroken";
     decide(&world);
     memcpy(first, kept, sizeof first);
-    assert_non_null(strstr(first, "db\t0.0123\t0.5\t3\t12\t"));
+    assert_memory_equal(first, "\t0.4\t7\n", 7);
+    assert_non_null(strstr(first, "db\t0.0123\t12\t-3.5\t0.1\t-3\t0.2\t"));
     assert_null(strstr(first, "nobody"));
     /* What is read is what was written. */
     memory_parse(&similarity, first);
@@ -375,7 +465,9 @@ static void past_the_peak_is_a_gate(void **state)
     (void)state;
     others = (others ^ 1u) * 16777619u;
     world.blocks[2].ready = world.blocks[2].desired = 4;
-    snprintf(text, sizeof text, "db\t0.01\tnan\t1\t0\t%u\t1:95.24\t2:128.7\t3:132.3", others);
+    snprintf(text, sizeof text,
+             "db\t0.01\t0\t0\t0\t0\t0\t0\t0\t0\t0\t0\t0\t4\t4\t%u\t1:95.24\t2:128.7\t3:132.3",
+             others);
     world.snapshot.kept = text;
     decide(&world);
     assert_true(world.scores[2].gates & VIM_GATE_PEAK);
@@ -391,6 +483,10 @@ int main(void)
         cmocka_unit_test(load_takes_half_of_a_trend),
         cmocka_unit_test(need_rounds_up),
         cmocka_unit_test(waiting_tells_slots),
+        cmocka_unit_test(bare_time_is_found_at_all_loads),
+        cmocka_unit_test(a_pool_is_told_from_a_queue),
+        cmocka_unit_test(spare_is_what_the_promise_leaves),
+        cmocka_unit_test(spare_follows_the_promise),
         cmocka_unit_test(queue_is_handed_on_to_what_it_waits_for),
         cmocka_unit_test(a_queue_longer_than_the_total_stays_a_queue),
         cmocka_unit_test(literal_equation_three),
