@@ -230,7 +230,7 @@ static void learn(struct similarity *similarity, uint32_t block, double throughp
     if (!(throughput > 0) || replicas == 0 || isnan(measure->utilisation))
         return;
     /* What is saturated takes all it has for what it carries: less than that is no estimate any more. */
-    if (memory->steady == RECENT_WINDOWS && measure->utilisation > DEMAND_LOW &&
+    if ((settled || memory->steady == RECENT_WINDOWS) && measure->utilisation > DEMAND_LOW &&
         (measure->utilisation < DEMAND_HIGH || demand > memory->demand))
         memory->demand =
             isnan(memory->demand) ? demand : weight * demand + (1 - weight) * memory->demand;
