@@ -2,7 +2,8 @@
  * A request on its way. What may be made again after a try that came to nothing:
  *
  *   nothing of it was sent, or it was refused unseen       any request
- *   it may have had its effect                             reads, and what has an Idempotency-Key
+ *   it may have had its effect                             reads, and what has an Idempotency-Key and
+ *                                                          is of those that heed it
  *
  * Everything else is told to the client as it is: the outcome is unknown.
  */
@@ -18,11 +19,8 @@
 
 #define TOO_MANY "all that could answer have more requests than they take"
 
-static bool flight_is_repeatable(const struct request *request)
+bool flight_has_key(const struct request *request)
 {
-    if (strcmp(request->method, "GET") == 0 || strcmp(request->method, "HEAD") == 0) {
-        return true;
-    }
     for (size_t i = 0; i < request->header_count; i++) {
         if (strcmp(request->headers[i].name, "idempotency-key") == 0) {
             return true;
@@ -38,7 +36,8 @@ struct flight *flight_new(const struct request *request, logic_respond_fn respon
     flight->respond = respond;
     flight->argument = argument;
     flight->deadline = request->deadline;
-    flight->repeatable = flight_is_repeatable(request);
+    flight->repeatable =
+        strcmp(request->method, "GET") == 0 || strcmp(request->method, "HEAD") == 0;
     return flight;
 }
 

@@ -251,23 +251,20 @@ static void remote_route(struct link *link, const char *method, const char *path
     logic_route(remote_of(link)->own, method, path, ret_info);
 }
 
-static bool remote_is_own(struct remote *remote, const struct request *request)
-{
-    struct logic_route_info info;
-    logic_route(remote->own, request->method, request->path, &info);
-    return info.is_own;
-}
-
 static bool remote_is_inline(struct link *link, const struct request *request)
 {
-    return remote_is_own(remote_of(link), request);
+    struct logic_route_info info;
+    remote_route(link, request->method, request->path, &info);
+    return info.is_own;
 }
 
 static void remote_call(struct link *link, const struct request *request, logic_respond_fn respond,
                         void *argument)
 {
     struct remote *remote = remote_of(link);
-    if (remote_is_own(remote, request)) {
+    struct logic_route_info info;
+    remote_route(link, request->method, request->path, &info);
+    if (info.is_own) {
         logic_handle(remote->own, request, respond, argument);
     } else if (remote_is_full(remote) || remote_is_late(remote)) {
         metric_add(remote->shed, 1);
@@ -275,6 +272,7 @@ static void remote_call(struct link *link, const struct request *request, logic_
     } else {
         struct flight *flight = flight_new(request, respond, argument);
         flight->deadline += GRACE_MS;
+        flight->repeatable |= info.is_keyed && flight_has_key(request);
         remote_post(remote, flight);
     }
 }

@@ -184,6 +184,7 @@ struct flight {
 };
 
 struct flight *flight_new(const struct request *request, logic_respond_fn respond, void *argument);
+bool flight_has_key(const struct request *request); /* an Idempotency-Key */
 /* Sends it somewhere, or queues it. */
 void flight_start(struct remote *remote, struct flight *flight);
 /* An answer has come: MESSAGE and its BODY (taken over). */

@@ -100,6 +100,7 @@ void logic_route(struct logic *logic, const char *method, const char *path,
     ret_info->is_own = !shown || (shown->route->flags & ROUTE_OWN) || !entry;
     if (entry) {
         ret_info->spool = (entry->route->flags & ROUTE_SPOOL) != 0;
+        ret_info->is_keyed = (entry->route->flags & ROUTE_TASK) != 0;
         ret_info->body_max = body_max(logic, entry->route);
         ret_info->route = entry->template;
     }

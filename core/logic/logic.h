@@ -108,6 +108,7 @@ struct logic_route_info {
     bool is_public; /* /healthz, /readyz, /openapi.json */
     bool is_own; /* about the process that is asked: not for another one to answer */
     bool spool;
+    bool is_keyed; /* heeds an Idempotency-Key: asked for twice with one, it is done once */
     int64_t body_max;
     const char *route; /* the template, for metrics: "/v1/servers/{id}" */
     const void *entry; /* what was found, for struct request; means nothing in another process */
