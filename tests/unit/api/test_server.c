@@ -6,9 +6,11 @@
 #include <stddef.h>
 #include <cmocka.h>
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/epoll.h>
 #include <unistd.h>
 #include "base/cleanup.h"
 #include "base/clock.h"
@@ -341,6 +343,27 @@ static void test_stop_answers_what_is_in_progress(void **state)
     config_struct_free(config);
 }
 
+/* A thread of libmicrohttpd and the one that stops it may take the same socket out of an epoll set; the
+ * second must not take that for a failure, as the library would abort the process. */
+static void test_removed_twice(void **state)
+{
+    (void)state;
+    int set = epoll_create1(EPOLL_CLOEXEC);
+    int pair[2];
+    assert_int_equal(pipe(pair), 0);
+    struct epoll_event event = {.events = EPOLLIN};
+    assert_int_equal(epoll_ctl(set, EPOLL_CTL_ADD, pair[0], &event), 0);
+    assert_int_equal(epoll_ctl(set, EPOLL_CTL_ADD, pair[0], &event), -1);
+    assert_int_equal(errno, EEXIST);
+    assert_int_equal(epoll_ctl(set, EPOLL_CTL_DEL, pair[0], NULL), 0);
+    assert_int_equal(epoll_ctl(set, EPOLL_CTL_DEL, pair[0], NULL), 0);
+    assert_int_equal(epoll_ctl(set, EPOLL_CTL_MOD, pair[0], &event), -1);
+    assert_int_equal(errno, ENOENT);
+    close(pair[0]);
+    close(pair[1]);
+    close(set);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -363,6 +386,7 @@ int main(void)
         cmocka_unit_test(test_missing_is_the_logics),
         cmocka_unit_test(test_metrics),
         cmocka_unit_test(test_stop_answers_what_is_in_progress),
+        cmocka_unit_test(test_removed_twice),
     };
     return cmocka_run_group_tests(tests, begin, end);
 }
