@@ -129,8 +129,8 @@ void watch_decide(struct watch *watch);
 
 /* Carries a ruling out, as decision ID with BODY (taken over: a new one, or NULL: it is stored already). Commits.
  * Returns what became of it; what came of the call is left in BATCH. */
-enum decision_state watch_act(struct watch *watch, struct batch *batch, const char *id, json_t *body,
-               const struct guard_ruling *ruling);
+enum decision_state watch_act(struct watch *watch, struct batch *batch, const char *id,
+                              json_t *body, const struct guard_ruling *ruling);
 /* Finds out what came of an action that this process or another one has begun. False: that is still not known, and
  * nothing else may be done. */
 bool watch_resolve(struct watch *watch, struct batch *batch, int64_t now);
