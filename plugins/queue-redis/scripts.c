@@ -67,7 +67,8 @@ static const char push[] =
  *
  * What is due joins the stream. What has outlived its lease is claimed from whoever has it; if another entry
  * of the same id waits, the two become one. Then the group reads. An id that is out already and is
- * taken once more is out twice, and ends with the second `done`.
+ * taken once more is out twice, and ends with the second `done`. Who gets less than it wanted waits next, so
+ * the next push has to tell.
  */
 static const char take[] = NOW
     "local max=tonumber(ARGV[3]) local ends=now+tonumber(ARGV[4]) local ended=tonumber(ARGV[5])\n"
@@ -116,7 +117,7 @@ static const char take[] = NOW
              "    redis.call('ZADD',KEYS[3],unpack(leases))\n"
              "  end\n"
              "end\n"
-             "if #got==1 then\n"
+             "if (#got-1)/3<max then\n"
              "  redis.call('SET',KEYS[5],'1')\n"
              "  local d=redis.call('ZRANGE',KEYS[4],0,0,'WITHSCORES')[2]\n"
              "  local l=redis.call('ZRANGE',KEYS[3],0,0,'WITHSCORES')[2]\n"

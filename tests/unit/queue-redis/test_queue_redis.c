@@ -266,6 +266,22 @@ static void test_ends_are_told(void **state)
     plugin->close(other);
 }
 
+/* Who got less than it wanted waits next: Redis has to tell it of the next push. Who got all looks again by
+ * itself. */
+static void test_short_pull_is_told(void **state)
+{
+    struct fixture *fixture = *state;
+    void *instance = open_queue(fixture);
+
+    for (const char *id = "abcd"; *id; id++)
+        assert_int_equal(push(instance, (char[]){*id, '\0'}, 0), VIM_OK);
+    assert_int_equal(pull(instance, 2, 5000, LONG_LEASE_MS, NULL, NULL), 2);
+    server_control("redis", "cli", "REDIS", "exists 'test:{task}:idle' | grep -qx 0 && true");
+    assert_int_equal(pull(instance, 8, 5000, LONG_LEASE_MS, NULL, NULL), 2);
+    server_control("redis", "cli", "REDIS", "exists 'test:{task}:idle' | grep -qx 1 && true");
+    plugin->close(instance);
+}
+
 /* One instance may renew and end what another took. */
 static void test_foreign_entries(void **state)
 {
@@ -543,6 +559,7 @@ int main(void)
         TEST(test_reclaim),
         TEST(test_out_twice),
         TEST(test_ends_are_told),
+        TEST(test_short_pull_is_told),
         TEST(test_foreign_entries),
         TEST(test_pushes_together),
         TEST(test_other_instance_wakes),
