@@ -17,7 +17,7 @@ SHARES = (1, 2, 3, 4)
 LOGIC_SHARE = float(os.environ.get("BENCH_LOGIC_SHARE", "0.06"))
 WORKER_SHARE = float(os.environ.get("BENCH_WORKER_SHARE", "0.06"))
 PERIOD_US = 20000
-TASKS = int(os.environ.get("BENCH_WORKER_TASKS", "200"))
+TASKS = int(os.environ.get("BENCH_WORKER_TASKS", "500"))
 QUIET = {"log": {"level": "info"}, "heartbeat": "1s"}
 
 

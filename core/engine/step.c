@@ -34,8 +34,6 @@
 #define AGAIN_DELAY_MS 1000
 /* An upload that is slower than this (1 MiB/s) runs out of time. */
 #define UPLOAD_BYTES_PER_MS 1049
-/* Of tasks that could not be read, or were changed by others again and again. */
-#define LOOK_AGAIN_DELAY_MS 1000
 /* By how much the clocks of processes that share a store may differ. */
 #define CLOCK_SLACK_MS 60000
 /* One step in progress: made when its task was claimed, freed when its outcome is committed. */
@@ -123,7 +121,7 @@ static void end_step(struct step *step)
                                      NULL, 0),
                    (double)(clock_mono_us() - step->claimed_us) / 1e6);
     free_step(step);
-    step_unpark(tasks, vim);
+    turns_hand_on(tasks, vim);
     atomic_fetch_sub(&tasks->in_progress, 1);
 }
 
@@ -432,20 +430,6 @@ static bool end_by_wish_or_time(struct tasks *tasks, struct task *task, int64_t 
     return true;
 }
 
-/* Puts a task whose VIM is busy aside; TARGET is NULL if the VIM takes no calls at all: then the sweep
- * looks at the task now and then. */
-static void park(struct tasks *tasks, const struct task *task, struct vim_target *target)
-{
-    if (!parking_put(tasks->parking, task->vim, task->id)) {
-        hints_push(tasks->queue, task->id, LOOK_AGAIN_DELAY_MS);
-        return;
-    }
-    if (target && vim_target_free_steps(target)) {
-        /* The last step ended in between, and found nobody here. */
-        step_unpark(tasks, task->vim);
-    }
-}
-
 /* The call, or what stands in its way. */
 static int go(struct tasks *tasks, struct task *task, struct vim_target *target)
 {
@@ -454,7 +438,7 @@ static int go(struct tasks *tasks, struct task *task, struct vim_target *target)
     char blocker[ID_SIZE] = "";
     bool done_already;
     if (!vim_target_take_step(target)) {
-        park(tasks, task, target);
+        turns_park(tasks, task, target);
         return VIM_OK;
     }
     int code = operation_make(tasks, task, &operation, &done_already, blocker, &verdict.failure);
@@ -478,19 +462,9 @@ static int go(struct tasks *tasks, struct task *task, struct vim_target *target)
     }
     code = pass_verdict(tasks, task, &verdict);
     if (code != VIM_E_CONFLICT) {
-        step_unpark(tasks, vim_target_settings(target)->name);
+        turns_call_next(tasks, vim_target_settings(target)->name);
     }
     return code;
-}
-
-/* A hint that led to no step must not use up the turn of those who are parked. */
-static void unpark_if_free(struct tasks *tasks, const char *vim)
-{
-    struct vim_target *target = vims_get(tasks->vims, vim);
-    if (target && !lane_is_stuck(vim_target_lane(target)) && vim_target_free_steps(target)) {
-        step_unpark(tasks, vim);
-    }
-    vim_target_release(target);
 }
 
 /* One look at a task. VIM_E_CONFLICT: it changed meanwhile, look again. */
@@ -526,7 +500,7 @@ static int look(struct tasks *tasks, const char *id)
     } else {
         struct vim_target *target = vims_get(tasks->vims, task.vim);
         if (!target || lane_is_stuck(vim_target_lane(target))) {
-            park(tasks, &task, NULL);
+            turns_park(tasks, &task, NULL);
         } else {
             called = true;
             code = go(tasks, &task, target);
@@ -535,9 +509,22 @@ static int look(struct tasks *tasks, const char *id)
     }
     task_free(&task);
     if (!called) {
-        unpark_if_free(tasks, vim);
+        /* A hint that led to no step must not use up the turn of those who are parked. */
+        turns_call_next_if_free(tasks, vim);
     }
     return code;
+}
+
+void step_look(struct tasks *tasks, const char *id)
+{
+    int code, tries = 0;
+    do {
+        code = look(tasks, id);
+    } while (code == VIM_E_CONFLICT && ++tries < 5);
+    if (code != VIM_OK && code != VIM_E_NOT_FOUND) {
+        log_event(VIM_WARNING, "task not looked at", "task=%s error=%s", id, error_name(code));
+        hints_push(tasks->queue, id, LOOK_AGAIN_DELAY_MS);
+    }
 }
 
 int tasks_work(struct tasks *tasks, uint32_t maximum, uint32_t wait_ms)
@@ -546,26 +533,9 @@ int tasks_work(struct tasks *tasks, uint32_t maximum, uint32_t wait_ms)
     uint32_t wanted = maximum < 1 ? 1 : maximum > PULL_MAX ? PULL_MAX : maximum;
     int count = hints_pull(tasks->queue, wanted, wait_ms, ids);
     for (int i = 0; i < count; i++) {
-        int code;
-        int tries = 0;
         /* The hint has done its work; what gets lost from here on is found by the sweep. */
         hints_done(tasks->queue, ids[i]);
-        do {
-            code = look(tasks, ids[i]);
-        } while (code == VIM_E_CONFLICT && ++tries < 5);
-        if (code != VIM_OK && code != VIM_E_NOT_FOUND) {
-            log_event(VIM_WARNING, "task not looked at", "task=%s error=%s", ids[i],
-                      error_name(code));
-            hints_push(tasks->queue, ids[i], LOOK_AGAIN_DELAY_MS);
-        }
+        step_look(tasks, ids[i]);
     }
     return count;
-}
-
-void step_unpark(struct tasks *tasks, const char *vim)
-{
-    char id[ID_SIZE];
-    if (parking_take(tasks->parking, vim, id)) {
-        hints_push(tasks->queue, id, 0);
-    }
 }

@@ -30,6 +30,7 @@
 #define COUNT_SHARE 20
 /* A count that is older than this does not refuse anybody. */
 #define COUNT_FRESH_MS 500
+#define PASSED_MAX 8u /* at least every so many sweeps look for due tasks */
 #define PARKED_ROUNDS 16u /* sweeps in which each task is looked at whose VIM takes no calls */
 
 /* Ids collected by a scan: nothing else is called while it runs. */
@@ -80,6 +81,12 @@ static int take_due(void *argument, const struct vim_item *item)
 
 static void sweep_due(struct tasks *tasks)
 {
+    /* A process that has more than it can do leaves what it would find to the others: most of it is what they
+     * have parked, and each look costs all of them. */
+    if (turns_are_taken(tasks) && ++tasks->sweep_passed < PASSED_MAX) {
+        return;
+    }
+    tasks->sweep_passed = 0;
     struct due_scan due = {.tasks = tasks};
     struct failure failure = {0};
     struct vim_scan scan = {.collection = COLLECTION_TASK,
@@ -138,7 +145,7 @@ static void unpark_vim(void *argument, const char *vim)
         turns = parking_count(tasks->parking, vim) / PARKED_ROUNDS + 1;
     }
     for (size_t i = 0; i < turns; i++) {
-        step_unpark(tasks, vim);
+        turns_call_next(tasks, vim);
     }
     vim_target_release(target);
 }

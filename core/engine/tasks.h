@@ -101,11 +101,14 @@ void tasks_watch(struct tasks *tasks, const char *id, int64_t timeout_ms, task_w
 void tasks_watch_end(struct tasks *tasks, bool (*which)(const void *argument));
 
 /* For workers: takes up to MAXIMUM due tasks from the queue (waiting up to WAIT_MS) and sets their
- * steps going, each on its VIM's lane. Returns how many, or an error. A VIM with all its
- * `operations` in use leaves its tasks in the queue for a moment. */
+ * steps going, each on its VIM's lane. Returns how many, or an error. Tasks of a VIM with all its
+ * `operations` in use wait in this process for their turn. */
 int tasks_work(struct tasks *tasks, uint32_t maximum, uint32_t wait_ms);
 /* Wakes those who wait in tasks_work(). */
 void tasks_interrupt(struct tasks *tasks);
+/* Before the end, when nobody is in tasks_work() any more: no step begins by itself from now on, and what waits
+ * here for its turn goes back to the queue, for other processes. */
+void tasks_hand_back(struct tasks *tasks);
 /* Steps in progress in this process. */
 uint32_t tasks_in_progress(const struct tasks *tasks);
 

@@ -7,6 +7,7 @@
  *   submit.c    new tasks                     commands.c  cancel, retry, rollback, fail
  *   operation.c a task as a struct vim_op     step.c      claim, driver call
  *   outcome.c   what a step's result makes of a task and its resource: no I/O
+ *   turns.c     who is next where a VIM is busy
  *   wake.c      the inventory's side          sweep.c     what is due, forgotten or old
  *   watch.c     those who wait for the end of a task
  *   graph*.c    network services: see graph.h
@@ -24,6 +25,8 @@
 
 /* Until a task that waits for another one looks by itself. */
 #define BLOCKED_DELAY_MS 5000
+/* Of tasks that could not be read, or were changed by others again and again. */
+#define LOOK_AGAIN_DELAY_MS 1000
 
 struct graphs;
 struct watches;
@@ -40,6 +43,7 @@ struct tasks {
     struct watches *watches;
     struct graphs *graphs;
     atomic_uint in_progress; /* steps */
+    atomic_bool handing_back; /* no more steps begin by themselves */
     atomic_llong active; /* accepted tasks that have not ended, counted anew now and then */
     atomic_llong counted, count_ms; /* when (clock_mono_ms()), and how long it took */
     pthread_mutex_t counting; /* by one thread is enough */
@@ -49,6 +53,7 @@ struct tasks {
     pthread_cond_t sweep_cond;
     pthread_t sweep_thread;
     bool sweep_running, sweep_stop, sweep_works;
+    unsigned sweep_passed; /* looks for due tasks that were left out, one after another */
 };
 
 struct tasks_settings tasks_settings_now(struct tasks *tasks);
@@ -174,7 +179,21 @@ void sweep_stop(struct tasks *tasks);
  * another process? */
 bool task_is_held(const struct task *task, int64_t now);
 
-/* step.c: lets a parked task of VIM go on. */
-void step_unpark(struct tasks *tasks, const char *vim);
+/* step.c: looks at a task, and does what is due. */
+void step_look(struct tasks *tasks, const char *id);
+
+/* --- turns.c ------------------------------------------------------------------------------------- */
+
+/* Puts a task whose VIM is busy aside; TARGET is NULL if the VIM takes no calls at all: then the sweep looks at
+ * the task now and then. */
+void turns_park(struct tasks *tasks, const struct task *task, struct vim_target *target);
+/* Lets the one parked longest for VIM go on, by a hint; the second only if a slot is free. */
+void turns_call_next(struct tasks *tasks, const char *vim);
+void turns_call_next_if_free(struct tasks *tasks, const char *vim);
+/* After a slot of VIM was given back: gives free slots to those parked, on this thread. */
+void turns_hand_on(struct tasks *tasks, const char *vim);
+/* Is there a VIM that takes calls, has no slot free here, and has tasks parked for the next one? Then this
+ * process has enough to do. */
+bool turns_are_taken(struct tasks *tasks);
 
 #endif

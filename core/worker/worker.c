@@ -77,6 +77,7 @@ void worker_stop(struct worker *worker, int64_t timeout_ms)
     }
     int64_t until = clock_mono_ms() + timeout_ms;
     join(worker);
+    tasks_hand_back(worker->tasks);
     while (tasks_in_progress(worker->tasks) > 0 && clock_mono_ms() < until) {
         clock_sleep_ms(5);
     }

@@ -176,6 +176,32 @@ static void no_more_steps_than_operations(void **state)
     assert_int_equal(atomic_load(&in_call_most), 2);
 }
 
+static bool first_have_ended(void *argument)
+{
+    const int *count = argument;
+    for (int i = 0; i < *count; i++) {
+        if (!task_state_is_final(house_state(many[i]))) {
+            return false;
+        }
+    }
+    return tasks_in_progress(house.tasks) == 0;
+}
+
+/* Through the queue, others might get it: nobody pulls from it here. */
+static void a_slot_is_handed_on_in_the_process(void **state)
+{
+    int count = 5;
+    (void)state;
+    house_put_vim(1, 8);
+    for (int i = 0; i < count; i++) {
+        house_create(many[i], resource_id);
+    }
+    while (tasks_work(house.tasks, 64, 0) > 0) {
+    }
+    house_wait(first_have_ended, &count);
+    assert_int_equal(fake_calls(), count);
+}
+
 struct second {
     struct tasks *tasks;
     atomic_bool stop;
@@ -202,8 +228,8 @@ static void two_engines_on_one_store(void **state)
     house.vims = vims;
     struct tasks *other = tasks_new(house.store, house.queue, other_vims, &house.settings);
     tasks_set_inventory(other, house.inventory);
-    /* A task that one engine lets go on may come to the other one through the queue; then the sweep
-     * gives the turn to the next that is parked. */
+    /* A task that one engine has parked may have ended in the other; then the next that is parked gets
+     * the turn, or the sweep gives it. */
     assert_int_equal(tasks_start(house.tasks, NULL), VIM_OK);
     assert_int_equal(tasks_start(other, NULL), VIM_OK);
     struct second second = {.tasks = other};
@@ -315,6 +341,34 @@ static void deadline_passes_behind_a_stuck_vim(void **state)
     house_wait(has_timed_out, behind);
     atomic_store(&may_return, true);
     worker_stop(worker, 60000);
+}
+
+static bool nothing_in_progress(void *argument)
+{
+    (void)argument;
+    return tasks_in_progress(house.tasks) == 0;
+}
+
+static void what_is_parked_is_handed_back_at_the_end(void **state)
+{
+    char behind[37], other[37];
+    (void)state;
+    atomic_store(&may_return, false);
+    house_put_vim(1, 8);
+    fake_script(&(struct fake_outcome){
+        .code = VIM_OK, .emit_id = "s1", .before = wait_to_return, .argument = NULL});
+    house_create(task_id, resource_id);
+    house_create(behind, other);
+    while (tasks_work(house.tasks, 64, 0) > 0) {
+    }
+    tasks_hand_back(house.tasks);
+    atomic_store(&may_return, true);
+    house_wait(nothing_in_progress, NULL);
+    assert_int_equal(house_state(task_id), TASK_SUCCEEDED);
+    assert_int_equal(house_state(behind), TASK_QUEUED);
+    assert_int_equal(tasks_work(house.tasks, 64, 0), 1);
+    house_wait(nothing_in_progress, NULL);
+    assert_int_equal(house_state(behind), TASK_SUCCEEDED);
 }
 
 /* --- Hints that are lost ------------------------------------------------------------------------- */
@@ -566,6 +620,8 @@ int main(void)
         TEST(reference_in_another_vim),
         TEST(reference_being_made_is_waited_for),
         TEST(no_more_steps_than_operations),
+        TEST(a_slot_is_handed_on_in_the_process),
+        TEST(what_is_parked_is_handed_back_at_the_end),
         TEST(two_engines_on_one_store),
         TEST(missing_vim_is_waited_for),
         TEST(deadline_passes_behind_a_stuck_vim),
