@@ -143,8 +143,8 @@ static int driver_step(struct vim_call *call, void *instance, const struct vim_o
         return driver->host->fail(call, VIM_E_UNSUPPORTED, 0, "unknown kind, or verb");
     if (has_fault(driver, "exits"))
         _exit(0);
-    if (has_fault(driver, "leaks"))
-        (void)dup(STDERR_FILENO);
+    if (has_fault(driver, "leaks") && dup(STDERR_FILENO) < 0)
+        return driver->host->fail(call, VIM_E_INTERNAL, 0, "no descriptor is left to leak");
     pthread_mutex_lock(&far_side.lock);
     if (op->verb == VIM_VERB_CREATE) {
         code = create(call, driver, op);
