@@ -22,7 +22,8 @@ int64_t check_patience(void)
     return patience < 1 ? 1 : patience > 100 ? 100 : patience;
 }
 
-static void set_reason(struct run *run, const char *format, va_list arguments)
+static void __attribute__((format(printf, 2, 0)))
+set_reason(struct run *run, const char *format, va_list arguments)
 {
     vsnprintf(run->reason, sizeof run->reason, format, arguments);
     for (char *c = run->reason; *c; c++)

@@ -320,7 +320,7 @@ static void test_nonsense(void **state)
         int fd = client_connect(world->port);
         client_send(fd, noise[i]);
         shutdown(fd, SHUT_WR);
-        CLEANUP_FREE char *answer = client_read_all(fd, NULL);
+        free(client_read_all(fd, NULL)); /* whatever it is */
         close(fd);
     }
     stop(world);

@@ -49,6 +49,7 @@ static void time_and_memory_grow_with_use(void **state)
             sum += i;
         }
     }
+    assert_true(sum > 0);
     assert_true(usage_cpu_us() >= before + 20000);
     int64_t memory = usage_memory();
     size_t size = 64 << 20;

@@ -336,8 +336,8 @@ static void run_into_deadlock(struct fixture *fixture)
         "SET deadlock_timeout='20s'",
         "BEGIN",
         "UPDATE @.rows SET due=1 WHERE id='b'",
-        "DO $$BEGIN WHILE NOT EXISTS(SELECT 1 FROM pg_locks WHERE NOT granted) LOOP "
-        "PERFORM pg_sleep(0.01); END LOOP; END$$",
+        ("DO $$BEGIN WHILE NOT EXISTS(SELECT 1 FROM pg_locks WHERE NOT granted) LOOP "
+         "PERFORM pg_sleep(0.01); END LOOP; END$$"),
         "UPDATE @.rows SET due=1 WHERE id='a'",
         "COMMIT"};
     PGconn *other = raw_connection();
