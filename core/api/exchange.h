@@ -87,6 +87,7 @@ struct exchange {
     struct listener *listener; /* of a stream */
     bool has_body;
     bool expects_continue;
+    bool encoded; /* the body has a Content-Encoding */
     int64_t content_length; /* -1: not told */
     int64_t discard_left;
     int64_t started_us;

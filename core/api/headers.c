@@ -81,7 +81,9 @@ static const char **headers_place(struct headers *headers, const char *name)
     case 'a':
         return strcmp(name, "authorization") == 0 ? &headers->authorization : NULL;
     case 'c':
-        return strcmp(name, "content-length") == 0 ? &headers->content_length : NULL;
+        return strcmp(name, "content-length") == 0     ? &headers->content_length
+               : strcmp(name, "content-encoding") == 0 ? &headers->content_encoding
+                                                       : NULL;
     case 'h':
         return strcmp(name, "host") == 0 ? &headers->host : NULL;
     case 'v':
@@ -448,6 +450,11 @@ static void headers_finish(struct exchange *exchange)
     if (atomic_load_explicit(&exchange->state, memory_order_relaxed) == EXCHANGE_ANSWERED) {
         return;
     }
+    if (exchange->encoded) {
+        exchange_refuse(exchange, 415, "unsupported-media-type",
+                        "a body is taken as it is, without a Content-Encoding", 0);
+        return;
+    }
     /* A small body where none belongs is ignored, so that the logic can tell what is wrong. */
     int64_t most = exchange->route.body_max > 0 ? exchange->route.body_max : HEADERS_IGNORED_MAX;
     if (exchange->has_body && exchange->content_length > most) {
@@ -498,6 +505,10 @@ bool headers_examine(struct headers *headers, struct exchange *exchange, const c
     exchange->expects_continue = headers->expects_continue;
     headers_request_id(exchange, headers->request_id);
     headers_body(headers, exchange);
+    /* What nobody decodes is no JSON, or worse: an image that is none. */
+    exchange->encoded = exchange->has_body && headers->content_encoding &&
+                        headers->content_encoding[0] &&
+                        strcasecmp(headers->content_encoding, "identity") != 0;
     headers_method(method, exchange->method);
     exchange->route.route = "";
     if (exchange->target_too_long) {

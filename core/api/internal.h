@@ -58,6 +58,7 @@ struct headers {
     size_t size;
     size_t authorization_size;
     const char *authorization, *content_length, *transfer_encoding, *request_id, *host;
+    const char *content_encoding;
     const char *principal, *left_ms; /* from peers */
     bool expects_continue;
     int status; /* of the first fault; 0: none */

@@ -80,8 +80,9 @@ int json_parse(const char *text, size_t length, const struct json_limits *limits
     json_t *json =
         json_loadb(length ? text : "", length, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, &error);
     if (!json) {
+        bool nul_letter = json_error_code(&error) == json_error_null_character;
         fault_set(ret_fault, error.line < 1 ? 1 : error.line, error.column < 1 ? 1 : error.column,
-                  error.text);
+                  nul_letter ? "\\u0000 is not taken in texts" : error.text);
         return VIM_E_INVALID;
     }
     *ret_json = json;

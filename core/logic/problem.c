@@ -80,6 +80,7 @@ const char *problem_title(int status)
         {502, "Bad Gateway"},
         {503, "Service Unavailable"},
         {504, "Gateway Timeout"},
+        {507, "Insufficient Storage"},
     };
     for (size_t i = 0; i < sizeof(titles) / sizeof(titles[0]); i++) {
         if (titles[i].status == status) {

@@ -406,6 +406,14 @@ static bool field_belongs(const struct field *field, enum mode mode, const char 
     return true;
 }
 
+/* Is it one of those that are shown of every kind? */
+static bool is_added(const char *name)
+{
+    unsigned count;
+    const struct field *added = kinds_added_fields(&count);
+    return field_by_name(added, count, name);
+}
+
 static void check_stranger(struct check *check, const struct field *fields, unsigned count,
                            const char *name, enum mode mode, const char *action)
 {
@@ -416,7 +424,7 @@ static void check_stranger(struct check *check, const struct field *fields, unsi
         ADD(check, "is no argument of %s", action);
     } else if (field && mode == MODE_UPDATE && (field->flags & FIELD_CREATE)) {
         ADD(check, "cannot be changed once it is created");
-    } else if (field) {
+    } else if (field || (mode == MODE_CREATE && is_added(name))) {
         ADD(check, "can only be read");
     } else {
         unsigned flags = mode == MODE_CREATE   ? FIELD_CREATE

@@ -131,6 +131,17 @@ class Access(Scene):
                 "Content-Type": "application/json; charset=utf-8"})
         self.assertEqual(answer.status, 202)
         self.vimd.wait_task(self.vimd.task_of(answer))
+        for coding in ("gzip", "br, gzip"):
+            answer = self.vimd.post("/v1/networks", self.world.body("networks"),
+                                    headers={"Content-Encoding": coding})
+            self.problem(answer, 415)
+        answer = self.vimd.post("/v1/networks?dryRun=true", self.world.body("networks"),
+                                headers={"Content-Encoding": "identity"})
+        self.assertEqual(answer.status, 200)
+        image = self.vimd.create("images", {"vim": "edge1", "name": unique(), "disk_format": "raw"})
+        answer = self.vimd.put(f"/v1/images/{image['id']}/data", b"\x1f\x8b", headers={
+            "Content-Type": "application/octet-stream", "Content-Encoding": "gzip"})
+        self.problem(answer, 415)
         for accept in ("application/json", "*/*", "application/*;q=0.5, text/html",
                        "application/problem+json, application/json"):
             self.assertEqual(self.vimd.get("/v1/networks", headers={"Accept": accept}).status, 200)
@@ -147,6 +158,7 @@ class Access(Scene):
         cases = [
             ({"vim": "edge1"}, None),
             ({"vim": "edge1", "name": "n", "mtu": "big"}, "/mtu"),
+            ({"vim": "edge1", "name": "n", "status": "ACTIVE"}, "/status"),
             ({"vim": "edge1", "name": "n", "mtu": 7}, "/mtu"),
             ({"vim": "edge1", "name": "n" * 256}, "/name"),
             ({"vim": "edge1", "name": "n", "mtuu": 1500}, "/mtuu"),

@@ -81,6 +81,7 @@ class Room(Scene):
             answer = send(self.vimd.port, f"{head}{more}\r\n".encode())
             self.assertTrue(answer.startswith(b"HTTP/1.1 507 "), answer[:200])
             self.assertIn(b'"code":"no-space"', answer)
+            self.assertIn(b'"title":"Insufficient Storage"', answer)
 
 
 class Waits(Scene):

@@ -37,6 +37,7 @@ static void refuses_and_tells_where(void **state)
     assert_int_equal(parse("", NULL, &fault), VIM_E_INVALID);
     assert_int_equal(parse("{} x", NULL, &fault), VIM_E_INVALID);
     assert_int_equal(parse("\"\\u0000\"", NULL, &fault), VIM_E_INVALID);
+    assert_string_equal(fault.text, "\\u0000 is not taken in texts");
     assert_int_equal(parse("\"\xFF\"", NULL, &fault), VIM_E_INVALID);
     assert_int_equal(parse("\"\\ud800\"", NULL, NULL), VIM_E_INVALID);
     assert_int_equal(parse("1", NULL, &fault), VIM_OK);
