@@ -259,6 +259,7 @@ static void begin_round(struct poll *poll)
     if (code == VIM_OK) {
         pthread_mutex_lock(&poll->inventory->mutex);
         poll->wants = 0;
+        poll->told = false;
         pthread_mutex_unlock(&poll->inventory->mutex);
         round_start(poll, target);
         return;
@@ -266,7 +267,8 @@ static void begin_round(struct poll *poll)
     vim_target_release(target);
     if (code == VIM_E_BUSY) {
         tell_wants(poll);
-    } else {
+    } else if (!poll->told) {
+        poll->told = true; /* only this thread begins rounds */
         log_event(VIM_WARNING, "poll not begun", "vim=%s kind=%s error=%s text=%s", poll->vim,
                   poll->kind, error_name(code), failure.text);
     }

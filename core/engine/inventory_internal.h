@@ -73,6 +73,7 @@ struct poll {
     int64_t last_pass; /* ms since 1970 */
     bool tried; /* had a round, or another process has them */
     uint32_t failures;
+    bool told; /* that a round cannot begin: once until one does */
 
     /* Of the round in progress, or of the inventory's thread while there is none. */
     bool loaded;

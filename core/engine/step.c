@@ -521,8 +521,12 @@ void step_look(struct tasks *tasks, const char *id)
     do {
         code = look(tasks, id);
     } while (code == VIM_E_CONFLICT && ++tries < 5);
-    if (code != VIM_OK && code != VIM_E_NOT_FOUND) {
-        log_event(VIM_WARNING, "task not looked at", "task=%s error=%s", id, error_name(code));
+    bool failed = code != VIM_OK && code != VIM_E_NOT_FOUND;
+    if (atomic_exchange(&tasks->unreadable, failed) != failed && failed) {
+        log_event(VIM_WARNING, "tasks cannot be looked at", "task=%s error=%s", id,
+                  error_name(code));
+    }
+    if (failed) {
         hints_push(tasks->queue, id, LOOK_AGAIN_DELAY_MS);
     }
 }

@@ -44,6 +44,7 @@ struct tasks {
     struct graphs *graphs;
     atomic_uint in_progress; /* steps */
     atomic_bool handing_back; /* no more steps begin by themselves */
+    atomic_bool unreadable; /* the last task could not be looked at, which was told */
     atomic_llong active; /* accepted tasks that have not ended, counted anew now and then */
     atomic_llong counted, count_ms; /* when (clock_mono_ms()), and how long it took */
     pthread_mutex_t counting; /* by one thread is enough */
