@@ -3,6 +3,7 @@
  */
 #include <ctype.h>
 #include <string.h>
+#include "base/cleanup.h"
 #include "base/text.h"
 #include "config/internal.h"
 
@@ -49,12 +50,26 @@ void config_dump_scalar(const char *string, struct text *text)
     text_add_char(text, '"');
 }
 
+/* A text of an option that is no secret; a password in a URL is one all the same. */
+static void dump_text(const char *string, struct text *text)
+{
+    size_t length;
+    const char *password = config_url_password(string, &length);
+    if (!password) {
+        config_dump_scalar(string, text);
+        return;
+    }
+    CLEANUP_FREE char *shown =
+        text_format("%.*s********%s", (int)(password - string), string, password + length);
+    config_dump_scalar(shown, text);
+}
+
 static void dump_list(const struct vim_texts *list, struct text *text)
 {
     text_add_char(text, '[');
     for (uint32_t i = 0; i < list->count; i++) {
         text_add(text, i ? ", " : "");
-        config_dump_scalar(list->items[i], text);
+        dump_text(list->items[i], text);
     }
     text_add_char(text, ']');
 }
@@ -68,7 +83,7 @@ static void dump_value(const struct vim_option *option, const void *data, struct
     case VIM_PATH:
         string = *CONFIG_CONST_FIELD(data, option, char *);
         if (string) {
-            config_dump_scalar(string, text);
+            dump_text(string, text);
         }
         break;
     case VIM_LIST:

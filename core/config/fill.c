@@ -62,6 +62,19 @@ static void check_secrecy(const struct config_node *node, struct config_errors *
     }
 }
 
+/* A URL that is no secret may hold one. */
+static void check_url(const char *text, const struct config_node *node,
+                      struct config_errors *errors)
+{
+    size_t length;
+    const char *found = config_url_password(text, &length);
+    if (found) {
+        CLEANUP_FREE char *password = text_duplicate_bytes(found, length);
+        log_redact_add(password);
+        check_secrecy(node, errors);
+    }
+}
+
 static void fill_scalar(struct filler *filler, const struct vim_option *option,
                         const struct config_node *node)
 {
@@ -73,6 +86,8 @@ static void fill_scalar(struct filler *filler, const struct vim_option *option,
         if (secret) {
             log_redact_add(text);
             check_secrecy(node, filler->errors);
+        } else {
+            check_url(text, node, filler->errors);
         }
         store_scalar(filler, option, text, &value);
         return;
@@ -113,6 +128,8 @@ static void fill_list(struct filler *filler, const struct vim_option *option,
         if (option->flags & VIM_SECRET) {
             log_redact_add(text);
             check_secrecy(item, filler->errors);
+        } else {
+            check_url(text, item, filler->errors);
         }
         items[i] = keep(filled, text_duplicate(text));
     }

@@ -69,6 +69,9 @@ struct config_value {
 int config_value_parse(const struct vim_option *option, const char *text,
                        struct config_value *ret_value, char **ret_expected);
 
+/* The password in TEXT if that is a URL with one ("scheme://user:password@host"), and its length; else NULL. */
+const char *config_url_password(const char *text, size_t *ret_length);
+
 /* Adds a number as it would be written: 30000 of VIM_DURATION is 30s. */
 void config_value_print(uint32_t type, int64_t value, struct text *text);
 

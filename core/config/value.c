@@ -165,3 +165,20 @@ int config_value_parse(const struct vim_option *option, const char *text,
     *ret_expected = text_take(&expected);
     return VIM_E_INVALID;
 }
+
+const char *config_url_password(const char *text, size_t *ret_length)
+{
+    const char *authority = strstr(text, "://");
+    if (!authority) {
+        return NULL;
+    }
+    authority += 3;
+    size_t length = strcspn(authority, "/?#");
+    const char *end = memrchr(authority, '@', length);
+    const char *colon = end ? memchr(authority, ':', (size_t)(end - authority)) : NULL;
+    if (!colon || colon + 1 == end) {
+        return NULL;
+    }
+    *ret_length = (size_t)(end - colon - 1);
+    return colon + 1;
+}

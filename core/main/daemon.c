@@ -35,6 +35,20 @@ void daemon_tell(const struct config_errors *errors)
     }
 }
 
+void daemon_blame(const struct settings *settings, const char *section, const char *key,
+                  const char *text, struct config_errors *errors)
+{
+    const struct config_node *node = config_root(settings->config);
+    const struct config_node *inner = section ? config_get(node, section) : node;
+    const struct config_node *value = config_get(inner, key);
+    if (value) {
+        config_error(errors, value, "%s", text);
+    } else {
+        config_error(errors, inner ? inner : node, "%s%s%s: %s", section && !inner ? section : "",
+                     section && !inner ? "." : "", key, text);
+    }
+}
+
 /* --- Parts ------------------------------------------------------------------------------------- */
 
 static int daemon_make_folder(const char *path, struct failure *failure)
@@ -55,15 +69,22 @@ static int daemon_make_folder(const char *path, struct failure *failure)
     return VIM_OK;
 }
 
-int daemon_make_folders(const struct settings *settings, struct failure *failure)
+int daemon_make_folders(const struct settings *settings, struct config_errors *errors)
 {
     const struct daemon_config *config = settings_section(settings, SECTION_DAEMON);
     CLEANUP_FREE char *spool = text_format("%s/spool", config->state_dir);
-    int code = daemon_make_folder(config->state_dir, failure);
-    code = code ? code : daemon_make_folder(spool, failure);
-    return code || !config->spool_dir || !(settings->roles & PROCESS_ENGINE)
-               ? code
-               : daemon_make_folder(config->spool_dir, failure);
+    struct failure failure = {0};
+    int code = daemon_make_folder(config->state_dir, &failure);
+    code = code ? code : daemon_make_folder(spool, &failure);
+    if (code) {
+        daemon_blame(settings, NULL, "state_dir", failure.text, errors);
+    }
+    if (config->spool_dir && (settings->roles & PROCESS_ENGINE) &&
+        daemon_make_folder(config->spool_dir, &failure)) {
+        daemon_blame(settings, NULL, "spool_dir", failure.text, errors);
+        code = VIM_E_UNAVAILABLE;
+    }
+    return code;
 }
 
 /* A process that was killed a moment ago holds its lock until the kernel is through with it. */
@@ -79,7 +100,7 @@ static bool daemon_take_lock(int fd)
 }
 
 /* One daemon per state folder: two would fight over what is kept in it. */
-static int daemon_lock(struct daemon *daemon, struct failure *failure)
+static int daemon_lock_state(struct daemon *daemon, struct failure *failure)
 {
     const struct daemon_config *config = settings_section(daemon->settings, SECTION_DAEMON);
     CLEANUP_FREE char *path = text_format("%s/vimd.lock", config->state_dir);
@@ -101,6 +122,16 @@ static int daemon_lock(struct daemon *daemon, struct failure *failure)
                            strerror(errno));
     }
     return VIM_OK;
+}
+
+static int daemon_lock(struct daemon *daemon, struct config_errors *errors)
+{
+    struct failure failure = {0};
+    int code = daemon_lock_state(daemon, &failure);
+    if (code) {
+        daemon_blame(daemon->settings, NULL, "state_dir", failure.text, errors);
+    }
+    return code;
 }
 
 int daemon_open_instance(const struct settings *settings, const char *name, struct plugin_use *use,
@@ -258,15 +289,15 @@ static int daemon_open(struct daemon *daemon, struct config_errors *errors)
              text_equal(log->format, "json") ? LOG_JSON : LOG_LOGFMT);
     const struct daemon_config *own = settings_section(daemon->settings, SECTION_DAEMON);
     id_set_origin(own->id);
-    code = daemon_make_folders(daemon->settings, &failure);
-    code = code ? code : daemon_lock(daemon, &failure);
+    code = daemon_make_folders(daemon->settings, errors);
+    code = code ? code : daemon_lock(daemon, errors);
     if (!code) {
         code = daemon_open_plugins(daemon, errors);
     }
     code = code ? code : daemon_open_store(daemon, &failure);
     code = code ? code : daemon_open_engine(daemon, &failure);
     code = code ? code : daemon_open_rules(daemon, &failure);
-    code = code ? code : front_open(daemon, &failure);
+    code = code ? code : front_open(daemon, errors, &failure);
     if (!code && (daemon->roles & PROCESS_WORKER)) {
         const struct worker_config *worker = settings_section(daemon->settings, SECTION_WORKER);
         code = worker_start(daemon->tasks, (uint32_t)worker->threads, &daemon->worker, &failure);

@@ -79,13 +79,17 @@ int daemon_open_lane(const struct vim_use *use, struct instance *instance, struc
 
 /* Makes others see this process. Before its first claim: they have to know whose it is. */
 int front_open_presence(struct daemon *daemon, struct failure *failure);
-int front_open(struct daemon *daemon, struct failure *failure);
+int front_open(struct daemon *daemon, struct config_errors *errors, struct failure *failure);
 void front_configure(struct daemon *daemon, const struct settings *settings); /* what is live */
 /* Lets what is in progress end until END (monotonic ms). Health checks go on. */
 void front_stop(struct daemon *daemon, int64_t end);
 void front_free(struct daemon *daemon);
 
-/* Makes `state_dir` (0700) and what is in it. */
-int daemon_make_folders(const struct settings *settings, struct failure *failure);
+/* Makes `state_dir` (0700), what is in it, and `spool_dir`. What does not work is told where the file names it. */
+int daemon_make_folders(const struct settings *settings, struct config_errors *errors);
+
+/* Records TEXT where KEY of SECTION (NULL: the top level) is, or where it is missing. */
+void daemon_blame(const struct settings *settings, const char *section, const char *key,
+                  const char *text, struct config_errors *errors);
 
 #endif

@@ -10,6 +10,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <unistd.h>
 #include "api/listen.h"
 #include "base/cleanup.h"
@@ -28,6 +29,8 @@
 #define OWN_QUEUE 64
 #define OWN_WAIT_MS 1000
 #define BEAT_MS 3000
+/* Files that a process has open besides connections of clients, about. */
+#define FILES_BESIDE 256
 
 /* --- What the logic asks of the process ------------------------------------------------------------- */
 
@@ -237,14 +240,16 @@ static struct api_config front_probes_config(const struct daemon *daemon)
     return config;
 }
 
-static int front_open_peers(struct daemon *daemon, const char *spool, struct failure *failure)
+static int front_open_peers(struct daemon *daemon, const char *spool, struct config_errors *errors)
 {
+    struct failure failure = {0};
     const struct link_config *link = settings_section(daemon->settings, SECTION_LINK);
     daemon->peers = memory_new_array(link->listen.count + 1, sizeof *daemon->peers);
     for (uint32_t i = 0; i < link->listen.count && (daemon->roles & PROCESS_LOGIC); i++) {
         struct api_config config = front_peers_config(daemon, link->listen.items[i]);
-        int code = api_start(&config, spool, daemon->link, &daemon->peers[i], failure);
+        int code = api_start(&config, spool, daemon->link, &daemon->peers[i], &failure);
         if (code) {
+            daemon_blame(daemon->settings, "link", "listen", failure.text, errors);
             return code;
         }
         daemon->peer_count++;
@@ -252,7 +257,20 @@ static int front_open_peers(struct daemon *daemon, const char *spool, struct fai
     return VIM_OK;
 }
 
-int front_open(struct daemon *daemon, struct failure *failure)
+/* Connections that the process may not open wait in the kernel, and nothing tells why. */
+static void front_check_files(const struct api_config *api)
+{
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) == 0 &&
+        limit.rlim_cur < (rlim_t)(api->connections + FILES_BESIDE)) {
+        log_event(VIM_WARNING,
+                  "fewer files may be open than api.connections needs; raise ulimit -n",
+                  "files=%llu connections=%lld", (unsigned long long)limit.rlim_cur,
+                  (long long)api->connections);
+    }
+}
+
+int front_open(struct daemon *daemon, struct config_errors *errors, struct failure *failure)
 {
     const struct api_config *api = settings_section(daemon->settings, SECTION_API);
     const struct health_config *health = settings_section(daemon->settings, SECTION_HEALTH);
@@ -268,10 +286,17 @@ int front_open(struct daemon *daemon, struct failure *failure)
     if (!code && health->listen) {
         struct api_config config = front_probes_config(daemon);
         code = api_start(&config, spool, daemon->link, &daemon->probes, failure);
+        if (code) {
+            daemon_blame(daemon->settings, "health", "listen", failure->text, errors);
+        }
     }
-    code = code ? code : front_open_peers(daemon, spool, failure);
+    code = code ? code : front_open_peers(daemon, spool, errors);
     if (!code && (daemon->roles & PROCESS_API)) {
+        front_check_files(api);
         code = api_start(api, spool, daemon->link, &daemon->api, failure);
+        if (code) {
+            daemon_blame(daemon->settings, "api", "listen", failure->text, errors);
+        }
     }
     return code;
 }

@@ -163,19 +163,34 @@ static void settings_vims(struct settings *settings, struct config_errors *error
     }
 }
 
-/* The roles that the file names, unless the command line does. */
-static void settings_roles(struct settings *settings, struct config_errors *errors)
+/* The roles that the file names, unless the command line does. False if one of them is none. */
+static bool settings_roles(struct settings *settings, struct config_errors *errors)
 {
     const struct daemon_config *daemon =
         settings->sections[SECTION_DAEMON] ? settings_section(settings, SECTION_DAEMON) : NULL;
+    const struct config_node *list = config_get(config_root(settings->config), "roles");
     unsigned named = 0;
+    bool right = true;
     for (size_t i = 0; daemon && i < daemon->roles.count; i++) {
         char wrong[96];
         if (roles_parse(daemon->roles.items[i], &named, wrong, sizeof wrong)) {
-            config_error(errors, config_get(config_root(settings->config), "roles"), "%s", wrong);
+            config_error(errors, config_at(list, i), "%s", wrong);
+            right = false;
         }
     }
     settings->roles = settings->roles ? settings->roles : named ? named : PROCESS_ALL;
+    return right;
+}
+
+/* Folders are made at the start; what is there already and is none will not become one. */
+static void settings_check_folder(const struct config_node *root, const char *key, const char *path,
+                                  struct config_errors *errors)
+{
+    struct stat info;
+    const struct config_node *node = config_get(root, key);
+    if (node && path && stat(path, &info) == 0 && !S_ISDIR(info.st_mode)) {
+        config_error(errors, node, "%s is not a folder", path);
+    }
 }
 
 /* What processes that are apart have to have in common. */
@@ -273,7 +288,13 @@ static void settings_sections(struct settings *settings, struct config_errors *e
         const struct config_node *node = i == SECTION_DAEMON ? root : config_get(root, table->name);
         config_fill(table, node, root, errors, &settings->sections[i]);
     }
-    settings_roles(settings, errors);
+    bool roles_are_right = settings_roles(settings, errors);
+    if (settings->sections[SECTION_DAEMON]) {
+        const struct daemon_config *daemon = settings_section(settings, SECTION_DAEMON);
+        settings_check_folder(root, "state_dir", daemon->state_dir, errors);
+        settings_check_folder(root, "spool_dir", daemon->spool_dir, errors);
+        settings_check_folder(root, "plugin_dir", daemon->plugin_dir, errors);
+    }
     struct failure failure = {0};
     if (settings->sections[SECTION_WEBHOOKS] &&
         webhooks_check(settings_section(settings, SECTION_WEBHOOKS), &failure)) {
@@ -282,11 +303,11 @@ static void settings_sections(struct settings *settings, struct config_errors *e
     if (settings->sections[SECTION_API] && settings->sections[SECTION_HEALTH]) {
         settings_check_listeners(settings, errors);
     }
-    if (settings->sections[SECTION_LINK]) {
+    if (settings->sections[SECTION_LINK] && roles_are_right) {
         settings_check_link(settings, errors);
     }
-    if (settings->sections[SECTION_DAEMON] && settings->sections[SECTION_STORE] &&
-        settings->sections[SECTION_QUEUE]) {
+    if (roles_are_right && settings->sections[SECTION_DAEMON] &&
+        settings->sections[SECTION_STORE] && settings->sections[SECTION_QUEUE]) {
         settings_check_apart(settings, errors);
     }
 }

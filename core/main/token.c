@@ -1,11 +1,13 @@
 /*
  * vimd token: acts on the configured store directly, whether or not a daemon is running on it.
  */
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include "base/cleanup.h"
 #include "base/clock.h"
+#include "base/ids.h"
 #include "base/json.h"
 #include "base/text.h"
 #include "link/link.h"
@@ -50,9 +52,17 @@ static int token_create_command(struct store *store, const struct options *optio
         fprintf(stderr, "vimd: %s\n", failure.text);
         return 1;
     }
-    puts(token);
+    /* It is shown this once: a token that nobody has seen is one that nobody misses. */
+    bool lost = puts(token) < 0 || fflush(stdout) != 0;
+    if (lost) {
+        fprintf(stderr, "vimd: the token cannot be printed: %s\n", strerror(errno));
+        CLEANUP_FREE char *id = text_duplicate_bytes(token + strlen("vimd_"), ID_SIZE - 1);
+        if (token_revoke(store, id, &failure)) {
+            fprintf(stderr, "vimd: and %s stays as it is: %s\n", id, failure.text);
+        }
+    }
     explicit_bzero(token, sizeof token);
-    return 0;
+    return lost;
 }
 
 static int token_print(void *argument, const struct vim_item *item)
@@ -97,13 +107,12 @@ static int token_act(struct store *store, const struct options *options)
     }
 }
 
-static int token_with_store(struct settings *settings, const struct options *options)
+static int token_with_store(struct settings *settings, const struct options *options,
+                            struct config_errors *errors)
 {
-    struct failure failure = {0};
     CLEANUP_TEXT struct text reason = {0};
     struct instance *instance = NULL;
-    if (daemon_make_folders(settings, &failure)) {
-        fprintf(stderr, "vimd: %s\n", failure.text);
+    if (daemon_make_folders(settings, errors)) {
         return 1;
     }
     if (daemon_open_instance(settings, "store", &settings->store, &instance, &reason)) {
@@ -144,7 +153,7 @@ int command_token(const struct options *options)
                 "this is the file of an API process, without a store: tokens are where the "
                 "logic processes keep everything; use the configuration of one of them");
         } else {
-            code = token_with_store(settings, options);
+            code = token_with_store(settings, options, &errors);
         }
     }
     for (size_t i = 0; i < errors.count; i++) {

@@ -13,6 +13,9 @@
 #include "main/daemon.h"
 #include "main/notify.h"
 
+/* Listeners, epoll, the files of store and drivers, and some connections. */
+#define FILES_MIN 128
+
 static sigset_t vimd_signals(void)
 {
     sigset_t signals;
@@ -24,13 +27,25 @@ static sigset_t vimd_signals(void)
 }
 
 /* Connections are files: as many as the system allows. */
-static void vimd_raise_file_limit(void)
+static int vimd_raise_file_limit(void)
 {
     struct rlimit limit;
-    if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < limit.rlim_max) {
-        limit.rlim_cur = limit.rlim_max > 1048576 ? 1048576 : limit.rlim_max;
-        setrlimit(RLIMIT_NOFILE, &limit);
+    if (getrlimit(RLIMIT_NOFILE, &limit)) {
+        return 0;
     }
+    if (limit.rlim_cur < limit.rlim_max) {
+        limit.rlim_cur = limit.rlim_max > 1048576 ? 1048576 : limit.rlim_max;
+        (void)setrlimit(RLIMIT_NOFILE, &limit);
+    }
+    if (limit.rlim_cur < FILES_MIN) {
+        fprintf(
+            stderr,
+            "vimd: this process may have %llu files open at once (ulimit -n, LimitNOFILE=), and "
+            "needs %d\n",
+            (unsigned long long)limit.rlim_cur, FILES_MIN);
+        return -1;
+    }
+    return 0;
 }
 
 static int vimd_run(const struct options *options)
@@ -39,7 +54,10 @@ static int vimd_run(const struct options *options)
     sigset_t signals = vimd_signals();
     pthread_sigmask(SIG_BLOCK, &signals, NULL);
     signal(SIGPIPE, SIG_IGN);
-    vimd_raise_file_limit();
+    signal(SIGXFSZ, SIG_IGN); /* a file that may not grow is a disk that is full */
+    if (vimd_raise_file_limit()) {
+        return 1;
+    }
     struct daemon *daemon = NULL;
     if (daemon_start(options->config, options->roles, &daemon)) {
         fputs("vimd: not started\n", stderr);
@@ -61,14 +79,9 @@ static int vimd_run(const struct options *options)
     return 0;
 }
 
-int main(int argc, char **argv)
+static int vimd_command(const struct options *options)
 {
-    umask(077);
-    struct options options = {0};
-    if (options_parse(argc, argv, &options)) {
-        return 2;
-    }
-    switch (options.command) {
+    switch (options->command) {
     case COMMAND_HELP:
         options_help();
         return 0;
@@ -76,16 +89,31 @@ int main(int argc, char **argv)
         puts("vimd " VIMD_VERSION);
         return 0;
     case COMMAND_CHECK_CONFIG:
-        return command_check_config(&options);
+        return command_check_config(options);
     case COMMAND_DUMP_CONFIG:
-        return command_dump_config(&options);
+        return command_dump_config(options);
     case COMMAND_DESCRIBE:
-        return command_describe(&options);
+        return command_describe(options);
     case COMMAND_HEALTH:
-        return command_health(&options);
+        return command_health(options);
     case COMMAND_RUN:
-        return vimd_run(&options);
+        return vimd_run(options);
     default:
-        return command_token(&options);
+        return command_token(options);
     }
+}
+
+int main(int argc, char **argv)
+{
+    umask(077);
+    struct options options = {0};
+    if (options_parse(argc, argv, &options)) {
+        return 2;
+    }
+    int code = vimd_command(&options);
+    if (fflush(stdout)) {
+        fprintf(stderr, "vimd: what was to be printed is lost: %s\n", strerror(errno));
+        code = code ? code : 1;
+    }
+    return code;
 }

@@ -97,11 +97,22 @@ static const char *credential_problem(const struct os_config *config)
     return config->password != NULL ? "password is for auth_type password" : NULL;
 }
 
+/* It would be sent to nobody, and shown by whoever shows the URL. */
+static int has_userinfo(const char *url)
+{
+    const char *authority = url != NULL ? strstr(url, "://") : NULL;
+
+    return authority != NULL && memchr(authority + 3, '@', strcspn(authority + 3, "/?#")) != NULL;
+}
+
 const char *os_config_problem(const struct os_config *config)
 {
     char url[512];
     const char *problem;
 
+    if (has_userinfo(config->auth_url)) {
+        return "auth_url has a user or a password in it, which belong into username and password";
+    }
     if (empty(config->auth_url) || os_catalog_base(OS_IDENTITY, config->auth_url, url) != VIM_OK) {
         return "auth_url is no http or https URL";
     }

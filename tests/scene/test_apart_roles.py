@@ -48,7 +48,7 @@ class Roles(unittest.TestCase):
         path = re.escape(str(self.vimd.config_path))
         self.refused({}, ["--role", "api"], "the role api without logic needs link: logic")
         self.refused({}, ["--role", "logic"], "the role logic without api needs link: listen")
-        self.refused({"roles": ["worker", "king"]}, [], rf"{path}:\d+:\d+: roles: 'king' is not a role")
+        self.refused({"roles": ["worker", "king"]}, [], rf"{path}:\d+:\d+: roles\[1\]: 'king' is not a role")
         self.refused({}, ["--role", "scaler"], "need a store that they share")
         self.refused({}, ["--role", "api,logic,worker,scaler"], "the role scaler needs services: ")
         self.refused({"link": link, "roles": ["logic"]}, [], "need a store that they share")

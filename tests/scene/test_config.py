@@ -1,7 +1,10 @@
 """Configuration: every mistake is told with its place, secrets stay secret, a reload drops nothing."""
+import resource
 import shutil
+import socket
 import subprocess
 import threading
+import time
 import unittest
 
 import vimd
@@ -59,6 +62,9 @@ MISTAKES = [
     ("store:\n  plugin: no-such-store\n", "2:11", ["no-such-store"]),
     ("store:\n  options:\n    durabilty: power\n", "3:5", ["durabilty", "durability"]),
     ("vims: many\n", "1:7", ["vims"]),
+    ("roles: [api, logik]\n", "1:14", ["roles[1]", "logik"]),
+    ("roles:\n  - logic\n  -   wroker\n", "3:7", ["wroker"]),
+    ("spool_dir: /etc/passwd\n", "1:12", ["spool_dir: /etc/passwd is not a folder"]),
     # Where the key is, and not where its section begins.
     ("api:\n  threads: 2\n  listen: 127.0.0.1:70000\n", "3:11", ["api.listen: ", "70000"]),
     ("link:\n  queue: 5\n  secret: short\n", "3:11", ["link.secret: "]),
@@ -124,6 +130,61 @@ class Files(unittest.TestCase):
         self.assertNotEqual(done.returncode, 0)
         self.assertIn("vimd.yaml:2:12", done.stderr)
         self.assertFalse((self.daemon.folder / "new").exists(), "nothing was made")
+
+    def test_a_wrong_role_is_one_mistake(self):
+        """What roles need is told of those that there are."""
+        self.write("roles: [api, logik]\nstate_dir: {folder}/state\nplugin_dir: {plugins}\n")
+        done = self.check("--check-config")
+        self.assertEqual(len(done.stderr.splitlines()), 1, done.stderr)
+
+    def test_what_a_start_finds_has_its_place_too(self):
+        (self.daemon.folder / "file").write_text("")
+        with socket.socket() as taken:
+            taken.bind(("127.0.0.1", 0))
+            taken.listen()
+            port = taken.getsockname()[1]
+            for text, place, words in (
+                    ("state_dir: {folder}/no/such\n", "1:12: state_dir: ", "cannot make the folder"),
+                    ("state_dir: {folder}/file\n", "1:12: state_dir: ", "is not a folder"),
+                    ("state_dir: {folder}/state\nspool_dir: {folder}/no/such\n",
+                     "2:12: spool_dir: ", "cannot make the folder"),
+                    (f"state_dir: {{folder}}/state\napi:\n  listen: 127.0.0.1:{port}\n",
+                     "3:11: api.listen: ", "already in use"),
+                    ("state_dir: {folder}/state\napi: {{listen: '127.0.0.1:{port}'}}\n"
+                     f"health:\n  listen: 127.0.0.1:{port}\n", "4:11: health.listen: ",
+                     "already in use"),
+                    ("state_dir: {folder}/state\nvims:\n  - name: a\n    driver: openstack\n"
+                     "    project: demo\n    options:\n      {{auth_url: 'http://u:hidden@h/v3', "
+                     "username: u, password: abcd, project: p}}\n", "7:7: vims[0].options: ",
+                     "auth_url has a user or a password in it")):
+                with self.subTest(text=text):
+                    self.write(text + "plugin_dir: {plugins}\n")
+                    done = self.check()
+                    self.assertEqual(done.returncode, 1)
+                    self.assertIn(f"vimd.yaml:{place}", done.stderr)
+                    self.assertIn(words, done.stderr.lower())
+                    self.assertNotIn("hidden", done.stderr)
+
+    def test_what_cannot_be_printed_was_not_done(self):
+        self.write(GOOD)
+        words = [self.daemon.program, "--config", str(self.daemon.config_path)]
+        with open("/dev/full", "wb") as full:
+            for more in (["--help"], ["--dump-config"], ["token", "list"],
+                         ["token", "create", "--project", "p", "--role", "admin", "--name", "n"]):
+                done = subprocess.run([*words, *more], stdout=full, stderr=subprocess.PIPE, text=True)
+                self.assertEqual(done.returncode, 1, more)
+                self.assertIn("No space left", done.stderr)
+        self.assertEqual(len(self.check("token", "list").stdout.splitlines()), 1,
+                         "a token that nobody has seen is there")
+
+    def test_too_few_files(self):
+        self.write(GOOD)
+        words = [self.daemon.program, "--config", str(self.daemon.config_path)]
+        done = subprocess.run(words, capture_output=True, text=True, preexec_fn=lambda:
+                              resource.setrlimit(resource.RLIMIT_NOFILE, (32, 32)))
+        self.assertEqual(done.returncode, 1)
+        self.assertIn("32 files", done.stderr)
+        self.assertIn("ulimit -n", done.stderr)
 
     def test_a_byte_order_mark_is_no_mistake(self):
         self.write("\ufeff" + GOOD)
@@ -370,6 +431,36 @@ class Reload(unittest.TestCase):
         done = self.daemon.run("--config", str(self.daemon.config_path))
         self.assertNotEqual(done.returncode, 0)
         self.assertIn(str(self.daemon.state), done.stderr)
+
+
+class Full(unittest.TestCase):
+    """No file may grow: the log tells it, and does not fill what is left."""
+
+    def test_a_disk_that_is_full(self):
+        daemon = Vimd(vims=[mock(f"edge{i}") for i in range(3)], name="full")
+        self.addCleanup(daemon.close)
+        daemon.start()
+        network = daemon.create("networks", {"vim": "edge1", "name": unique()})
+        _, hard = resource.prlimit(daemon.process.pid, resource.RLIMIT_FSIZE)
+        resource.prlimit(daemon.process.pid, resource.RLIMIT_FSIZE, (daemon.log_path.stat().st_size
+                                                                     + 65536, hard))
+
+        def is_refused():
+            body = {"vim": "edge1", "name": unique(), "labels": {"fill": "x" * 200}}
+            answer = daemon.post("/v1/networks", body, wait=0)
+            return answer.status == 503 and answer.headers["Retry-After"]
+
+        wait_for(is_refused, "a refusal, as the store cannot grow", pause=0)
+        self.assertEqual(daemon.get(f"/v1/networks/{network['id']}").status, 200, "reads go on")
+        time.sleep(3)  # as many rounds of the poller would begin
+        for event, most in (("poll not begun", 3 * 13), ("tasks cannot be looked at", 20),
+                            ("the store takes no writes", 3)):
+            self.assertLessEqual(daemon.log().count(event), most, daemon.log()[-2000:])
+        resource.prlimit(daemon.process.pid, resource.RLIMIT_FSIZE, (hard, hard))
+        wait_for(lambda: daemon.get("/readyz").status == 200, "it is ready again")
+        self.assertEqual(daemon.create("networks", {"vim": "edge1", "name": unique()})["status"],
+                         "ACTIVE")
+        daemon.stop()
 
 
 class Tls(unittest.TestCase):

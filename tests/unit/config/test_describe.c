@@ -2,6 +2,7 @@
  * What a table tells: dump, description, comparison, lint.
  */
 #include "test.h"
+#include <stdio.h>
 #include <stdlib.h>
 #include "base/text.h"
 #include "sample.h"
@@ -43,6 +44,38 @@ static void dumps_effective_values(void **state)
                                    "  note: hidden-1  # from ${env:TEST_PASSWORD:-x}\n");
     text_free(&text);
     config_struct_free(filled);
+}
+
+/* Options that are no secrets may hold URLs that are. */
+static void dumps_no_passwords_of_urls(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *url, *shown;
+    } cases[] = {
+        {"http://user:hidden@host/v3", "http://user:********@host/v3"},
+        {"http://user:hid:den@host:1?x=1", "http://user:********@host:1?x=1"},
+        {"redis://:hidden@[::1]:1", "redis://:********@[::1]:1"},
+        {"http://u:hi@dden@host", "http://u:********@host"},
+        {"http://user@host/", "http://user@host/"},
+        {"http://user:@host/", "http://user:@host/"},
+        {"http://host/a:b@c", "http://host/a:b@c"},
+        {"http://host:1/?q=a:b@c", "http://host:1/?q=a:b@c"},
+        {"host:1@x", "host:1@x"},
+    };
+    for (size_t i = 0; i < COUNT_OF(cases); i++) {
+        char yaml[256], wanted[256];
+        snprintf(yaml, sizeof(yaml), "url: '%s'\nzones: ['%s']\n", cases[i].url, cases[i].url);
+        struct config_struct *filled = fill(yaml);
+        struct text text = {0};
+        config_dump(filled, 0, &text);
+        snprintf(wanted, sizeof(wanted), "url: \"%s\"\n", cases[i].shown);
+        assert_true(text_starts_with(text.data, wanted));
+        snprintf(wanted, sizeof(wanted), "\nzones: [\"%s\"]\n", cases[i].shown);
+        assert_non_null(strstr(text.data, wanted));
+        text_free(&text);
+        config_struct_free(filled);
+    }
 }
 
 /* Any text that is dumped is read back as it was. */
@@ -187,6 +220,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(dumps_effective_values),
+        cmocka_unit_test(dumps_no_passwords_of_urls),
         cmocka_unit_test(dumped_scalars_can_be_read_back),
         cmocka_unit_test(describes_options),
         cmocka_unit_test(compares),
