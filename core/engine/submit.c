@@ -81,18 +81,19 @@ void submit_count(const char *kind, uint32_t verb)
                1);
 }
 
-/* The idempotency row: its id comes from the wish, its body is in RET_BODY. */
-static struct vim_write idempotency_write(const struct task_wish *wish, const struct task *task,
-                                          uint64_t expect, int64_t due, char **ret_body)
+/* The row of an idempotency key; its body is in RET_BODY. */
+static struct vim_write idempotency_write(const char *id, const char *digest, const char *project,
+                                          const char *task, uint64_t expect, int64_t due,
+                                          char **ret_body)
 {
     CLEANUP_TEXT struct text text = {0};
-    text_printf(&text, "{\"task\":\"%s\",\"digest\":", task->id);
-    json_add_string(&text, wish->idempotency_digest);
+    text_printf(&text, "{\"task\":\"%s\",\"digest\":", task);
+    json_add_string(&text, digest);
     text_add_char(&text, '}');
     *ret_body = text_take(&text);
     return (struct vim_write){.collection = COLLECTION_IDEMPOTENCY,
-                              .id = wish->idempotency_id,
-                              .parent = wish->project,
+                              .id = id,
+                              .parent = project,
                               .body = *ret_body,
                               .expect = expect,
                               .due = due};
@@ -123,7 +124,8 @@ static int commit_wish(struct tasks *tasks, const struct task_wish *wish, struct
     }
     if (wish->idempotency_id) {
         writes[count++] = idempotency_write(
-            wish, task, key_expect, task->created + settings->idempotency_ms, &idempotency_body);
+            wish->idempotency_id, wish->idempotency_digest, wish->project, task->id, key_expect,
+            task->created + settings->idempotency_ms, &idempotency_body);
     }
     int code = store_commit(tasks->store, writes, count, failure);
     event_buffer_free(&event);
@@ -131,16 +133,25 @@ static int commit_wish(struct tasks *tasks, const struct task_wish *wish, struct
 }
 
 /* The revision of an idempotency row that has expired and was not swept yet; else 0. */
-static uint64_t expired_key(struct tasks *tasks, const struct task_wish *wish)
+static uint64_t expired_key(struct tasks *tasks, const char *idempotency_id)
 {
     struct row row = {0};
     uint64_t revision = 0;
-    if (wish->idempotency_id && store_get(tasks->store, COLLECTION_IDEMPOTENCY,
-                                          wish->idempotency_id, &row, NULL) == VIM_OK) {
+    if (idempotency_id &&
+        store_get(tasks->store, COLLECTION_IDEMPOTENCY, idempotency_id, &row, NULL) == VIM_OK) {
         revision = row.due && row.due <= clock_now_ms() ? row.revision : 0;
         row_free(&row);
     }
     return revision;
+}
+
+struct vim_write tasks_idempotency_write(struct tasks *tasks, const char *idempotency_id,
+                                         const char *digest, const char *project, char **ret_body)
+{
+    struct tasks_settings settings = tasks_settings_now(tasks);
+    return idempotency_write(idempotency_id, digest, project, "",
+                             expired_key(tasks, idempotency_id),
+                             clock_now_ms() + settings.idempotency_ms, ret_body);
 }
 
 int tasks_submit(struct tasks *tasks, const struct task_wish *wish, char ret_task_id[37],
@@ -169,7 +180,7 @@ int tasks_submit(struct tasks *tasks, const struct task_wish *wish, char ret_tas
     submit_fill(&task, wish, &settings);
     task.before = before;
     code = commit_wish(tasks, wish, &task, &settings, VIM_EXPECT_ABSENT, failure);
-    uint64_t expired = code == VIM_E_CONFLICT ? expired_key(tasks, wish) : 0;
+    uint64_t expired = code == VIM_E_CONFLICT ? expired_key(tasks, wish->idempotency_id) : 0;
     if (expired) {
         code = commit_wish(tasks, wish, &task, &settings, expired, failure);
     }

@@ -73,7 +73,12 @@ struct task_wish {
 int tasks_submit(struct tasks *tasks, const struct task_wish *wish, char ret_task_id[37],
                  struct failure *failure);
 
-/* The task that an idempotency key led to: VIM_E_NOT_FOUND, or its id and body digest. */
+/* For a write that needs no task: the row that remembers its idempotency key, to be committed with it. The commit
+ * is a conflict if the key was used meanwhile. RET_BODY is malloc'ed, and has to live until then. */
+struct vim_write tasks_idempotency_write(struct tasks *tasks, const char *idempotency_id,
+                                         const char *digest, const char *project, char **ret_body);
+
+/* The task that an idempotency key led to: VIM_E_NOT_FOUND, or its id ("": it needed none) and body digest. */
 int tasks_find_idempotent(struct tasks *tasks, const char *idempotency_id, char ret_task_id[37],
                           char ret_digest[65], struct failure *failure);
 
@@ -104,6 +109,8 @@ void tasks_watch_end(struct tasks *tasks, bool (*which)(const void *argument));
  * steps going, each on its VIM's lane. Returns how many, or an error. Tasks of a VIM with all its
  * `operations` in use wait in this process for their turn. */
 int tasks_work(struct tasks *tasks, uint32_t maximum, uint32_t wait_ms);
+/* What the last of these came to at the queue: VIM_OK, or the error and why. */
+int tasks_queue_state(struct tasks *tasks, struct failure *failure);
 /* Wakes those who wait in tasks_work(). */
 void tasks_interrupt(struct tasks *tasks);
 /* Before the end, when nobody is in tasks_work() any more: no step begins by itself from now on, and what waits

@@ -114,6 +114,9 @@ void body_send(struct call *call, const struct vocabulary *vocabulary, int statu
         answer_etag(&answer, revision);
         answer_body(&answer, CONTENT_JSON, TAKE(owned), length);
     }
+    if (call->replayed) {
+        answer_header(&answer, "Idempotent-Replayed", "true");
+    }
     logic_send(call, &answer);
 }
 

@@ -11,6 +11,7 @@
 #include "base/digest.h"
 #include "base/text.h"
 #include "logic/access.h"
+#include "logic/resources.h"
 #include "logic/route.h"
 #include "logic/submit.h"
 
@@ -79,6 +80,25 @@ static bool sees_task(const struct call *call, const char *task_id)
     return sees;
 }
 
+/* A write without a task was done in its commit: a row is gone, or labels are set. What is shown is the resource as
+ * it is now. */
+static void replay_without_task(struct call *call)
+{
+    if (strcmp(call->request->method, "DELETE") == 0) {
+        struct answer answer;
+        answer_init(&answer, 204);
+        answer_header(&answer, "Idempotent-Replayed", "true");
+        logic_send(call, &answer);
+        return;
+    }
+    call->replayed = true;
+    if (call->kind == kinds_service()) {
+        services_get(call);
+    } else {
+        resources_get(call);
+    }
+}
+
 void idempotency_replay(struct call *call, const struct idempotency *idempotency,
                         const char *task_id, const char *digest)
 {
@@ -91,7 +111,33 @@ void idempotency_replay(struct call *call, const struct idempotency *idempotency
         /* The first one's data is what the task has; this file is ours and of no use. */
         unlink(call->request->body_path);
     }
-    answer_with_task(call, task_id, true);
+    if (task_id[0]) {
+        answer_with_task(call, task_id, true);
+    } else {
+        replay_without_task(call);
+    }
+}
+
+void idempotency_add(struct call *call, const struct idempotency *idempotency,
+                     struct vim_write *writes, uint32_t *count, char **ret_body)
+{
+    *ret_body = NULL;
+    if (idempotency->key) {
+        writes[(*count)++] =
+            tasks_idempotency_write(call->logic->environment.tasks, idempotency->id,
+                                    idempotency->digest, call->principal->project, ret_body);
+    }
+}
+
+bool idempotency_answer(struct call *call, const struct idempotency *idempotency)
+{
+    char task_id[37], digest[65];
+    if (!idempotency->key || tasks_find_idempotent(call->logic->environment.tasks, idempotency->id,
+                                                   task_id, digest, NULL) != VIM_OK) {
+        return false;
+    }
+    idempotency_replay(call, idempotency, task_id, digest);
+    return true;
 }
 
 bool idempotency_begin(struct call *call, struct idempotency *ret_idempotency)

@@ -296,7 +296,7 @@ static void set_labels(struct resource *resource, const json_t *patch)
 /* Labels are vimd's own: no task. RESOURCE and SPEC were read before; another writer may have been faster, which
  * without If-Match is no reason to give up. */
 static void update_labels(struct call *call, struct resource *resource, struct service_spec *spec,
-                          const json_t *labels)
+                          const json_t *labels, const struct idempotency *idempotency)
 {
     struct store *store = call->logic->environment.store;
     struct failure failure = {0};
@@ -305,14 +305,17 @@ static void update_labels(struct call *call, struct resource *resource, struct s
         if (i > 0) {
             service_spec_free(spec);
             resource_free(resource);
-            if (!load(call, resource, spec)) {
+            if (idempotency_answer(call, idempotency) || !load(call, resource, spec)) {
                 return;
             }
         }
         set_labels(resource, labels);
         CLEANUP_FREE char *body = resource_render(resource);
-        struct vim_write write = resource_write(resource, body);
-        code = store_commit(store, &write, 1, &failure);
+        CLEANUP_FREE char *key_body = NULL;
+        struct vim_write writes[2] = {resource_write(resource, body)};
+        uint32_t count = 1;
+        idempotency_add(call, idempotency, writes, &count, &key_body);
+        code = store_commit(store, writes, count, &failure);
     }
     if (code != VIM_OK) {
         logic_failure(call, &failure, ORIGIN_OWN);
@@ -337,7 +340,7 @@ void services_update(struct call *call)
     }
     if (json_object_size(patch) == 0 && !dry_run) {
         CLEANUP_JSON json_t *nothing = json_object();
-        update_labels(call, &resource, &spec, labels ? labels : nothing);
+        update_labels(call, &resource, &spec, labels ? labels : nothing, &idempotency);
     } else if (is_settled(call, &resource, &spec)) {
         if (labels) {
             set_labels(&resource, labels);

@@ -168,18 +168,6 @@ void answer_with_task(struct call *call, const char *task_id, bool replayed)
 
 /* --- Submission ------------------------------------------------------------------------------ */
 
-/* Somebody else was first with the same key: that one's task is the answer. */
-static bool answer_winner(struct call *call, const struct idempotency *idempotency)
-{
-    char task_id[37], digest[65];
-    if (!idempotency->key || tasks_find_idempotent(call->logic->environment.tasks, idempotency->id,
-                                                   task_id, digest, NULL) != VIM_OK) {
-        return false;
-    }
-    idempotency_replay(call, idempotency, task_id, digest);
-    return true;
-}
-
 /* Of this many writers at once each gets through. */
 #define SUBMIT_TRIES 64
 
@@ -223,7 +211,7 @@ void submit_task(struct call *call, struct task_wish *wish, const struct idempot
         answer_with_task(call, task_id, false);
     } else if (code != VIM_E_CONFLICT && code != VIM_E_NOT_FOUND) {
         logic_failure(call, &failure, ORIGIN_OWN);
-    } else if (answer_winner(call, idempotency)) {
+    } else if (idempotency_answer(call, idempotency)) {
         return;
     } else if (code == VIM_E_NOT_FOUND) {
         /* The inventory, or another task, took it away since it was looked at. */

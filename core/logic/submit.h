@@ -17,6 +17,13 @@ struct idempotency {
  * used for another request (422), or has led to a task already, which then is the answer. */
 bool idempotency_begin(struct call *call, struct idempotency *ret_idempotency);
 
+/* For a write that needs no task: adds the key's row to WRITES, of which there are *COUNT, if there is a key. RET_BODY
+ * (NULL if there is none) has to be freed after the commit. A commit that was a conflict may have met the same
+ * request: then idempotency_answer() answers as that one was, and returns true. */
+void idempotency_add(struct call *call, const struct idempotency *idempotency,
+                     struct vim_write *writes, uint32_t *count, char **ret_body);
+bool idempotency_answer(struct call *call, const struct idempotency *idempotency);
+
 /* Answers with the task that the same key and request led to before: under 422 if DIGEST says that
  * it was another request. */
 void idempotency_replay(struct call *call, const struct idempotency *idempotency,

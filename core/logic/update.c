@@ -83,7 +83,8 @@ static bool same_labels(const json_t *a, const json_t *b)
 /* Labels are vimd's own: no task, no VIM. What changes nothing leaves the entity tag as it is.
  * RESOURCE was read before; another writer may have been faster, which without If-Match is no
  * reason to give up. */
-static void update_labels(struct call *call, struct resource *resource, const json_t *labels)
+static void update_labels(struct call *call, struct resource *resource, const json_t *labels,
+                          const struct idempotency *idempotency)
 {
     struct store *store = call->logic->environment.store;
     struct failure failure = {0};
@@ -97,8 +98,14 @@ static void update_labels(struct call *call, struct resource *resource, const js
             resource->labels = json_incref(before);
         }
         CLEANUP_FREE char *body = resource_render(resource);
-        struct vim_write write = resource_write(resource, body);
-        code = same ? VIM_OK : store_commit(store, &write, 1, &failure);
+        CLEANUP_FREE char *key_body = NULL;
+        struct vim_write writes[2];
+        uint32_t count = 0;
+        if (!same) {
+            writes[count++] = resource_write(resource, body);
+        }
+        idempotency_add(call, idempotency, writes, &count, &key_body);
+        code = count ? store_commit(store, writes, count, &failure) : VIM_OK;
         if (code == VIM_OK) {
             struct vocabulary vocabulary = vocabulary_of_kind(call->kind);
             size_t length = strlen(body);
@@ -109,7 +116,7 @@ static void update_labels(struct call *call, struct resource *resource, const js
             break;
         }
         resource_free(resource);
-        if (!resources_load_to_change(call, resource)) {
+        if (idempotency_answer(call, idempotency) || !resources_load_to_change(call, resource)) {
             return;
         }
     }
@@ -179,7 +186,7 @@ void resources_update(struct call *call)
             submit_update(call, &resource, patch, labels, &idempotency);
         } else {
             CLEANUP_JSON json_t *nothing = json_object();
-            update_labels(call, &resource, labels ? labels : nothing);
+            update_labels(call, &resource, labels ? labels : nothing, &idempotency);
         }
     }
     findings_free(&findings);
@@ -189,16 +196,23 @@ void resources_update(struct call *call)
 /* --- Delete ---------------------------------------------------------------------------------- */
 
 /* What never came to exist at the VIM is only a row. */
-static void delete_row(struct call *call, const struct resource *resource)
+static void delete_row(struct call *call, const struct resource *resource,
+                       const struct idempotency *idempotency)
 {
     struct failure failure = {0};
     struct event_buffer event = {0};
-    struct vim_write writes[2] = {
+    CLEANUP_FREE char *key_body = NULL;
+    uint32_t count = 2;
+    struct vim_write writes[3] = {
         {.collection = resource->kind, .id = resource->id, .expect = resource->revision},
         event_of_resource(EVENT_RESOURCE_DELETED, resource, resource->status, NULL, clock_now_ms(),
                           &event)};
-    int code = store_commit(call->logic->environment.store, writes, 2, &failure);
+    idempotency_add(call, idempotency, writes, &count, &key_body);
+    int code = store_commit(call->logic->environment.store, writes, count, &failure);
     event_buffer_free(&event);
+    if (code == VIM_E_CONFLICT && idempotency_answer(call, idempotency)) {
+        return;
+    }
     if (code != VIM_OK) {
         logic_failure(call, &failure, ORIGIN_OWN);
         return;
@@ -217,7 +231,7 @@ void resources_delete(struct call *call)
         return;
     }
     if (resource.backend_id == NULL && resource.task == NULL) {
-        delete_row(call, &resource);
+        delete_row(call, &resource, &idempotency);
     } else if (resources_target(call, resource.vim, &target)) {
         if (resources_can(call, target, VIM_VERB_DELETE, "delete")) {
             struct task_wish wish = {.spec = "{}"};

@@ -252,6 +252,45 @@ class Concurrency(OnMock):
         self.assertNotEqual(other.task_of(answer), task)
         other.wait_task(other.task_of(answer))
 
+    def test_a_keyed_change_of_labels_is_done_once(self):
+        """It needs no task, and its entity tag is another one afterwards."""
+        network = self.vimd.create("networks", self.world.body("networks"))
+        service = self.vimd.must(self.vimd.post("/v1/network-services", {
+            "vim": "edge1", "name": unique("ns"), "virtual_links": {"a": {}}}, wait=30), 201).json
+        for path in (f"/v1/networks/{network['id']}", f"/v1/network-services/{service['id']}"):
+            headers = {"If-Match": self.vimd.get(path).headers["ETag"],
+                       "Idempotency-Key": unique("key")}
+            patch = {"labels": {"tier": "core"}}
+            first = self.vimd.must(self.vimd.patch(path, patch, headers=headers), 200)
+            self.assertIsNone(first.headers["Idempotent-Replayed"])
+            self.vimd.must(self.vimd.patch(path, {"labels": {"other": "later"}}), 200)
+            again = self.vimd.must(self.vimd.patch(path, patch, headers=headers), 200)
+            self.assertEqual(again.headers["Idempotent-Replayed"], "true")
+            now = self.vimd.get(path)
+            self.assertEqual(again.json["labels"], {"tier": "core", "other": "later"})
+            self.assertEqual(again.headers["ETag"], now.headers["ETag"])
+            self.problem(self.vimd.patch(path, {"labels": {"tier": "edge"}}, headers=headers), 422)
+            self.problem(self.vimd.patch(path, patch, headers={
+                **headers, "Idempotency-Key": unique("key")}), 412)
+            answers = vimd.many(lambda _, path=path, key=unique("key"): self.vimd.patch(
+                path, {"labels": {"storm": key}}, headers={"Idempotency-Key": key}), range(16))
+            self.assertEqual({answer.status for answer in answers}, {200})
+            fresh = [one for one in answers if not one.headers["Idempotent-Replayed"]]
+            self.assertEqual(len(fresh), 1, "one of them did it")
+        self.vimd.must(self.vimd.delete(f"/v1/network-services/{service['id']}", wait=30), 204)
+
+    def test_a_keyed_delete_of_a_mere_row_is_done_once(self):
+        body = {"vim": "edge1", "name": unique("s"), "image": self.world.image["id"],
+                "flavor": self.world.flavor["id"], "zone": "no-such-zone"}
+        task = self.vimd.wait_task(self.vimd.task_of(self.vimd.post("/v1/servers", body)))
+        self.assertNotEqual(task["state"], "succeeded")
+        path = f"/v1/servers/{target_id(task)}"
+        headers = {"Idempotency-Key": unique("key"), "If-Match": self.vimd.get(path).headers["ETag"]}
+        first = self.vimd.must(self.vimd.delete(path, headers=headers), 204)
+        again = self.vimd.must(self.vimd.delete(path, headers=headers), 204)
+        self.assertEqual([one.headers["Idempotent-Replayed"] for one in (first, again)], [None, "true"])
+        self.problem(self.vimd.delete(path), 404)
+
     def test_idempotent_storm(self):
         body = self.world.body("networks")
         key = {"Idempotency-Key": unique("key")}
