@@ -1,5 +1,6 @@
 #include "engine/hints.h"
 
+#include <stdatomic.h>
 #include <string.h>
 #include "base/clock.h"
 #include "base/error.h"
@@ -12,6 +13,9 @@
 #define CALL_TIMEOUT_MS 5000
 /* Longer than it takes to look at all entries of one pull. */
 #define LEASE_MS 60000u
+
+/* Of the queue of this process; as many pushes fail as there are tasks, and all for one reason. */
+static atomic_bool push_fails;
 
 /* A call of OPERATION that does not wait has begun, or has ended after it began at STARTED_US. */
 static int64_t begin_call(void)
@@ -47,9 +51,14 @@ void hints_push(struct instance *queue, const char *id, int64_t delay_ms)
     metric_add(metrics_counter("vimd_queue_pushes_total", "Entries put into the queue",
                                code == VIM_OK ? "result=\"ok\"" : "result=\"error\""),
                1);
-    if (code != VIM_OK) {
-        log_event(VIM_WARNING, "queue push failed", "task=%s error=%s text=%s", id,
-                  error_name(code), call_fail_text(&call));
+    bool failed = code != VIM_OK;
+    if (atomic_exchange(&push_fails, failed) != failed) {
+        if (failed) {
+            log_event(VIM_WARNING, "queue push failed", "task=%s error=%s text=%s", id,
+                      error_name(code), call_fail_text(&call));
+        } else {
+            log_event(VIM_INFO, "queue pushes get through again");
+        }
     }
     call_free(&call);
 }
@@ -68,7 +77,8 @@ static int take_entry(void *argument, const struct vim_item *item)
     return pulled->count == pulled->maximum;
 }
 
-int hints_pull(struct instance *queue, uint32_t maximum, uint32_t wait_ms, char (*ret_ids)[ID_SIZE])
+int hints_pull(struct instance *queue, uint32_t maximum, uint32_t wait_ms, char (*ret_ids)[ID_SIZE],
+               struct failure *failure)
 {
     struct pulled pulled = {.ids = ret_ids, .maximum = maximum};
     struct vim_call call;
@@ -79,6 +89,9 @@ int hints_pull(struct instance *queue, uint32_t maximum, uint32_t wait_ms, char 
         code = instance_queue(queue)->pull(&call, instance_handle(queue), HINTS_TOPIC_TASK, maximum,
                                            wait_ms, LEASE_MS);
         code = instance_leave(queue, &call, code);
+    }
+    if (code < 0) {
+        failure_set(failure, code, "queue: %s", call_fail_text(&call));
     }
     call_free(&call);
     return code < 0 ? code : (int)pulled.count;

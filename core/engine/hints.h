@@ -13,12 +13,12 @@ struct instance;
 
 #define HINTS_TOPIC_TASK "task"
 
-/* Counted and logged when it fails; the caller goes on. */
+/* Counted, and logged when it begins to fail; the caller goes on. */
 void hints_push(struct instance *queue, const char *id, int64_t delay_ms);
 
 /* Waits up to WAIT_MS for entries and takes up to MAXIMUM of them. Returns how many, or an error. */
-int hints_pull(struct instance *queue, uint32_t maximum, uint32_t wait_ms,
-               char (*ret_ids)[ID_SIZE]);
+int hints_pull(struct instance *queue, uint32_t maximum, uint32_t wait_ms, char (*ret_ids)[ID_SIZE],
+               struct failure *failure);
 /* The entries of all processes that share the queue, as it tells them; and how long the oldest of those that
  * are ready has waited. */
 struct hints_depth {

@@ -535,7 +535,13 @@ int tasks_work(struct tasks *tasks, uint32_t maximum, uint32_t wait_ms)
 {
     char ids[PULL_MAX][ID_SIZE];
     uint32_t wanted = maximum < 1 ? 1 : maximum > PULL_MAX ? PULL_MAX : maximum;
-    int count = hints_pull(tasks->queue, wanted, wait_ms, ids);
+    struct failure failure = {0};
+    int count = hints_pull(tasks->queue, wanted, wait_ms, ids, &failure);
+    if (count < 0 || atomic_load(&tasks->queue_fails)) {
+        LOCK_GUARD(&tasks->mutex);
+        tasks->queue_failure = failure;
+        atomic_store(&tasks->queue_fails, count < 0);
+    }
     for (int i = 0; i < count; i++) {
         /* The hint has done its work; what gets lost from here on is found by the sweep. */
         hints_done(tasks->queue, ids[i]);

@@ -46,10 +46,16 @@ static void ids_add(struct ids *ids, const char *id)
     strncpy(ids->items[ids->count++], id, ID_SIZE - 1);
 }
 
+/* Has workers look at the tasks. While the queue gives nothing, this thread is the worker: what is due is done
+ * later than it might be, but it is done. */
 static void push_all(struct tasks *tasks, struct ids *ids)
 {
     for (size_t i = 0; i < ids->count; i++) {
-        hints_push(tasks->queue, ids->items[i], 0);
+        if (atomic_load(&tasks->queue_fails)) {
+            step_look(tasks, ids->items[i]);
+        } else {
+            hints_push(tasks->queue, ids->items[i], 0);
+        }
     }
     free(ids->items);
     *ids = (struct ids){0};

@@ -143,6 +143,13 @@ uint32_t tasks_in_progress(const struct tasks *tasks)
     return atomic_load(&((struct tasks *)(uintptr_t)tasks)->in_progress);
 }
 
+int tasks_queue_state(struct tasks *tasks, struct failure *failure)
+{
+    LOCK_GUARD(&tasks->mutex);
+    *failure = tasks->queue_failure;
+    return failure->code;
+}
+
 void tasks_interrupt(struct tasks *tasks)
 {
     hints_interrupt(tasks->queue);

@@ -44,6 +44,7 @@ struct tasks {
     struct graphs *graphs;
     atomic_uint in_progress; /* steps */
     atomic_bool handing_back; /* no more steps begin by themselves */
+    atomic_bool queue_fails; /* the last pull has */
     atomic_bool unreadable; /* the last task could not be looked at, which was told */
     atomic_llong active; /* accepted tasks that have not ended, counted anew now and then */
     atomic_llong counted, count_ms; /* when (clock_mono_ms()), and how long it took */
@@ -51,6 +52,7 @@ struct tasks {
 
     pthread_mutex_t mutex; /* settings, and the sweep's thread; a leaf */
     struct tasks_settings settings;
+    struct failure queue_failure; /* of the last pull; code VIM_OK: none */
     pthread_cond_t sweep_cond;
     pthread_t sweep_thread;
     bool sweep_running, sweep_stop, sweep_works;

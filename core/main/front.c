@@ -48,6 +48,14 @@ static char *front_metrics(void *argument)
     return text_take(&text);
 }
 
+/* A queue that is away costs a delay: the sweep finds what is due. One that refuses this process will go on
+ * refusing it, and somebody has to see to that. */
+static bool front_queue_refuses(struct tasks *tasks, struct failure *failure)
+{
+    int code = tasks_queue_state(tasks, failure);
+    return code == VIM_E_CREDENTIAL || VIM_IS_PERMANENT(code);
+}
+
 static int front_ready(void *argument, char **ret_detail)
 {
     struct daemon *daemon = argument;
@@ -64,6 +72,8 @@ static int front_ready(void *argument, char **ret_detail)
     } else if ((daemon->roles & PROCESS_WORKER) && !inventory_is_ready(daemon->inventory)) {
         what = "inventory";
         failure_set(&failure, VIM_E_BUSY, "not every VIM was looked at yet");
+    } else if ((daemon->roles & PROCESS_WORKER) && front_queue_refuses(daemon->tasks, &failure)) {
+        what = "queue";
     }
     if (!what) {
         return VIM_OK;

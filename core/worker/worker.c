@@ -29,7 +29,10 @@ static void *worker_main(void *argument)
     while (!atomic_load(&worker->stop)) {
         int code = tasks_work(worker->tasks, TAKE, WAIT_MS);
         if (code < 0 && !failing) {
-            log_event(VIM_WARNING, "queue pull failed", "error=%s", error_name(code));
+            struct failure failure = {0};
+            (void)tasks_queue_state(worker->tasks, &failure);
+            log_event(VIM_WARNING, "queue pull failed", "error=%s text=%s", error_name(code),
+                      failure.text);
         }
         failing = code < 0;
         if (failing) {

@@ -128,5 +128,43 @@ class Servers(unittest.TestCase):
         print(f"{len(accepted)} networks through {len(FAULTS)} faults")
 
 
+class Wrong(unittest.TestCase):
+    def test_a_queue_that_refuses_the_worker_is_told(self):
+        """A queue that is away costs a delay; a wrong password will be wrong tomorrow, too."""
+        wrong = {"queue": {"plugin": "queue-redis", "options": {
+            "address": f"127.0.0.1:{os.environ['TEST_REDIS_PORT']}", "password": "not-this-one"}}}
+        scene = Apart(settings=wrong, counts={"api": 1, "logic": 1, "worker": 1}, name="wrong")
+        self.addCleanup(scene.close)
+        for one in scene.processes.values():
+            one.start()
+        worker, logic = scene.processes["worker0"], scene.processes["logic0"]
+        logic.wait_ready()
+        scene.token = scene.client.token = scene.make_token()
+
+        def ready_of(process):
+            client = Client(process.health)
+            try:
+                return client.get("/readyz", timeout=5)
+            except OSError:
+                return None
+            finally:
+                client.close()
+
+        def is_told():
+            answer = ready_of(worker)
+            return answer and answer.status == 503 and "queue" in answer.json.get("detail", {})
+
+        wait_for(is_told, "a worker that says what is wrong")
+        detail = ready_of(worker).json["detail"]["queue"]
+        self.assertIn("password", detail.lower())
+        self.assertIn("queue pull failed", worker.log())
+        self.assertNotIn("not-this-one", scene.log())
+        # The API goes on: what is due the sweep finds.
+        scene.processes["api0"].wait_ready()
+        made = [scene.create("networks", {"vim": "edge1", "name": unique("n")}) for _ in range(3)]
+        self.assertEqual(len(made), 3)
+        self.assertLessEqual(scene.log().count("queue push failed"), 2, "told once per process")
+
+
 if __name__ == "__main__":
     unittest.main(verbosity=2)
