@@ -75,6 +75,9 @@ int daemon_put_vim(struct daemon *daemon, const struct vim_use *use, struct inst
                    struct lane *lane, struct failure *failure);
 int daemon_open_lane(const struct vim_use *use, struct instance *instance, struct lane **ret_lane);
 
+/* spool.c: tells if the folder for uploads is another one than that which other processes on the same store use. */
+void daemon_check_spool(const struct daemon *daemon);
+
 /* --- front.c ------------------------------------------------------------------------------------- */
 
 /* Makes others see this process. Before its first claim: they have to know whose it is. */

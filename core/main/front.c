@@ -285,6 +285,7 @@ int front_open(struct daemon *daemon, struct config_errors *errors, struct failu
     const struct api_config *api = settings_section(daemon->settings, SECTION_API);
     const struct health_config *health = settings_section(daemon->settings, SECTION_HEALTH);
     CLEANUP_FREE char *spool = front_spool_dir(daemon);
+    daemon_check_spool(daemon);
     int code = front_open_logic(daemon, failure);
     if (!code && (daemon->roles & PROCESS_ENGINE) == PROCESS_LOGIC &&
         (code = looker_start(daemon->vims, &daemon->looker))) {

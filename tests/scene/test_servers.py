@@ -165,6 +165,30 @@ class Wrong(unittest.TestCase):
         self.assertEqual(len(made), 3)
         self.assertLessEqual(scene.log().count("queue push failed"), 2, "told once per process")
 
+    def test_uploads_in_another_folder_are_told_at_the_start(self):
+        class Elsewhere(Apart):
+            elsewhere = False
+
+            def config(self, process):
+                tree = super().config(process)
+                if self.elsewhere and process.role == "worker":
+                    tree["spool_dir"] = str(process.state / "own")
+                return tree
+
+        words = "this is not the folder that other processes use"
+        with Elsewhere(counts={"api": 1, "logic": 2, "worker": 1}, name="elsewhere") as scene:
+            self.assertNotIn(words, scene.log())
+            worker = scene.processes["worker0"]
+            scene.elsewhere = True
+            worker.restart()
+            self.assertIn(words, worker.log())
+            self.assertIn(str(scene.folder / "uploads"), worker.log())
+            # The same folder under another path is none that a task finds.
+            (worker.state / "own").rename(worker.state / "before")
+            (worker.state / "own").symlink_to(scene.folder / "uploads")
+            worker.restart()
+            self.assertEqual(worker.log().count(words), 2)
+
 
 if __name__ == "__main__":
     unittest.main(verbosity=2)
