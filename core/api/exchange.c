@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
+#include "base/clock.h"
+#include "base/integral.h"
 #include "base/log.h"
 #include "base/cleanup.h"
 #include "base/memory.h"
@@ -235,6 +237,9 @@ void exchange_overrule(struct exchange *exchange, int status, const char *code, 
 
 static void exchange_publish(struct exchange *exchange)
 {
+    if (exchange->on_link) {
+        integral_end(API_TO_LOGIC, clock_mono_us());
+    }
     if (atomic_exchange(&exchange->state, EXCHANGE_ANSWERED) == EXCHANGE_WAITING) {
         http_resume(exchange);
     }

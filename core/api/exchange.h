@@ -84,6 +84,7 @@ struct exchange {
     bool spooled; /* the body goes to a file */
     bool must_close; /* the connection cannot be used after the answer */
     bool observed; /* its end was told to the metrics already */
+    bool on_link; /* it is counted as a call of the logic until it is claimed */
     struct listener *listener; /* of a stream */
     bool has_body;
     bool expects_continue;

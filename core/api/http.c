@@ -314,6 +314,7 @@ static enum MHD_Result http_headers(struct exchange *exchange, struct MHD_Connec
     MHD_get_connection_values_n(handle, MHD_HEADER_KIND, http_each_header, &walk);
     http_look_at_peer(exchange, handle);
     exchange->started_us = clock_mono_us();
+    observe_begin(exchange);
     int64_t now = exchange->started_us / 1000;
     bool asks = headers_examine(&walk.headers, exchange, method, now);
     if (exchange->has_body) {
@@ -454,8 +455,9 @@ static void http_completed(void *argument, struct MHD_Connection *handle, void *
     if (exchange->listener) {
         streams_remove(TAKE(exchange->listener));
     }
-    if (exchange->phase != PHASE_HEADERS && exchange->phase != PHASE_ASKING &&
-        !exchange->observed) {
+    if (exchange->phase == PHASE_HEADERS || exchange->phase == PHASE_ASKING) {
+        observe_drop(exchange);
+    } else if (!exchange->observed) {
         observe_end(exchange,
                     code == MHD_REQUEST_TERMINATED_COMPLETED_OK ? exchange->answer.status : 0);
     }

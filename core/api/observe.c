@@ -12,6 +12,7 @@
 #include <string.h>
 #include "base/cleanup.h"
 #include "base/clock.h"
+#include "base/integral.h"
 #include "base/log.h"
 #include "base/memory.h"
 #include "base/metrics.h"
@@ -23,6 +24,7 @@ struct observe_series {
     const char *route; /* literal of the logic's: compared by address */
     char method[8];
     int status;
+    enum api_side side;
     struct metric *count, *seconds;
 };
 
@@ -34,10 +36,14 @@ static struct observe_series *observe_make(const struct exchange *exchange, int 
     CLEANUP_TEXT struct text labels = {0};
     metrics_label(&labels, "route", exchange->route.route);
     metrics_label(&labels, "method", exchange->method);
+    if (exchange->api->side == API_PEERS) {
+        metrics_label(&labels, "side", "peers");
+    }
     struct observe_series *series = MEMORY_NEW(struct observe_series);
     series->route = exchange->route.route;
     memcpy(series->method, exchange->method, sizeof series->method);
     series->status = status;
+    series->side = exchange->api->side;
     series->seconds = metrics_histogram("vimd_http_request_seconds",
                                         "From the headers of a request to its answer.",
                                         text_get(&labels), NULL, 0);
@@ -68,16 +74,33 @@ static struct observe_series *observe_series(const struct exchange *exchange, in
             }
         }
         if (series->status == status && series->route == exchange->route.route &&
-            strcmp(series->method, exchange->method) == 0) {
+            series->side == exchange->api->side && strcmp(series->method, exchange->method) == 0) {
             return series;
         }
     }
     return NULL;
 }
 
+void observe_begin(const struct exchange *exchange)
+{
+    if (exchange->api->side == API_CLIENTS) {
+        integral_begin(IN_API, exchange->started_us);
+    }
+}
+
+void observe_drop(const struct exchange *exchange)
+{
+    if (exchange->started_us && exchange->api->side == API_CLIENTS) {
+        integral_end(IN_API, clock_mono_us());
+    }
+}
+
 void observe_end(struct exchange *exchange, int status)
 {
-    int64_t took_us = clock_mono_us() - exchange->started_us;
+    int64_t now_us = clock_mono_us(), took_us = now_us - exchange->started_us;
+    if (exchange->api->side == API_CLIENTS) {
+        integral_end(IN_API, now_us);
+    }
     struct observe_series *series = observe_series(exchange, status);
     if (series) {
         metric_add(series->count, 1);

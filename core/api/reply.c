@@ -3,6 +3,7 @@
 #include <string.h>
 #include <strings.h>
 #include "base/clock.h"
+#include "base/integral.h"
 
 /* The logic gets this much less than the client, so that its own answer about time comes first. */
 #define GRACE_MS 1000
@@ -39,6 +40,10 @@ void reply_call(struct exchange *exchange)
     }
     atomic_store(&exchange->state, EXCHANGE_CALLED);
     exchange_hold(exchange); /* for exchange_respond() */
+    exchange->on_link = api->side == API_CLIENTS;
+    if (exchange->on_link) {
+        integral_begin(API_TO_LOGIC, clock_mono_us());
+    }
     link_call(api->link, request, exchange_respond, exchange);
 }
 

@@ -95,11 +95,22 @@ static int add_part(const char *buffer, size_t size, void *argument)
     return 0;
 }
 
-void json_print_to(struct text *text, const json_t *json)
+static void print_with(struct text *text, const json_t *json, size_t flags)
 {
-    if (!json || json_dump_callback(json, add_part, text, JSON_COMPACT | JSON_ENCODE_ANY) != 0) {
+    flags |= JSON_COMPACT | JSON_ENCODE_ANY;
+    if (!json || json_dump_callback(json, add_part, text, flags) != 0) {
         text_add(text, "null"); /* NULL, or a reference cycle: no JSON value */
     }
+}
+
+void json_print_to(struct text *text, const json_t *json)
+{
+    print_with(text, json, 0);
+}
+
+void json_print_measured(struct text *text, const json_t *json)
+{
+    print_with(text, json, JSON_REAL_PRECISION(15));
 }
 
 char *json_print(const json_t *json)

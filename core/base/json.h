@@ -46,6 +46,10 @@ int json_parse(const char *text, size_t length, const struct json_limits *limits
 char *json_print(const json_t *json);
 void json_print_to(struct text *text, const json_t *json);
 
+/* The same with up to 15 digits per number: of what was measured, the two more that a double needs to come back
+ * bit by bit say nothing, and 0.1 is read as 0.10000000000000001. */
+void json_print_measured(struct text *text, const json_t *json);
+
 /* Adds STRING as a JSON string with its quotes; invalid UTF-8 becomes U+FFFD. NULL adds null. */
 void json_add_string(struct text *text, const char *string);
 void json_add_string_bytes(struct text *text, const char *string, size_t length);

@@ -31,7 +31,8 @@ extern const double METRICS_SECONDS[METRICS_SECONDS_COUNT]; /* 0.5 ms .. 60 s */
 
 /* Lock-free; any thread. */
 void metric_add(struct metric *metric, double value); /* counter (value >= 0) or gauge */
-void metric_set(struct metric *metric, double value); /* gauge; one is set or added to, not both */
+/* A gauge, or a counter whose total is kept elsewhere; one is set or added to, not both. */
+void metric_set(struct metric *metric, double value);
 void metric_observe(struct metric *metric, double value); /* histogram */
 double metric_value(const struct metric *metric); /* counter, gauge; histogram: its sum */
 uint64_t metric_count(const struct metric *metric); /* histogram: number of observations */

@@ -84,6 +84,7 @@ int hints_pull(struct instance *queue, uint32_t maximum, uint32_t wait_ms, char 
     struct vim_call call;
     call_init(&call, clock_mono_ms() + wait_ms + CALL_TIMEOUT_MS);
     call_set_emit(&call, take_entry, &pulled);
+    call_set_idle(&call);
     int code = instance_enter(queue, &call);
     if (code == VIM_OK) {
         code = instance_queue(queue)->pull(&call, instance_handle(queue), HINTS_TOPIC_TASK, maximum,

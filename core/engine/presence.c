@@ -34,6 +34,7 @@ struct presence {
     pthread_cond_t cond;
     struct peers *peers;
     bool draining, beat_now, running, stop;
+    struct tasks *tasks; /* whose queue is watched; NULL: none */
     pthread_t thread;
 };
 
@@ -228,6 +229,16 @@ static void beat(struct presence *presence, enum presence_state state)
     presence->failing = code != VIM_OK;
 }
 
+static void look_at_queue(struct presence *presence)
+{
+    pthread_mutex_lock(&presence->mutex);
+    struct tasks *tasks = presence->stop ? NULL : presence->tasks;
+    pthread_mutex_unlock(&presence->mutex);
+    if (tasks) {
+        beats_look_at_queue(presence->beats, tasks);
+    }
+}
+
 static void *presence_main(void *argument)
 {
     struct presence *presence = argument;
@@ -244,6 +255,8 @@ static void *presence_main(void *argument)
         pthread_mutex_unlock(&presence->mutex);
         last = clock_mono_ms();
         beat(presence, state);
+        /* After it, as a queue that does not answer is not to hold it up. */
+        look_at_queue(presence);
         pthread_mutex_lock(&presence->mutex);
     }
     pthread_mutex_unlock(&presence->mutex);
@@ -259,6 +272,12 @@ int presence_start(struct presence *presence, struct failure *failure)
     }
     presence->running = true;
     return VIM_OK;
+}
+
+void presence_watch_queue(struct presence *presence, struct tasks *tasks)
+{
+    LOCK_GUARD(&presence->mutex);
+    presence->tasks = tasks;
 }
 
 void presence_drain(struct presence *presence)

@@ -10,7 +10,7 @@
  *     cpu_limit (that it may use), memory (bytes), load (cpu / cpu_limit), in_flight,
  *     window_ms and measured {"block.operation": {count, seconds, buckets [], in_flight}}: of calls that
  *     ended in the last window_ms, as base/metrics.h counts them; and vims {"name": {reachable, stuck, checked,
- *     text}} of those that the process has called.
+ *     text}} of those that the process has called; and signals: totals since the process began, see totals.h.
  *
  * Clocks: hosts disagree about the time, so nobody compares a row with the clock. A process is taken as
  * dead when its row's revision has stayed the same for `expires_ms` of the reader's own monotonic time,
@@ -31,6 +31,7 @@
 #include "model/store.h"
 
 struct presence;
+struct tasks;
 
 /* Brings a beat to a process that has the store, whose presence_take() gets it. RET_ANSWER (malloc'ed)
  * is what that one gave. Called on the presence's thread; may block for a few seconds. */
@@ -57,6 +58,10 @@ void presence_stop(struct presence *presence);
 
 /* From now on the process is "draining": nobody should send it anything new. Beats at once. */
 void presence_drain(struct presence *presence);
+
+/* From now on the beats tell how the queue of TASKS is (its own account, for whoever scales). TASKS outlives the
+ * presence's thread: until presence_stop(). */
+void presence_watch_queue(struct presence *presence, struct tasks *tasks);
 
 /* This process's id in its row. */
 const char *presence_id(const struct presence *presence);

@@ -12,6 +12,7 @@
 #include "base/text.h"
 #include "base/usage.h"
 #include "engine/owner.h"
+#include "engine/totals.h"
 
 /* Beats over which rates and latencies are taken. */
 #define WINDOW 5u
@@ -47,6 +48,7 @@ struct beats {
     char id[ID_SIZE];
     char *roles, *address;
     struct vims *vims; /* borrowed */
+    struct totals *totals;
     char host[TEXT_MAX_LENGTH + 1];
     int64_t started, expires_ms;
     size_t count;
@@ -65,7 +67,7 @@ static void take_sample(struct sample *sample)
     sample->at_us = clock_mono_us();
     sample->cpu_us = usage_cpu_us();
     for (size_t i = 0; i < MEASURE_COUNT; i++) {
-        metrics_sum(measures[i].seconds, measures[i].with, &sample->sums[i]);
+        totals_sum(measures[i].seconds, measures[i].with, &sample->sums[i]);
     }
 }
 
@@ -75,6 +77,7 @@ struct beats *beats_new(const char *id, const struct presence_settings *settings
     memcpy(beats->id, id, ID_SIZE);
     beats->roles = text_duplicate(settings->roles);
     beats->vims = settings->vims;
+    beats->totals = totals_new(settings->roles);
     beats->address = text_duplicate(settings->address ? settings->address : "");
     if (gethostname(beats->host, sizeof(beats->host) - 1) != 0) {
         beats->host[0] = '\0';
@@ -93,6 +96,7 @@ void beats_free(struct beats *beats)
     if (beats) {
         free(beats->roles);
         free(beats->address);
+        totals_free(beats->totals);
         free(beats);
     }
 }
@@ -149,7 +153,9 @@ static json_t *measured(const struct sample *from, const struct sample *to, int6
         }
         json_t *one = json_object();
         json_set_integer(one, "count", (int64_t)(after->count - before->count));
-        json_object_set_new(one, "seconds", json_real(after->value - before->value));
+        json_object_set_new(
+            one, "seconds",
+            json_real((double)(int64_t)((after->value - before->value) * 1e6 + 0.5) / 1e6));
         json_object_set_new(one, "buckets", buckets);
         if (measures[i].gauge) {
             metrics_sum(measures[i].gauge, NULL, &gauge);
@@ -161,6 +167,17 @@ static json_t *measured(const struct sample *from, const struct sample *to, int6
         json_object_set_new(all, measures[i].name, one);
     }
     return all;
+}
+
+void beats_look_at_queue(struct beats *beats, struct tasks *tasks)
+{
+    totals_look_at_queue(beats->totals, tasks);
+}
+
+/* No more digits than mean something: cpu is told to 0.1 ms per second. */
+static double rounded(double value)
+{
+    return (double)(int64_t)(value * 10000 + 0.5) / 10000;
 }
 
 char *beats_next(struct beats *beats, enum presence_state state)
@@ -187,19 +204,22 @@ char *beats_next(struct beats *beats, enum presence_state state)
     json_set_integer(beat, "started", beats->started);
     json_set_text(beat, "owner", owner_self());
     json_set_integer(beat, "expires_ms", beats->expires_ms);
-    json_object_set_new(beat, "cpu", json_real(cpu));
+    json_object_set_new(beat, "cpu", json_real(rounded(cpu)));
     json_object_set_new(beat, "cpu_limit", json_real(limit));
     json_set_integer(beat, "memory", usage_memory());
-    json_object_set_new(beat, "load", json_real(limit > 0 ? cpu / limit : 0));
+    json_object_set_new(beat, "load", json_real(limit > 0 ? rounded(cpu / limit) : 0));
     json_set_integer(beat, "in_flight", in_flight);
     json_set_integer(beat, "window_ms", passed_us / 1000);
     json_object_set_new(beat, "measured", all);
+    json_object_set_new(beat, "signals", totals_json(beats->totals));
     if (beats->vims) {
         json_t *vims = json_object();
         vims_each(beats->vims, add_health, vims);
         json_object_set_new(beat, "vims", vims);
     }
-    return json_print(beat);
+    struct text text = {0};
+    json_print_measured(&text, beat);
+    return text_take(&text);
 }
 
 /* --- Beats of others ------------------------------------------------------------------------------ */

@@ -24,6 +24,8 @@ struct beats *beats_new(const char *id, const struct presence_settings *settings
 void beats_free(struct beats *beats);
 /* Measures, and renders the beat. malloc'ed. */
 char *beats_next(struct beats *beats, enum presence_state state);
+/* Asks the queue how it is, which the next beat tells. May block for some seconds. */
+void beats_look_at_queue(struct beats *beats, struct tasks *tasks);
 
 /* A beat that somebody sent, checked. Texts are owned. */
 struct beat {

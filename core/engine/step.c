@@ -15,6 +15,7 @@
 #include <unistd.h>
 #include "base/cleanup.h"
 #include "base/error.h"
+#include "base/integral.h"
 #include "base/log.h"
 #include "base/memory.h"
 #include "base/metrics.h"
@@ -115,11 +116,13 @@ static void end_step(struct step *step)
         claims_give(id, step->claim);
     }
     vim_target_give_step(step->target);
+    int64_t now_us = clock_mono_us();
+    integral_end(IN_WORKER, now_us);
     metric_add(steps_in_flight(), -1);
     metric_observe(metrics_histogram("vimd_task_step_seconds",
                                      "From the claim of a task to the outcome of its step", NULL,
                                      NULL, 0),
-                   (double)(clock_mono_us() - step->claimed_us) / 1e6);
+                   (double)(now_us - step->claimed_us) / 1e6);
     free_step(step);
     turns_hand_on(tasks, vim);
     atomic_fetch_sub(&tasks->in_progress, 1);
@@ -339,6 +342,7 @@ static int claim_and_post(struct tasks *tasks, struct task *task, struct vim_tar
     *operation = (struct operation){0};
     step->data_fd = -1;
     step->claimed_us = clock_mono_us();
+    integral_begin(IN_WORKER, step->claimed_us);
     metric_add(steps_in_flight(), 1);
     atomic_fetch_add(&tasks->in_progress, 1);
     post_step(step);
@@ -515,9 +519,17 @@ static int look(struct tasks *tasks, const char *id)
     return code;
 }
 
-void step_look(struct tasks *tasks, const char *id)
+/* The worker's part of a task, as the signals count it. HINTED: a hint in the queue led here. */
+static void work_on(struct tasks *tasks, const char *id, bool hinted)
 {
     int code, tries = 0;
+    int64_t now_us = clock_mono_us();
+    integral_begin(IN_WORKER, now_us);
+    enum integral_scope before = integral_enter(SCOPE_WORKER, now_us);
+    if (hinted) {
+        /* The hint has done its work; what gets lost from here on is found by the sweep. */
+        hints_done(tasks->queue, id);
+    }
     do {
         code = look(tasks, id);
     } while (code == VIM_E_CONFLICT && ++tries < 5);
@@ -529,6 +541,14 @@ void step_look(struct tasks *tasks, const char *id)
     if (failed) {
         hints_push(tasks->queue, id, LOOK_AGAIN_DELAY_MS);
     }
+    now_us = clock_mono_us();
+    integral_leave(before, now_us);
+    integral_end(IN_WORKER, now_us);
+}
+
+void step_look(struct tasks *tasks, const char *id)
+{
+    work_on(tasks, id, false);
 }
 
 int tasks_work(struct tasks *tasks, uint32_t maximum, uint32_t wait_ms)
@@ -543,9 +563,7 @@ int tasks_work(struct tasks *tasks, uint32_t maximum, uint32_t wait_ms)
         atomic_store(&tasks->queue_fails, count < 0);
     }
     for (int i = 0; i < count; i++) {
-        /* The hint has done its work; what gets lost from here on is found by the sweep. */
-        hints_done(tasks->queue, ids[i]);
-        step_look(tasks, ids[i]);
+        work_on(tasks, ids[i], true);
     }
     return count;
 }

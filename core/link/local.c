@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include "base/clock.h"
+#include "base/integral.h"
 #include "base/memory.h"
 #include "base/metrics.h"
 #include "base/thread.h"
@@ -31,13 +32,14 @@ struct local {
     struct logic *logic;
     struct local_queue requests, searches, peers;
     int64_t wait_ms; /* the longest that a request is to wait for a thread */
-    struct metric *refused;
+    struct metric *refused, *threads;
+    unsigned thread_count;
 };
 
 struct local_job {
     struct local *local;
     struct local_queue *queue;
-    int64_t posted; /* monotonic ms */
+    int64_t posted_us; /* monotonic */
     const struct request *request;
     logic_respond_fn respond;
     void *argument;
@@ -61,7 +63,9 @@ static void local_close(struct local *local)
 
 static void local_free(struct link *link)
 {
-    local_close(local_of(link));
+    struct local *local = local_of(link);
+    metric_add(local->threads, -(double)local->thread_count);
+    local_close(local);
 }
 
 static void local_route(struct link *link, const char *method, const char *path,
@@ -87,15 +91,24 @@ static void local_refuse(struct local *local, const struct request *request,
     free(response.body);
 }
 
+/* What peers ask for themselves is no work that clients brought, and is not counted. */
+static void local_end_wait(const struct request *request, int64_t now_us)
+{
+    if (!request->peer) {
+        integral_end(QUEUED_LOGIC, now_us);
+    }
+}
+
 /* Who has waited for too long is not worth the work any more: those behind it come sooner. */
 static void local_run(void *argument)
 {
     struct local_job job = *(struct local_job *)argument;
-    int64_t waited = clock_mono_ms() - job.posted;
+    int64_t now_us = clock_mono_us(), waited = (now_us - job.posted_us) / 1000;
     free(argument);
     atomic_store_explicit(&job.queue->waited_ms,
                           pool_stats(job.queue->pool).queued > 0 ? waited : 0,
                           memory_order_relaxed);
+    local_end_wait(job.request, now_us);
     if (waited > job.local->wait_ms) {
         local_refuse(job.local, job.request, job.respond, job.argument);
         return;
@@ -123,9 +136,13 @@ static void local_call(struct link *link, const struct request *request, logic_r
     struct local_queue *queue = request->peer                            ? &local->peers
                                 : logic_is_search(local->logic, request) ? &local->searches
                                                                          : &local->requests;
-    *job = (struct local_job){local, queue, clock_mono_ms(), request, respond, argument};
+    *job = (struct local_job){local, queue, clock_mono_us(), request, respond, argument};
+    if (!request->peer) {
+        integral_begin(QUEUED_LOGIC, job->posted_us);
+    }
     if (local_is_full(local, queue) || pool_post(queue->pool, local_run, job)) {
         free(job);
+        local_end_wait(request, clock_mono_us());
         local_refuse(local, request, respond, argument);
     }
 }
@@ -197,6 +214,10 @@ int link_new_local(struct logic *logic, unsigned threads, unsigned queue_max, in
     local->wait_ms = wait_ms;
     local->refused = metrics_counter("vimd_link_refused_total",
                                      "Requests refused as too many waited for a thread.", NULL);
+    local->threads =
+        metrics_gauge("vimd_link_threads", "Threads for requests that may block.", NULL);
+    local->thread_count = threads;
+    metric_add(local->threads, threads);
     *ret_link = &local->link;
     return VIM_OK;
 }

@@ -12,6 +12,7 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/memory.h"
+#include "base/tcp.h"
 #include "link/remote.h"
 #include "link/tls.h"
 
@@ -63,6 +64,7 @@ void wire_close(struct remote *remote, struct wire *wire)
     }
     wire_unlist_idle(wire);
     link_tls_end(TAKE(wire->session));
+    tcp_remove(TCP_LOGIC, wire->fd);
     close(wire->fd);
     wire->fd = -1;
     if (wire->flight) {
@@ -398,6 +400,7 @@ static struct wire *wire_open(struct remote *remote, struct replica *replica)
         free(wire);
         return NULL;
     }
+    tcp_add(TCP_LOGIC, fd);
     fd = -1;
     wire->next = remote->wires;
     if (wire->next) {

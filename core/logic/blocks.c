@@ -263,5 +263,12 @@ void meta_blocks(struct call *call)
     replicas_free(&replicas);
     json_t *shown = json_object();
     json_object_set_new(shown, "blocks", list);
-    logic_send_json(call, shown);
+    struct text text = {0};
+    json_print_measured(&text, shown);
+    json_decref(shown);
+    struct answer answer;
+    answer_init(&answer, 200);
+    size_t length = text.length;
+    answer_body(&answer, CONTENT_JSON, text_take(&text), length);
+    logic_send(call, &answer);
 }

@@ -25,7 +25,7 @@ struct metric;
 
 struct logic {
     uint32_t magic;
-    struct metric *in_flight, *seconds, *wait_seconds;
+    struct metric *seconds, *wait_seconds;
     struct logic_environment environment;
     struct route_table *routes;
     char *openapi; /* text of /openapi.json */
@@ -48,6 +48,7 @@ struct call {
     bool kept; /* on the heap; freed by the answer */
     bool waited; /* for a task */
     int64_t started_us;
+    int64_t ended_us; /* of one that was answered before its handler returned */
     unsigned tries; /* how often it was begun anew, as another writer was faster */
     /* Of an answer that waits for a task. */
     bool replayed;

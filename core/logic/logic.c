@@ -10,6 +10,7 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/digest.h"
+#include "base/integral.h"
 #include "base/memory.h"
 #include "base/metrics.h"
 #include "base/text.h"
@@ -34,7 +35,6 @@ int logic_new(const struct logic_environment *environment, struct logic **ret_lo
     logic->environment = *environment;
     logic->environment.server_url =
         environment->server_url ? text_duplicate(environment->server_url) : NULL;
-    logic->in_flight = metrics_gauge("vimd_logic_in_flight", "Requests in the logic block", NULL);
     static const char name[] = "vimd_logic_request_seconds";
     static const char help[] = "From a request's arrival in the logic block to its answer; wait: "
                                "those that waited for a task";
@@ -301,36 +301,49 @@ static bool check_role(struct call *call)
     return true;
 }
 
+static void handle(struct call *call)
+{
+    struct logic *logic = call->logic;
+    const struct request *request = call->request;
+    if (!check_size(call)) {
+        return;
+    }
+    call->entry = request->peer ? peers_match(request->method, request->path)
+                                : find_entry(logic, request, call->id);
+    if (call->entry == NULL && request->peer) {
+        logic_not_found(call);
+        return;
+    }
+    if (call->entry == NULL) {
+        CLEANUP_TEXT struct text allow = {0};
+        (void)routes_match(logic->routes, request->method, request->path, call->id, &allow);
+        answer_unrouted(call, &allow);
+        return;
+    }
+    call->kind = call->entry->kind;
+    if (check_role(call) && check_accept(call) && check_query(call) && check_body(call)) {
+        call->entry->route->handle(call);
+    }
+}
+
 void logic_handle(struct logic *logic, const struct request *request, logic_respond_fn respond,
                   void *argument)
 {
     assert(logic->magic == LOGIC_MAGIC);
-    metric_add(logic->in_flight, 1);
     struct call call = {.logic = logic,
                         .started_us = clock_mono_us(),
                         .request = request,
                         .respond = respond,
                         .argument = argument,
                         .principal = request->principal};
-    if (!check_size(&call)) {
+    if (request->peer) {
+        handle(&call);
         return;
     }
-    call.entry = request->peer ? peers_match(request->method, request->path)
-                               : find_entry(logic, request, call.id);
-    if (call.entry == NULL && request->peer) {
-        logic_not_found(&call);
-        return;
-    }
-    if (call.entry == NULL) {
-        CLEANUP_TEXT struct text allow = {0};
-        (void)routes_match(logic->routes, request->method, request->path, call.id, &allow);
-        answer_unrouted(&call, &allow);
-        return;
-    }
-    call.kind = call.entry->kind;
-    if (check_role(&call) && check_accept(&call) && check_query(&call) && check_body(&call)) {
-        call.entry->route->handle(&call);
-    }
+    integral_begin(IN_LOGIC, call.started_us);
+    enum integral_scope before = integral_enter(SCOPE_LOGIC, call.started_us);
+    handle(&call);
+    integral_leave(before, call.ended_us ? call.ended_us : clock_mono_us());
 }
 
 static bool is_unattended(const void *argument)

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include "base/clock.h"
+#include "base/integral.h"
 #include "base/json.h"
 #include "base/memory.h"
 #include "base/metrics.h"
@@ -125,10 +126,11 @@ void logic_send(struct call *call, struct answer *answer)
     const struct logic *logic = call->logic;
     /* What peers ask for themselves, like how this process is, is no work that clients brought. */
     if (!call->request->peer) {
+        call->ended_us = clock_mono_us();
+        integral_end(IN_LOGIC, call->ended_us);
         metric_observe(call->waited ? logic->wait_seconds : logic->seconds,
-                       (double)(clock_mono_us() - call->started_us) / 1e6);
+                       (double)(call->ended_us - call->started_us) / 1e6);
     }
-    metric_add(logic->in_flight, -1);
     call->respond(call->argument, &answer->response);
     free(answer->response.body);
     for (size_t i = 0; i < answer->large_count; i++) {

@@ -251,6 +251,9 @@ static int daemon_open_engine(struct daemon *daemon, struct failure *failure)
     tasks_set_inventory(daemon->tasks, daemon->inventory);
     /* What is due and forgotten, and what is at the VIMs, the workers look after. */
     bool works = daemon->roles & PROCESS_WORKER;
+    if (works) {
+        presence_watch_queue(daemon->presence, daemon->tasks);
+    }
     int code =
         works ? tasks_start(daemon->tasks, failure) : tasks_start_apart(daemon->tasks, failure);
     return code || !works ? code : inventory_start(daemon->inventory, failure);

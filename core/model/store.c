@@ -28,7 +28,7 @@ struct store {
     int64_t timeout_ms;
     struct metric *seconds[OPERATION_COUNT];
     struct metric *errors[OPERATION_COUNT];
-    struct metric *conflicts, *in_flight;
+    struct metric *conflicts;
     long kill_at; /* 0: never */
     bool kill_after;
     atomic_long commits;
@@ -82,8 +82,6 @@ struct store *store_new(struct instance *instance, int64_t timeout_ms)
     }
     store->conflicts = metrics_counter("vimd_store_conflicts_total",
                                        "Commits that found a row not as expected", NULL);
-    store->in_flight =
-        metrics_gauge("vimd_store_in_flight", "Calls of the store in progress", NULL);
     const char *kill_at = getenv("VIMD_TEST_KILL_AT_COMMIT");
     const char *kill_when = getenv("VIMD_TEST_KILL_WHEN");
     store->kill_at = kill_at ? strtol(kill_at, NULL, 10) : 0;
@@ -111,18 +109,11 @@ const char *store_plugin(const struct store *store)
     return instance_plugin(store->instance)->descriptor.name;
 }
 
-static void begin_call(struct store *store, struct vim_call *call)
-{
-    metric_add(store->in_flight, 1);
-    call_begin(call, store->timeout_ms);
-}
-
 /* Ends a call: counts it, tells its failure, frees it. */
 static int end_call(struct store *store, struct vim_call *call, enum operation operation, int code,
                     struct failure *failure)
 {
     metric_observe(store->seconds[operation], (double)call_took_us(call) / 1e6);
-    metric_add(store->in_flight, -1);
     if (code < 0) {
         const char *text = call_fail_text(call);
         if (code == VIM_E_CONFLICT) {
@@ -160,7 +151,7 @@ int store_get(struct store *store, const char *collection, const char *id, struc
 {
     struct row row = {0};
     struct vim_call call;
-    begin_call(store, &call);
+    call_begin(&call, store->timeout_ms);
     call_set_emit(&call, take_row, &row);
     int code = instance_enter(store->instance, &call);
     if (code == VIM_OK) {
@@ -186,7 +177,7 @@ int store_scan(struct store *store, const struct vim_scan *scan, store_row_fn ea
     struct vim_call call;
     struct vim_scan sized = *scan;
     sized.size = sizeof(sized);
-    begin_call(store, &call);
+    call_begin(&call, store->timeout_ms);
     call_set_emit(&call, each, argument);
     int code = instance_enter(store->instance, &call);
     if (code == VIM_OK) {
@@ -272,7 +263,7 @@ int store_commit(struct store *store, const struct vim_write *writes, uint32_t c
         number = atomic_fetch_add(&store->commits, 1) + 1;
         kill_for_test(store, false, number);
     }
-    begin_call(store, &call);
+    call_begin(&call, store->timeout_ms);
     int code = instance_enter(store->instance, &call);
     if (code == VIM_OK) {
         code = instance_store(store->instance)
@@ -293,7 +284,7 @@ int store_commit(struct store *store, const struct vim_write *writes, uint32_t c
 int store_probe(struct store *store, struct failure *failure)
 {
     struct vim_call call;
-    begin_call(store, &call);
+    call_begin(&call, store->timeout_ms);
     int code = instance_probe(store->instance, &call);
     if (code < 0) {
         const char *text = call_fail_text(&call);

@@ -18,6 +18,7 @@ void call_init(struct vim_call *call, int64_t deadline)
     call->magic = CALL_MAGIC;
     atomic_init(&call->deadline, deadline);
     call->read_fd = -1;
+    call->integral = INTEGRAL_NONE;
 }
 
 void call_begin(struct vim_call *call, int64_t timeout_ms)
@@ -62,6 +63,11 @@ void call_set_read(struct vim_call *call, call_read_fn read, void *argument)
 void call_set_read_fd(struct vim_call *call, int fd)
 {
     call->read_fd = fd;
+}
+
+void call_set_idle(struct vim_call *call)
+{
+    call->idle = true;
 }
 
 void call_cancel(struct vim_call *call)

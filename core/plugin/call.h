@@ -16,6 +16,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <vim/plugin.h>
+#include "base/integral.h"
 #include "base/text.h"
 
 struct instance;
@@ -70,6 +71,9 @@ struct vim_call {
     uint32_t note_count;
     int64_t started_us; /* call_begin(), else instance_enter() */
     int64_t ended_us; /* instance_leave() */
+    bool idle; /* call_set_idle() */
+    enum integral
+        integral; /* what it is counted as, between instance_enter() and instance_leave() */
 };
 
 /* DEADLINE in clock_mono_ms(); INT64_MAX for none. */
@@ -86,6 +90,9 @@ void call_set_emit(struct vim_call *call, call_emit_fn emit, void *argument);
 /* Where host->read() takes data from: a function, or an open file (not closed by the call). */
 void call_set_read(struct vim_call *call, call_read_fn read, void *argument);
 void call_set_read_fd(struct vim_call *call, int fd);
+
+/* It mostly waits for something to happen, and is not counted among the calls under way (base/integral.h). */
+void call_set_idle(struct vim_call *call);
 
 /* Makes left_ms() 0. Any thread. */
 void call_cancel(struct vim_call *call);

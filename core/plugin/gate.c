@@ -73,11 +73,23 @@ static void gate_leave(struct instance *instance)
     }
 }
 
+/* Tells the integrals that a call is under way. Waiting at the gate is part of it. */
+static void count_call(const struct instance *instance, struct vim_call *call)
+{
+    static const enum integral_callee callees[] = {
+        [VIM_DRIVER] = CALLEE_NFVI, [VIM_STORE] = CALLEE_STORE, [VIM_QUEUE] = CALLEE_QUEUE};
+    uint32_t type = instance->plugin->descriptor.type;
+    if (type <= VIM_QUEUE && !call->idle) {
+        call->integral = integral_call(callees[type], call->started_us);
+    }
+}
+
 int instance_enter(struct instance *instance, struct vim_call *call)
 {
     assert(instance->magic == INSTANCE_MAGIC);
     call->instance = instance;
     call->started_us = call->started_us ? call->started_us : clock_mono_us();
+    count_call(instance, call);
     if (!instance->serial) {
         _Atomic(int32_t) *count = gate_count(instance);
         atomic_fetch_add(count, 1);
@@ -87,7 +99,11 @@ int instance_enter(struct instance *instance, struct vim_call *call)
         atomic_fetch_sub(count, 1);
         gate_changed(instance);
     }
-    return enter_slowly(instance, call);
+    int code = enter_slowly(instance, call);
+    if (code != VIM_OK) {
+        integral_return(call->integral, clock_mono_us());
+    }
+    return code;
 }
 
 /* What the plugin returned, made consistent with what it told. */
@@ -119,6 +135,7 @@ int instance_leave(struct instance *instance, struct vim_call *call, int code)
 {
     code = checked_code(call, code);
     call->ended_us = clock_mono_us();
+    integral_return(call->integral, call->ended_us);
     metric_observe(instance->seconds, (double)(call->ended_us - call->started_us) / 1e6);
     metric_add(instance->calls, 1);
     if (code < 0) {

@@ -11,6 +11,7 @@
 #include "base/cleanup.h"
 #include "base/log.h"
 #include "base/memory.h"
+#include "base/tcp.h"
 
 #define COUNTERS_MAX 500u /* series per instance: a plugin must not fill the memory with labels */
 
@@ -97,6 +98,16 @@ static const char *host_about(struct vim_self *self, const char *name)
     return text_equal(name, "version") ? VIMD_VERSION : NULL;
 }
 
+static void host_connection(struct vim_self *self, int fd, int open)
+{
+    static const enum tcp_callee callees[] = {
+        [VIM_DRIVER] = TCP_NFVI, [VIM_STORE] = TCP_STORE, [VIM_QUEUE] = TCP_QUEUE};
+    uint32_t type = self->instance->plugin->descriptor.type;
+    if (type <= VIM_QUEUE) {
+        (open ? tcp_add : tcp_remove)(callees[type], fd);
+    }
+}
+
 const struct vim_host host_services = {
     .size = sizeof(struct vim_host),
     .abi = VIM_ABI,
@@ -111,4 +122,5 @@ const struct vim_host host_services = {
     .left_ms = call_host_left_ms,
     .note = call_host_note,
     .read = call_host_read,
+    .connection = host_connection,
 };

@@ -53,12 +53,20 @@ static struct lane_work *take_work(struct lane *lane)
     return work;
 }
 
+int64_t lane_end_wait(const struct lane_work *work)
+{
+    int64_t now_us = clock_mono_us();
+    if (work->scope == SCOPE_WORKER) {
+        integral_end(QUEUED_WORKER, now_us);
+    }
+    return now_us;
+}
+
 /* Mutex not held. */
 static int run_work(struct lane *lane, struct lane_work *work)
 {
     struct vim_call *call = &work->call;
     int64_t least_ms = work->job.least_ms > 0 ? work->job.least_ms : 1;
-    metric_observe(lane->metric_wait, (double)(clock_mono_ms() - work->posted) / 1000);
     if (call_is_cancelled(call)) {
         return VIM_E_CANCELLED;
     }
@@ -103,11 +111,15 @@ static void *lane_main(void *argument)
             continue;
         }
         pthread_mutex_unlock(&lane->mutex);
+        int64_t now_us = lane_end_wait(work);
+        metric_observe(lane->metric_wait, (double)(now_us - work->posted_us) / 1e6);
+        enum integral_scope before = integral_enter(work->scope, now_us);
         int code = run_work(lane, work);
         pthread_mutex_lock(&lane->mutex);
         work_returned(lane, work, code);
         pthread_mutex_unlock(&lane->mutex);
         work->job.done(&work->call, code, work->job.argument);
+        integral_leave(before, clock_mono_us());
         pthread_mutex_lock(&lane->mutex);
         DL_DELETE(lane->running, work);
         lane->stats.running--;
@@ -116,6 +128,7 @@ static void *lane_main(void *argument)
         free(work);
     }
     lane->threads--;
+    metric_add(lane->metric_threads, -1);
     pthread_cond_signal(&lane->watch);
     pthread_mutex_unlock(&lane->mutex);
     return NULL;
@@ -132,6 +145,7 @@ static int start_workers(struct lane *lane)
         }
         pthread_detach(thread);
         lane->threads++;
+        metric_add(lane->metric_threads, 1);
     }
     return VIM_OK;
 }
@@ -146,6 +160,7 @@ static void lane_metrics(struct lane *lane)
         metrics_gauge("vimd_lane_queued", "Calls that wait for a thread of the lane", labels.data);
     lane->metric_running =
         metrics_gauge("vimd_lane_running", "Calls in progress on the lane", labels.data);
+    lane->metric_threads = metrics_gauge("vimd_lane_threads", "Threads of the lane", labels.data);
     lane->metric_wait = metrics_histogram(
         "vimd_lane_wait_seconds", "Time that calls waited for a thread", labels.data, NULL, 0);
 }
@@ -259,8 +274,9 @@ static struct lane_work *work_new(const struct lane_job *job, int64_t timeout_ms
 {
     struct lane_work *work = MEMORY_NEW(struct lane_work);
     work->job = *job;
-    work->posted = clock_mono_ms();
-    work->deadline = work->posted + timeout_ms;
+    work->posted_us = clock_mono_us();
+    work->deadline = work->posted_us / 1000 + timeout_ms;
+    work->scope = integral_scope_now();
     work->stuck_at = INT64_MAX;
     call_init(&work->call, work->deadline);
     return work;
@@ -286,6 +302,9 @@ int lane_post(struct lane *lane, const struct lane_job *job, uint64_t *ret_id)
     }
     lane->stats.queued++;
     metric_add(lane->metric_queued, 1);
+    if (work->scope == SCOPE_WORKER) {
+        integral_begin(QUEUED_WORKER, work->posted_us);
+    }
     if (ret_id) {
         *ret_id = work->id;
     }

@@ -15,7 +15,8 @@ struct lane_work {
     uint64_t id;
     struct lane_job job;
     struct vim_call call;
-    int64_t posted; /* clock_mono_ms() */
+    int64_t posted_us; /* clock_mono_us() */
+    enum integral_scope scope; /* whose work it is: of whoever posted it */
     int64_t deadline; /* likewise */
     int64_t stuck_at; /* running: from when on it is stuck */
     int ended; /* code of one that never ran */
@@ -40,11 +41,14 @@ struct lane {
     struct lane_stats stats;
     bool closing;
     bool is_finished; /* no thread is left that touches the lane */
-    struct metric *metric_queued, *metric_running, *metric_wait;
+    struct metric *metric_queued, *metric_running, *metric_threads, *metric_wait;
 };
 #define LANE_MAGIC 0x6C616E65u
 
 /* All with the lane's mutex held, unless said otherwise. */
+
+/* WORK waits no longer. Returns clock_mono_us(). */
+int64_t lane_end_wait(const struct lane_work *work);
 
 /* Takes WORK out of the queue and has the watch end it with CODE. */
 void lane_end_queued(struct lane *lane, struct lane_work *work, int code);

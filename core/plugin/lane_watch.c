@@ -27,6 +27,7 @@ void lane_end_queued(struct lane *lane, struct lane_work *work, int code)
     }
     DL_APPEND(lane->ended, work);
     work->ended = code;
+    (void)lane_end_wait(work);
     lane->stats.queued--;
     metric_add(lane->metric_queued, -1);
     pthread_cond_signal(&lane->watch);

@@ -11,7 +11,7 @@ struct sampler {
 
 const struct sampler_source *sampler_source_of(enum service_source_kind kind)
 {
-    return kind == SOURCE_PROMETHEUS ? &sampler_prometheus : NULL;
+    return kind == SOURCE_PROMETHEUS ? &sampler_prometheus : &sampler_vimd;
 }
 
 int sampler_new_with(const struct sampler_source *source, const struct service *service,

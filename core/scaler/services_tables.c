@@ -139,9 +139,11 @@ static const struct vim_option source_options[] = {
     {.name = "type",
      .type = VIM_CHOICE,
      .flags = VIM_REQUIRED,
-     .choices = "prometheus",
+     .choices = "prometheus vimd",
      .offset = AT(type),
-     .help = "prometheus: endpoints in its text format, and `signals` computed from their series."},
+     .help =
+         "prometheus: endpoints in its text format, and `signals` computed from their series; vimd: the "
+         "processes that share the store, by their heartbeats."},
     {.name = "endpoints",
      .type = VIM_LIST,
      .offset = AT(endpoints),

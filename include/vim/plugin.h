@@ -168,6 +168,11 @@ struct vim_host {
     /* Reads the data that came with the request (an image's, say), at OFFSET. Returns the number
      * of bytes read, 0 at the end, or a negative enum vim_error. */
     int64_t (*read)(struct vim_call *call, uint64_t offset, void *buffer, size_t size);
+
+    /* Optional for both sides. Tells of a connection to the far side: OPEN is 1 when FD has just been
+     * connected, and 0 right before it is closed. vimd reads nothing from it and writes nothing to it; it asks
+     * the kernel how the network is (round trip, segments sent again), which /metrics shows. */
+    void (*connection)(struct vim_self *self, int fd, int open);
 };
 
 #define VIM_KEPT_MAX 16384u

@@ -231,3 +231,9 @@ bool pool_await_socket(struct vim_call *call, const struct vim_host *host, int f
             return true;
     }
 }
+
+void pool_tell_connection(const struct vim_host *host, struct vim_self *self, int fd, bool open)
+{
+    if (VIM_HAS(host, struct vim_host, connection) && host->connection)
+        host->connection(self, fd, open);
+}

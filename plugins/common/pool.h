@@ -83,4 +83,7 @@ bool pool_pause(struct vim_call *call, const struct vim_host *host, int64_t ms);
 bool pool_await_socket(struct vim_call *call, const struct vim_host *host, int fd, bool read,
                        bool write, int64_t deadline);
 
+/* Tells vimd of a connection that was made (OPEN), or is to be closed, if it wants to know. */
+void pool_tell_connection(const struct vim_host *host, struct vim_self *self, int fd, bool open);
+
 #endif

@@ -121,6 +121,7 @@ static int await_connected(struct vim_call *call, struct queue *queue, redisCont
     redis->flags |= REDIS_CONNECTED;
     if (queue->port)
         redisEnableKeepAlive(redis);
+    pool_tell_connection(queue->host, queue->self, redis->fd, true);
     return VIM_OK;
 }
 
@@ -145,6 +146,12 @@ static int log_in(struct vim_call *call, struct queue *queue, redisContext *redi
     return code == VIM_E_LOST ? ret_error->code = VIM_E_UNAVAILABLE : code;
 }
 
+void connection_end(struct queue *queue, redisContext *redis)
+{
+    pool_tell_connection(queue->host, queue->self, redis->fd, false);
+    redisFree(redis);
+}
+
 int connection_login(struct vim_call *call, struct queue *queue, int64_t deadline,
                      redisContext **ret_redis, struct store_error *ret_error)
 {
@@ -158,7 +165,7 @@ int connection_login(struct vim_call *call, struct queue *queue, int64_t deadlin
     if (code == VIM_OK)
         code = log_in(call, queue, redis, deadline, ret_error);
     if (code < 0)
-        redisFree(redis);
+        connection_end(queue, redis);
     else
         *ret_redis = redis;
     return code;
@@ -190,6 +197,7 @@ int connection_open(struct vim_call *call, struct pool *pool, int64_t deadline,
 
     if (!connection)
         return store_error_set(ret_error, VIM_E_UNAVAILABLE, "out of memory");
+    connection->queue = queue;
     code = connection_login(call, queue, deadline, &connection->redis, ret_error);
     if (code == VIM_OK)
         code = load_scripts(call, queue, connection, deadline, ret_error);
@@ -207,7 +215,7 @@ void connection_close(struct pooled *pooled)
     struct connection *connection = (struct connection *)pooled;
 
     if (connection->redis)
-        redisFree(connection->redis);
+        connection_end(connection->queue, connection->redis);
     free(connection);
 }
 

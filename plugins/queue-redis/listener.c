@@ -202,7 +202,7 @@ static void *listener_main(void *argument)
             VIM_OK) {
             pause = BACKOFF_FIRST_MS;
             listen_on(queue, redis);
-            redisFree(redis);
+            connection_end(queue, redis);
         }
         if (!must_stop(queue))
             await_input(queue, -1, pause / 2 + random() % (pause / 2 + 1));

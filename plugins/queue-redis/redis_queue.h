@@ -77,6 +77,7 @@ enum key { KEY_STREAM, KEY_WAITING, KEY_LEASES, KEY_DELAYED, KEY_IDLE, KEY_COUNT
 /* One connection; of one thread at a time. */
 struct connection {
     struct pooled pooled;
+    struct queue *queue;
     redisContext *redis;
     char scripts[SCRIPT_COUNT][SHA_LENGTH + 1]; /* names under which they are loaded */
 };
@@ -144,6 +145,9 @@ void connection_close(struct pooled *pooled);
 bool connection_alive(struct pooled *pooled);
 
 /* Connects and logs in, without scripts. CALL may be NULL. The caller frees *RET_REDIS. */
+/* Closes what connection_login() has made. */
+void connection_end(struct queue *queue, redisContext *redis);
+
 int connection_login(struct vim_call *call, struct queue *queue, int64_t deadline,
                      redisContext **ret_redis, struct store_error *ret_error);
 

@@ -236,6 +236,9 @@ static int connect_to(struct vim_call *call, struct connection *connection, int6
         if (status == PGRES_POLLING_FAILED)
             return connect_failed(connection, ret_error);
     }
+    connection->told_fd = PQsocket(connection->pg);
+    pool_tell_connection(connection->place->store->host, connection->place->store->self,
+                         connection->told_fd, true);
     if (PQsetnonblocking(connection->pg, 1) < 0 || !PQenterPipelineMode(connection->pg))
         return connect_failed(connection, ret_error);
     return VIM_OK;
@@ -273,6 +276,7 @@ int connection_open(struct vim_call *call, struct pool *pool, int64_t deadline,
     if (!connection)
         return store_error_set(ret_error, VIM_E_UNAVAILABLE, "out of memory");
     connection->place = (struct place *)pool;
+    connection->told_fd = -1;
     code = connect_to(call, connection, deadline, ret_error);
     if (code == VIM_OK)
         code = prepare(call, connection, deadline, ret_error);
@@ -291,6 +295,9 @@ void connection_close(struct pooled *pooled)
 {
     struct connection *connection = (struct connection *)pooled;
 
+    if (connection->told_fd >= 0)
+        pool_tell_connection(connection->place->store->host, connection->place->store->self,
+                             connection->told_fd, false);
     PQfinish(connection->pg);
     free(connection);
 }

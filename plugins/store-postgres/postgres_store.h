@@ -63,6 +63,7 @@ struct connection {
     struct pooled pooled;
     struct place *place;
     PGconn *pg;
+    int told_fd; /* the socket that vimd knows of; -1: none */
     uint64_t scans[SCAN_SHAPES / 64]; /* whose statements are prepared */
     char history[HISTORY_SIZE]; /* that a primary with replicas writes; "": not known */
 };

@@ -63,6 +63,26 @@ static size_t count_of(struct presence *presence, const char *role)
 
 /* --- The process's own row ------------------------------------------------------------------------ */
 
+static void check_signals(const json_t *signals)
+{
+    const json_t *blocks = json_object_get(signals, "blocks"),
+                 *api = json_object_get(blocks, "api");
+    assert_int_equal(json_object_size(blocks), 3);
+    assert_true(json_get_integer(signals, "mono_us", 0) > 0);
+    assert_true(llabs(json_get_integer(signals, "at", 0) - clock_now_ms()) < 3600000);
+    assert_true(json_get_integer(signals, "cpu_us", 0) > 0);
+    assert_true(json_get_number(signals, "cores", 0) > 0);
+    assert_true(json_get_integer(signals, "memory", 0) > 100000);
+    /* What other processes have asked over the link is not what clients have. */
+    assert_int_equal(json_get_integer(api, "ended", 0), 1);
+    assert_int_equal(json_get_integer(api, "errors", 0), 3);
+    assert_int_equal(json_array_size(json_object_get(api, "buckets")), METRICS_SECONDS_COUNT + 1);
+    const json_t *worker = json_object_get(blocks, "worker");
+    assert_non_null(json_object_get(worker, "in_flight_us"));
+    assert_non_null(json_object_get(worker, "own_us"));
+    assert_non_null(json_object_get(worker, "queued_us"));
+}
+
 static void a_process_has_a_row_from_start_to_stop(void **state)
 {
     (void)state;
@@ -71,6 +91,13 @@ static void a_process_has_a_row_from_start_to_stop(void **state)
     assert_int_equal(house_count(COLLECTION_PROCESS), 0);
     metric_observe(metrics_histogram("vimd_http_request_seconds", "", "route=\"/t\"", NULL, 0),
                    0.2);
+    metric_observe(metrics_histogram("vimd_http_request_seconds", "",
+                                     "route=\"/t\",method=\"GET\",side=\"peers\"", NULL, 0),
+                   5);
+    metric_add(metrics_counter("vimd_http_requests_total", "", "route=\"/t\",status=\"503\""), 3);
+    metric_add(metrics_counter("vimd_http_requests_total", "",
+                               "route=\"/t\",side=\"peers\",status=\"500\""),
+               9);
     assert_int_equal(presence_start(presence, NULL), VIM_OK);
     assert_int_equal(house_count(COLLECTION_PROCESS), 1);
     assert_int_equal(presence_each(presence, "logic", find, &found), 1);
@@ -84,6 +111,7 @@ static void a_process_has_a_row_from_start_to_stop(void **state)
     assert_int_equal(json_get_integer(request, "count", 0), 1);
     assert_true(json_get_number(request, "seconds", 0) == 0.2);
     assert_int_equal(json_integer_value(json_array_get(json_object_get(request, "buckets"), 8)), 1);
+    check_signals(json_object_get(found.body, "signals"));
     json_decref(found.body);
     assert_int_equal(count_of(presence, "scaler"), 0);
     assert_int_equal(count_of(presence, "log"), 0);

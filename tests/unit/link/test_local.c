@@ -19,10 +19,10 @@ static atomic_uint begun, let_go;
 /* The clock: it goes when the test says so. */
 static atomic_int_fast64_t now_ms = 1000;
 
-int64_t __wrap_clock_mono_ms(void);
-int64_t __wrap_clock_mono_ms(void)
+int64_t __wrap_clock_mono_us(void);
+int64_t __wrap_clock_mono_us(void)
 {
-    return atomic_load(&now_ms);
+    return atomic_load(&now_ms) * 1000;
 }
 
 bool __wrap_logic_is_inline(struct logic *logic, const struct request *request);

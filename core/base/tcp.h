@@ -1,0 +1,31 @@
+/*
+ * base/tcp.h - how the network between this process and those it calls is, out of what the kernel knows of its
+ * TCP connections (TCP_INFO). Nothing is sent for it.
+ *
+ * Connections are told under the name of who is at their other end; sockets of other kinds are not counted. The
+ * descriptor stays its owner's, who takes it out before it is closed.
+ */
+#ifndef BASE_TCP_H
+#define BASE_TCP_H
+
+#include <stdint.h>
+
+enum tcp_callee { TCP_LOGIC, TCP_STORE, TCP_QUEUE, TCP_NFVI, TCP_CALLEE_COUNT };
+
+void tcp_add(enum tcp_callee callee, int fd);
+void tcp_remove(enum tcp_callee callee, int fd); /* unknown ones are fine */
+
+struct tcp_sum {
+    unsigned connections; /* that are open */
+    double
+        rtt_ms; /* smoothed round trip, mean over those that had traffic since the look before, else
+                      over all; NaN if there are none */
+    uint64_t retransmits; /* segments sent again, of all connections that there ever were */
+};
+
+void tcp_look(enum tcp_callee callee, struct tcp_sum *ret_sum);
+
+/* "logic", "store", "queue", "nfvi". */
+const char *tcp_callee_name(enum tcp_callee callee);
+
+#endif
