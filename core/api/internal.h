@@ -95,10 +95,11 @@ void reply_headers(struct exchange *exchange, reply_header_fn each, void *argume
 
 /* --- observe.c ------------------------------------------------------------------------------------ */
 
-/* The request has ended: metrics and the access log. STATUS 0: the client left. */
+/* A request has begun, and will end, or be dropped if it comes to nothing. */
 void observe_begin(const struct exchange *exchange);
+void observe_drop(const struct exchange *exchange);
+/* The request has ended: metrics and the access log. STATUS 0: the client left. */
 void observe_end(struct exchange *exchange, int status);
-void observe_drop(const struct exchange *exchange); /* instead of the end: it has come to nothing */
 void observe_open(struct api *api);
 void observe_close(struct api *api);
 

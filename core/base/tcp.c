@@ -21,8 +21,8 @@ struct connection {
 static struct callee {
     struct connection *items;
     size_t count, room;
-    uint64_t
-        retransmits; /* of those that are closed, and of the others up to what they told last */
+    /* Of those that are closed, and of the others up to what they told last. */
+    uint64_t retransmits;
 } callees[TCP_CALLEE_COUNT];
 static pthread_mutex_t tcp_mutex = PTHREAD_MUTEX_INITIALIZER;
 

@@ -17,9 +17,9 @@ void tcp_remove(enum tcp_callee callee, int fd); /* unknown ones are fine */
 
 struct tcp_sum {
     unsigned connections; /* that are open */
-    double
-        rtt_ms; /* smoothed round trip, mean over those that had traffic since the look before, else
-                      over all; NaN if there are none */
+    /* Smoothed round trip, mean over those that had traffic since the look before, else over all; NaN if there are
+     * none. */
+    double rtt_ms;
     uint64_t retransmits; /* segments sent again, of all connections that there ever were */
 };
 

@@ -72,8 +72,8 @@ struct vim_call {
     int64_t started_us; /* call_begin(), else instance_enter() */
     int64_t ended_us; /* instance_leave() */
     bool idle; /* call_set_idle() */
-    enum integral
-        integral; /* what it is counted as, between instance_enter() and instance_leave() */
+    /* What it is counted as, between instance_enter() and instance_leave(). */
+    enum integral integral;
 };
 
 /* DEADLINE in clock_mono_ms(); INT64_MAX for none. */

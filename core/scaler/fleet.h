@@ -1,5 +1,5 @@
 /*
- * scaler/fleet.h - from the totals that vimd's processes tell of themselves (engine/signals.h) to windows of blocks
+ * scaler/fleet.h - from the totals that vimd's processes tell of themselves (engine/totals.h) to windows of blocks
  * and edges. No I/O and no clock: what was read, and when, is passed in.
  *
  *     fleet_look()   begins a look at all heartbeats: fleet_take() for each, fleet_end()
@@ -11,9 +11,9 @@
  * where the last one ended, nothing is lost and nothing is counted twice.
  *
  * A process that is new begins with totals of 0 when it was started; of one that was there before it was first heard
- * of, and of one whose totals went back, nothing is told until a whole interval is known. One that is gone counts up to its last heartbeat. One that
- * lives, but has not been heard of, is taken to go on as in its last window, for two windows; then its block
- * and edges have no value.
+ * of, and of one whose totals went back, nothing is told until a whole interval is known. One that is gone counts up to
+ * its last heartbeat. One that lives, but has not been heard of, is taken to go on as in its last window, for two
+ * windows; then its block and edges have no value.
  *
  * Clocks: times of a process are those of its host. As long as its heartbeats look no older than they can be they are
  * believed; else its clock is taken to be off by so much that the youngest of the last ones came at once.

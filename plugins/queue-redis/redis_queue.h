@@ -144,12 +144,12 @@ int connection_open(struct vim_call *call, struct pool *pool, int64_t deadline,
 void connection_close(struct pooled *pooled);
 bool connection_alive(struct pooled *pooled);
 
-/* Connects and logs in, without scripts. CALL may be NULL. The caller frees *RET_REDIS. */
-/* Closes what connection_login() has made. */
-void connection_end(struct queue *queue, redisContext *redis);
-
+/* Connects and logs in, without scripts. CALL may be NULL. The caller ends *RET_REDIS. */
 int connection_login(struct vim_call *call, struct queue *queue, int64_t deadline,
                      redisContext **ret_redis, struct store_error *ret_error);
+
+/* Closes what connection_login() has made. */
+void connection_end(struct queue *queue, redisContext *redis);
 
 /* Sends a command and waits for its reply, which the caller frees. An error reply is an error. CALL may be
  * NULL. VIM_E_TIMEOUT, VIM_E_LOST: the connection is not to be used again. */
