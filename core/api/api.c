@@ -48,8 +48,58 @@ int api_check(const struct api_config *config, struct failure *failure)
     return code;
 }
 
+/* What peers know. Replaced ones are kept until the listener ends, because a request may be looking at them. */
+struct secrets {
+    struct secrets *older;
+    char *now, *previous; /* previous: NULL for none */
+};
+
+bool secrets_know(const struct api *api, const char *given)
+{
+    const struct secrets *secrets = atomic_load(&api->secrets);
+    return digest_text_equal(given, secrets->now) ||
+           (secrets->previous && digest_text_equal(given, secrets->previous));
+}
+
+static void secret_free(char *secret)
+{
+    if (secret) {
+        explicit_bzero(secret, strlen(secret));
+    }
+    free(secret);
+}
+
+static void secrets_free(struct secrets *secrets)
+{
+    while (secrets) {
+        struct secrets *older = secrets->older;
+        secret_free(secrets->now);
+        secret_free(secrets->previous);
+        free(secrets);
+        secrets = older;
+    }
+}
+
+/* By one thread at a time. */
+static void api_set_secrets(struct api *api, const struct api_config *config)
+{
+    struct secrets *older = atomic_load(&api->secrets);
+    if (older && text_equal(older->now, config->secret) &&
+        text_equal(older->previous, config->previous_secret)) {
+        return;
+    }
+    struct secrets *secrets = MEMORY_NEW(struct secrets);
+    secrets->older = older;
+    secrets->now = text_duplicate(config->secret);
+    secrets->previous = text_duplicate(config->previous_secret);
+    atomic_store(&api->secrets, secrets);
+}
+
 void api_configure(struct api *api, const struct api_config *config)
 {
+    if (api->side == API_PEERS) {
+        api_set_secrets(api, config);
+    }
     struct api_live *live = &api->live;
     atomic_store(&live->header_timeout_ms, config->header_timeout_ms);
     atomic_store(&live->body_timeout_ms, config->body_timeout_ms);
@@ -73,11 +123,8 @@ static void api_free(struct api *api)
     access_free(api->access);
     buckets_free(api->rates);
     tls_close(api->tls);
-    tls_files_free(api->tls_files);
-    if (api->secret) {
-        explicit_bzero(api->secret, strlen(api->secret));
-    }
-    free(api->secret);
+    text_free(&api->authority);
+    secrets_free(atomic_load(&api->secrets));
     free(api->listen);
     free(api->spool_dir);
     api->magic = 0;
@@ -88,9 +135,9 @@ static int api_open(struct api *api, const struct api_config *config, struct fai
 {
     int code = api_check(config, failure);
     if (!code && config->tls_peer_ca) {
-        code = tls_files_read(config->tls_certificate, config->tls_key, config->tls_peer_ca,
-                              &api->tls_files, failure);
-    } else if (!code && config->tls_certificate) {
+        code = tls_authority_read(config->tls_peer_ca, &api->authority, failure);
+    }
+    if (!code && config->tls_certificate) {
         code = tls_open(config->tls_certificate, config->tls_key, &api->tls, failure);
     }
     if (!code) {
@@ -121,7 +168,6 @@ int api_start(const struct api_config *config, const char *spool_dir, struct lin
     digest_hex(seed, sizeof seed, api->id_prefix);
     api->side = config->side;
     api->listen = text_duplicate(config->listen);
-    api->secret = text_duplicate(config->secret);
     api->show_metrics = config->show_metrics;
     api->access = access_new();
     api->rates = buckets_new();
@@ -134,12 +180,12 @@ int api_start(const struct api_config *config, const char *spool_dir, struct lin
     observe_open(api);
     bool loopback = true;
     listen_parse(config->listen, &loopback, NULL);
-    if (!loopback && !api->tls && !api->tls_files && api->side != API_PROBES) {
+    if (!loopback && !api->tls && api->side != API_PROBES) {
         log_event(VIM_WARNING, "tokens cross the network in the clear: no TLS", "listen=%s",
                   config->listen);
     }
     log_event(VIM_INFO, "listening", "address=%s port=%u tls=%s", config->listen, api->port,
-              api->tls || api->tls_files ? "yes" : "no");
+              api->tls ? "yes" : "no");
     *ret_api = api;
     return VIM_OK;
 }

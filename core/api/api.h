@@ -43,9 +43,9 @@ struct api_config {
     int64_t streams, heartbeat_ms;
     /* Not of the section: of the other sides. */
     enum api_side side;
-    const char *secret; /* API_PEERS */
-    /* API_PEERS: PEM file with the CA whose certificate every peer has to show; with tls_certificate and
-     * tls_key, which are then read at the start only. */
+    const char *secret; /* API_PEERS; live */
+    const char *previous_secret; /* that is believed as well, or NULL; live */
+    /* API_PEERS: PEM file with the CA whose certificate every peer has to show; read at the start only. */
     const char *tls_peer_ca;
     int32_t show_metrics; /* API_PROBES */
 };

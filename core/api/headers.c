@@ -392,7 +392,7 @@ static void headers_peer(struct headers *headers, struct exchange *exchange)
 {
     const char *given = headers->authorization;
     long long left = 0;
-    if (exchange->api->tls_files && exchange->connection->peer != PEER_KNOWN) {
+    if (exchange->api->authority.length && exchange->connection->peer != PEER_KNOWN) {
         log_event(VIM_WARNING, "a peer has no certificate of the link's CA", "request=%s",
                   exchange->request_id);
         exchange_refuse(exchange, 401, "unauthenticated",
@@ -400,7 +400,7 @@ static void headers_peer(struct headers *headers, struct exchange *exchange)
         return;
     }
     if (!given || strncmp(given, PEER_SCHEME, strlen(PEER_SCHEME)) != 0 ||
-        !digest_text_equal(given + strlen(PEER_SCHEME), exchange->api->secret)) {
+        !secrets_know(exchange->api, given + strlen(PEER_SCHEME))) {
         log_event(VIM_WARNING, "a peer does not know the secret of the link", "request=%s",
                   exchange->request_id);
         exchange_refuse(exchange, 401, "unauthenticated", "the secret of the link is another one",

@@ -299,7 +299,7 @@ static enum MHD_Result http_asked(struct exchange *exchange, struct MHD_Connecti
 static void http_look_at_peer(struct exchange *exchange, struct MHD_Connection *handle)
 {
     struct connection *connection = exchange->connection;
-    if (exchange->api->tls_files && connection->peer == PEER_UNSEEN) {
+    if (exchange->api->authority.length && connection->peer == PEER_UNSEEN) {
         const union MHD_ConnectionInfo *info =
             MHD_get_connection_info(handle, MHD_CONNECTION_INFO_GNUTLS_SESSION);
         connection->peer =
@@ -496,31 +496,20 @@ static unsigned http_threads(const struct api_config *config)
     return processors < 1 ? 1 : processors > 8 ? 8 : (unsigned)processors;
 }
 
-static void http_tls_options(struct api *api, struct MHD_OptionItem ret_options[5])
+static void http_tls_options(struct api *api, struct MHD_OptionItem ret_options[4])
 {
     struct MHD_OptionItem *next = ret_options;
-    if (api->tls || api->tls_files) {
-        *next++ = (struct MHD_OptionItem){MHD_OPTION_HTTPS_PRIORITIES, 0, (void *)TLS_PRIORITIES};
-    }
     if (api->tls) {
-        *next++ = (struct MHD_OptionItem){MHD_OPTION_HTTPS_CERT_CALLBACK, 0, tls_callback()};
-        tls_use(api->tls);
+        enum tls_listener listener = api->side == API_PEERS ? TLS_PEERS : TLS_CLIENTS;
+        *next++ = (struct MHD_OptionItem){MHD_OPTION_HTTPS_PRIORITIES, 0, (void *)TLS_PRIORITIES};
+        *next++ =
+            (struct MHD_OptionItem){MHD_OPTION_HTTPS_CERT_CALLBACK, 0, tls_callback(listener)};
+        tls_use(api->tls, listener);
     }
-    if (api->tls_files) {
-        struct tls_files *files = api->tls_files;
-        *next++ = (struct MHD_OptionItem){MHD_OPTION_HTTPS_MEM_CERT, 0, files->certificate.data};
-        *next++ = (struct MHD_OptionItem){MHD_OPTION_HTTPS_MEM_KEY, 0, files->key.data};
-        *next++ = (struct MHD_OptionItem){MHD_OPTION_HTTPS_MEM_TRUST, 0, files->authority.data};
+    if (api->authority.length) {
+        *next++ = (struct MHD_OptionItem){MHD_OPTION_HTTPS_MEM_TRUST, 0, api->authority.data};
     }
     *next = (struct MHD_OptionItem){MHD_OPTION_END, 0, NULL};
-}
-
-/* The callback's listener is gone. */
-static void http_tls_end(const struct api *api)
-{
-    if (api->tls) {
-        tls_use(NULL);
-    }
 }
 
 int http_open(struct api *api, const struct api_config *config, struct failure *failure)
@@ -531,8 +520,8 @@ int http_open(struct api *api, const struct api_config *config, struct failure *
         return code;
     }
     unsigned flags = MHD_USE_EPOLL_INTERNAL_THREAD | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ERROR_LOG;
-    flags |= api->tls || api->tls_files ? MHD_USE_TLS : 0;
-    struct MHD_OptionItem tls[5];
+    flags |= api->tls ? MHD_USE_TLS : 0;
+    struct MHD_OptionItem tls[4];
     http_tls_options(api, tls);
     unsigned threads = http_threads(config);
     /* Room for the answer's headers too. Not more: MHD clears all of it for every request. */
@@ -557,7 +546,7 @@ int http_open(struct api *api, const struct api_config *config, struct failure *
         listen_remove(api->listen);
         close(api->listen_fd);
         api->listen_fd = -1;
-        http_tls_end(api);
+        tls_unuse(api->tls);
         return failure_set(failure, VIM_E_UNAVAILABLE, "the HTTP server does not start: %s",
                            strerror(errno));
     }
@@ -594,5 +583,5 @@ void http_close(struct api *api)
     api->daemon = NULL;
     close(api->listen_fd);
     api->listen_fd = -1;
-    http_tls_end(api);
+    tls_unuse(api->tls);
 }

@@ -33,9 +33,9 @@ struct api {
     struct connections *connections;
     struct streams *streams; /* NULL: none are offered on this side */
     struct tls *tls; /* NULL: plain HTTP */
-    struct tls_files *tls_files; /* instead, for peers: what MHD keeps pointing to */
+    struct text authority; /* of peers' certificates, as PEM; empty: they need none */
     enum api_side side;
-    char *secret; /* of peers */
+    _Atomic(struct secrets *) secrets; /* of peers; NULL: of other listeners */
     bool show_metrics;
     int listen_fd;
     char *listen; /* as configured */
@@ -75,6 +75,11 @@ void headers_take(struct headers *headers, struct exchange *exchange, const char
 bool headers_examine(struct headers *headers, struct exchange *exchange, const char *method,
                      int64_t now_ms);
 void headers_asked(struct exchange *exchange, int64_t now_ms);
+
+/* --- api.c: what peers know ----------------------------------------------------------------------- */
+
+/* Is it what the processes of the service know, or did until lately? In constant time. */
+bool secrets_know(const struct api *api, const char *given);
 
 /* --- http.c: the one file with libmicrohttpd ------------------------------------------------------ */
 

@@ -1,5 +1,5 @@
 /*
- * Locks: `tls_lock` guards the pair in use; a leaf. Replaced pairs are kept until the listener
+ * Locks: `tls_lock` guards the pairs in use; a leaf. Replaced pairs are kept until the listener
  * ends, because handshakes may still use them; they are small and replacements rare.
  */
 #include "api/tls.h"
@@ -32,7 +32,7 @@ struct tls {
 };
 
 static pthread_rwlock_t tls_lock = PTHREAD_RWLOCK_INITIALIZER;
-static struct tls *tls_in_use;
+static struct tls *tls_in_use[TLS_LISTENERS];
 
 static void tls_pair_free(struct tls_pair *pair)
 {
@@ -160,21 +160,27 @@ void tls_close(struct tls *tls)
     free(tls);
 }
 
-void tls_use(struct tls *tls)
+void tls_use(struct tls *tls, enum tls_listener listener)
 {
     pthread_rwlock_wrlock(&tls_lock);
-    tls_in_use = tls;
+    tls_in_use[listener] = tls;
     pthread_rwlock_unlock(&tls_lock);
 }
 
-static int tls_retrieve(gnutls_session_t session, const gnutls_datum_t *authorities, int count,
-                        const gnutls_pk_algorithm_t *algorithms, int algorithm_count,
-                        gnutls_pcert_st **ret_chain, unsigned *ret_length,
-                        gnutls_privkey_t *ret_key)
+void tls_unuse(const struct tls *tls)
 {
-    (void)session, (void)authorities, (void)count, (void)algorithms, (void)algorithm_count;
+    pthread_rwlock_wrlock(&tls_lock);
+    for (int i = 0; i < TLS_LISTENERS; i++) {
+        tls_in_use[i] = tls_in_use[i] == tls ? NULL : tls_in_use[i];
+    }
+    pthread_rwlock_unlock(&tls_lock);
+}
+
+static int tls_retrieve(enum tls_listener listener, gnutls_pcert_st **ret_chain,
+                        unsigned *ret_length, gnutls_privkey_t *ret_key)
+{
     pthread_rwlock_rdlock(&tls_lock);
-    struct tls_pair *pair = tls_in_use ? tls_in_use->pair : NULL;
+    struct tls_pair *pair = tls_in_use[listener] ? tls_in_use[listener]->pair : NULL;
     pthread_rwlock_unlock(&tls_lock);
     if (!pair) {
         return -1;
@@ -185,48 +191,37 @@ static int tls_retrieve(gnutls_session_t session, const gnutls_datum_t *authorit
     return 0;
 }
 
-void *tls_callback(void)
+static int tls_retrieve_for_clients(gnutls_session_t session, const gnutls_datum_t *authorities,
+                                    int count, const gnutls_pk_algorithm_t *algorithms,
+                                    int algorithm_count, gnutls_pcert_st **ret_chain,
+                                    unsigned *ret_length, gnutls_privkey_t *ret_key)
 {
-    gnutls_certificate_retrieve_function2 *function = tls_retrieve;
+    (void)session, (void)authorities, (void)count, (void)algorithms, (void)algorithm_count;
+    return tls_retrieve(TLS_CLIENTS, ret_chain, ret_length, ret_key);
+}
+
+static int tls_retrieve_for_peers(gnutls_session_t session, const gnutls_datum_t *authorities,
+                                  int count, const gnutls_pk_algorithm_t *algorithms,
+                                  int algorithm_count, gnutls_pcert_st **ret_chain,
+                                  unsigned *ret_length, gnutls_privkey_t *ret_key)
+{
+    (void)session, (void)authorities, (void)count, (void)algorithms, (void)algorithm_count;
+    return tls_retrieve(TLS_PEERS, ret_chain, ret_length, ret_key);
+}
+
+void *tls_callback(enum tls_listener listener)
+{
+    gnutls_certificate_retrieve_function2 *function =
+        listener == TLS_PEERS ? tls_retrieve_for_peers : tls_retrieve_for_clients;
     void *pointer;
     memcpy(&pointer, &function, sizeof pointer);
     return pointer;
 }
 
-int tls_files_read(const char *certificate, const char *key, const char *authority,
-                   struct tls_files **ret_files, struct failure *failure)
+int tls_authority_read(const char *path, struct text *ret_authority, struct failure *failure)
 {
-    struct tls *pair = NULL;
-    int code = tls_open(certificate, key, &pair, failure); /* for its checks */
-    tls_close(pair);
-    if (code) {
-        return code;
-    }
-    struct tls_files *files = MEMORY_NEW(struct tls_files);
     mode_t mode;
-    code = tls_read(certificate, &files->certificate, &mode, failure);
-    code = code ? code : tls_read(key, &files->key, &mode, failure);
-    code = code ? code : tls_read(authority, &files->authority, &mode, failure);
-    if (code) {
-        tls_files_free(files);
-        return code;
-    }
-    *ret_files = files;
-    return VIM_OK;
-}
-
-void tls_files_free(struct tls_files *files)
-{
-    if (!files) {
-        return;
-    }
-    if (files->key.data) {
-        explicit_bzero(files->key.data, files->key.length);
-    }
-    text_free(&files->certificate);
-    text_free(&files->key);
-    text_free(&files->authority);
-    free(files);
+    return tls_read(path, ret_authority, &mode, failure);
 }
 
 bool tls_peer_is_known(void *session)

@@ -24,22 +24,22 @@ int tls_reload(struct tls *tls, struct failure *failure);
 /* After the last handshake. NULL is fine. */
 void tls_close(struct tls *tls);
 
-/* Makes TLS the one that tls_callback() answers from; NULL when it is closed. There is one listener
- * per process, because GnuTLS's callback carries no argument of ours. */
-void tls_use(struct tls *tls);
+/* GnuTLS's callback carries no argument of ours, so there are two: for the listener of clients, and for those of
+ * peers, who all show the same certificate. */
+enum tls_listener { TLS_CLIENTS, TLS_PEERS, TLS_LISTENERS };
 
-/* For a listener that peers have to show certificates to: contents of PEM files. */
-struct tls_files {
-    struct text certificate, key, authority;
-};
-int tls_files_read(const char *certificate, const char *key, const char *authority,
-                   struct tls_files **ret_files, struct failure *failure);
-void tls_files_free(struct tls_files *files); /* NULL is fine */
+/* Makes TLS the one that the callback of LISTENER answers from. */
+void tls_use(struct tls *tls, enum tls_listener listener);
+/* No callback answers from TLS any more. NULL is fine. */
+void tls_unuse(const struct tls *tls);
+
+/* The PEM file with the CA that peers' certificates have to be of. */
+int tls_authority_read(const char *path, struct text *ret_authority, struct failure *failure);
 
 /* Has the other end of a gnutls_session_t shown a certificate of the CA that it was asked for? */
 bool tls_peer_is_known(void *session);
 
 /* A gnutls_certificate_retrieve_function2, for MHD_OPTION_HTTPS_CERT_CALLBACK. */
-void *tls_callback(void);
+void *tls_callback(enum tls_listener listener);
 
 #endif

@@ -19,7 +19,7 @@ struct link_config {
     struct vim_texts listen;
     const char *advertise;
     struct vim_texts logic;
-    const char *secret;
+    const char *secret, *previous_secret;
     int32_t insecure;
     const char *tls_certificate, *tls_key, *tls_ca, *tls_name;
     /* Of the listener. */
@@ -75,7 +75,7 @@ char *link_resolve(const char *text);
 
 /* --- For processes without a logic of their own: links to others ---------------------------------- */
 
-/* Replaces the live options of CONFIG, and the addresses. */
+/* Replaces the live options of CONFIG, the addresses, the secret, and what is in the files of TLS. */
 void link_configure(struct link *link, const struct link_config *config);
 
 /* Replicas that are known by other ways than the configuration: replaces those told earlier. */

@@ -32,10 +32,15 @@ static const struct vim_option link_options[] = {
          "address is a logic process. Those that one of them knows of are found by themselves."},
     {.name = "secret",
      .type = VIM_TEXT,
-     .flags = VIM_SECRET,
+     .flags = VIM_SECRET | VIM_LIVE,
      .offset = AT(secret),
      .help =
          "By which processes of the service know each other: the same for all, 16 bytes at least."},
+    {.name = "previous_secret",
+     .type = VIM_TEXT,
+     .flags = VIM_SECRET | VIM_LIVE,
+     .offset = AT(previous_secret),
+     .help = "Of a logic process: believed as well, while the secret is being changed."},
     {.name = "insecure",
      .type = VIM_BOOLEAN,
      .default_value = "false",
@@ -47,11 +52,13 @@ static const struct vim_option link_options[] = {
      .offset = AT(tls_certificate),
      .help =
          "PEM file: the certificate that this process shows the others, at both ends. Turns TLS on, "
-         "together with tls_key and tls_ca; all processes of the link have it or none."},
+         "together with tls_key and tls_ca; all processes of the link have it or none. Read again at "
+         "SIGHUP."},
     {.name = "tls_key",
      .type = VIM_PATH,
      .offset = AT(tls_key),
-     .help = "PEM file: its private key. Refused if group or others can read it."},
+     .help =
+         "PEM file: its private key. Refused if group or others can read it. Read again at SIGHUP."},
     {.name = "tls_ca",
      .type = VIM_PATH,
      .offset = AT(tls_ca),
@@ -221,23 +228,32 @@ static int check_tls(const struct link_config *config, struct failure *failure)
     return code;
 }
 
-int link_check(const struct link_config *config, struct failure *failure)
+static int check_secret(const char *name, const char *secret, struct failure *failure)
 {
-    if (config->secret &&
-        (strlen(config->secret) < SECRET_MIN || strlen(config->secret) > SECRET_MAX ||
-         strspn(config->secret, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
-                                "0123456789+/=-_.") != strlen(config->secret))) {
+    if (secret && (strlen(secret) < SECRET_MIN || strlen(secret) > SECRET_MAX ||
+                   strspn(secret, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+                                  "0123456789+/=-_.") != strlen(secret))) {
         return failure_set(
             failure, VIM_E_INVALID,
-            "secret: not %d to %d letters, digits and +/=-_. ; `openssl rand -base64 33` "
+            "%s: not %d to %d letters, digits and +/=-_. ; `openssl rand -base64 33` "
             "makes a good one",
-            SECRET_MIN, SECRET_MAX);
+            name, SECRET_MIN, SECRET_MAX);
+    }
+    return VIM_OK;
+}
+
+int link_check(const struct link_config *config, struct failure *failure)
+{
+    int code = check_secret("secret", config->secret, failure);
+    code = code ? code : check_secret("previous_secret", config->previous_secret, failure);
+    if (code) {
+        return code;
     }
     if ((config->listen.count || config->logic.count) && !config->secret) {
         return failure_set(failure, VIM_E_INVALID, "secret is missing");
     }
     bool hidden = config->insecure || config->tls_ca;
-    int code = check_tls(config, failure);
+    code = check_tls(config, failure);
     code = code ? code : check_addresses(&config->listen, "listen", false, hidden, failure);
     return code ? code : check_addresses(&config->logic, "logic", true, hidden, failure);
 }

@@ -61,7 +61,12 @@ static void remote_take_inbox(struct remote *remote)
     struct flight *flight = TAKE(remote->inbox);
     remote->inbox_end = &remote->inbox;
     bool changed = remote->known_changed;
+    struct keys *keys = TAKE(remote->new_keys);
     pthread_mutex_unlock(&remote->mutex);
+    if (keys) {
+        keys->older = remote->keys;
+        remote->keys = keys;
+    }
     if (changed) {
         replicas_update(remote);
     }
@@ -397,9 +402,55 @@ bool link_is_ready(struct link *link)
     return atomic_load(&remote_of(link)->up) > 0;
 }
 
-void link_configure(struct link *link, const struct link_config *config)
+static void keys_free(struct keys *keys)
 {
-    struct remote *remote = remote_of(link);
+    while (keys) {
+        struct keys *older = keys->older;
+        link_tls_close(keys->tls);
+        explicit_bzero(keys->secret, strlen(keys->secret));
+        free(keys->secret);
+        free(keys);
+        keys = older;
+    }
+}
+
+static int keys_read(const struct link_config *config, struct keys **ret_keys,
+                     struct failure *failure)
+{
+    struct link_tls *tls = NULL;
+    int code = config->tls_ca ? link_tls_open(config->tls_certificate, config->tls_key,
+                                              config->tls_ca, config->tls_name, &tls, failure)
+                              : VIM_OK;
+    if (code == VIM_OK) {
+        *ret_keys = MEMORY_NEW(struct keys);
+        (*ret_keys)->secret = text_duplicate(config->secret);
+        (*ret_keys)->tls = tls;
+    }
+    return code;
+}
+
+/* New connections get what the files hold now; those that are there go on as they are. */
+static void remote_renew_keys(struct remote *remote, const struct link_config *config)
+{
+    struct keys *keys = NULL;
+    struct failure failure = {0};
+    if (keys_read(config, &keys, &failure)) {
+        log_event(VIM_ERROR, "the link keeps its old certificate", "error=%s", failure.text);
+        return;
+    }
+    struct keys *unused = keys;
+    if (remote->has_tls == (keys->tls != NULL)) { /* else it takes a restart, which was told */
+        pthread_mutex_lock(&remote->mutex);
+        unused = remote->new_keys;
+        remote->new_keys = keys;
+        pthread_mutex_unlock(&remote->mutex);
+    }
+    keys_free(unused);
+    remote_wake(remote);
+}
+
+static void remote_set(struct remote *remote, const struct link_config *config)
+{
     atomic_store(&remote->live.requests, config->requests);
     atomic_store(&remote->live.queue, config->queue);
     atomic_store(&remote->live.queue_wait_ms, config->queue_wait_ms);
@@ -417,6 +468,13 @@ void link_configure(struct link *link, const struct link_config *config)
     remote->names = names;
     remote->name_count = config->logic.count;
     pthread_cond_signal(&remote->names_cond);
+}
+
+void link_configure(struct link *link, const struct link_config *config)
+{
+    struct remote *remote = remote_of(link);
+    remote_set(remote, config);
+    remote_renew_keys(remote, config);
 }
 
 static void remote_collect(void *argument)
@@ -442,9 +500,8 @@ static void remote_destroy(struct remote *remote)
     names_free(remote->names, remote->name_count);
     pthread_cond_destroy(&remote->names_cond);
     pthread_mutex_destroy(&remote->mutex);
-    link_tls_close(remote->tls);
-    explicit_bzero(remote->secret, strlen(remote->secret));
-    free(remote->secret);
+    keys_free(remote->new_keys);
+    keys_free(remote->keys);
     remote->magic = 0;
     free(remote);
 }
@@ -478,7 +535,6 @@ static struct remote *remote_make(const struct link_config *config, struct logic
     remote->link.ops = &remote_ops;
     remote->magic = REMOTE_MAGIC;
     remote->own = own;
-    remote->secret = text_duplicate(config->secret);
     remote->inbox_end = &remote->inbox;
     pthread_mutex_init(&remote->mutex, NULL);
     clock_cond_init(&remote->names_cond);
@@ -492,25 +548,23 @@ static struct remote *remote_make(const struct link_config *config, struct logic
                                    "Requests for which no logic process had room (503).", NULL);
     remote->epoll = epoll_create1(EPOLL_CLOEXEC);
     remote->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-    link_configure(&remote->link, config);
+    remote_set(remote, config);
     return remote;
 }
 
 int link_new_remote(const struct link_config *config, struct logic *own, struct link **ret_link,
                     struct failure *failure)
 {
+    struct keys *keys = NULL;
     int code = link_check(config, failure);
-    struct link_tls *tls = NULL;
-    if (!code && config->tls_ca) {
-        code = link_tls_open(config->tls_certificate, config->tls_key, config->tls_ca,
-                             config->tls_name, &tls, failure);
-    }
+    code = code ? code : keys_read(config, &keys, failure);
     if (code) {
         return code;
     }
     struct remote *remote = remote_make(config, own);
-    remote->tls = tls;
-    remote->hidden = tls || config->insecure;
+    remote->keys = keys;
+    remote->has_tls = keys->tls;
+    remote->hidden = keys->tls || config->insecure;
     struct epoll_event event = {.events = EPOLLIN, .data.ptr = NULL};
     if (remote->epoll < 0 || remote->wake < 0 ||
         epoll_ctl(remote->epoll, EPOLL_CTL_ADD, remote->wake, &event) ||

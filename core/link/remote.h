@@ -50,13 +50,19 @@ struct flights {
     struct flight *first, *last;
 };
 
+/* By what this process is known to the others. */
+struct keys {
+    struct keys *older; /* sessions may use them to the end */
+    char *secret;
+    struct link_tls *tls; /* NULL: plain */
+};
+
 struct remote {
     struct link link;
     unsigned magic;
     struct logic *own;
-    char *secret;
-    struct link_tls *tls; /* NULL: plain */
     bool hidden; /* may leave the host */
+    bool has_tls; /* from the start to the end */
     pthread_t thread, names_thread;
 
     pthread_mutex_t mutex; /* of what follows; a leaf */
@@ -65,6 +71,7 @@ struct remote {
     struct flight *inbox, **inbox_end;
     struct addresses known[SOURCE_COUNT];
     bool known_changed;
+    struct keys *new_keys; /* that the thread takes over; NULL: none */
     char **names; /* of the configuration, addresses too */
     size_t name_count;
 
@@ -80,6 +87,7 @@ struct remote {
     } live;
 
     /* The thread's own. */
+    struct keys *keys; /* those in use first */
     struct replica *replicas;
     struct wire *wires, *dead;
     struct flights active, queue;

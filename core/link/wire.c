@@ -321,11 +321,11 @@ static void wire_shake(struct remote *remote, struct wire *wire)
 static void wire_begin(struct remote *remote, struct wire *wire)
 {
     wire->connecting = false;
-    if (!remote->tls || wire->replica->address.socket.ss_family == AF_UNIX) {
+    if (!remote->keys->tls || wire->replica->address.socket.ss_family == AF_UNIX) {
         wire_send(remote, wire);
         return;
     }
-    wire->session = link_tls_begin(remote->tls, wire->fd);
+    wire->session = link_tls_begin(remote->keys->tls, wire->fd);
     wire->shaking = true;
     if (wire->session) {
         wire_shake(remote, wire);
@@ -454,7 +454,7 @@ void wire_start(struct remote *remote, struct replica *replica, struct flight *f
     wire->file = file;
     wire->file_left = file >= 0 ? flight->request->body_size : 0;
     int64_t until = flight->request->deadline ? flight->request->deadline : flight->deadline;
-    message_request(flight->request, remote->secret, until - clock_mono_ms(), &wire->out);
+    message_request(flight->request, remote->keys->secret, until - clock_mono_ms(), &wire->out);
     if (is_new && !wire->connecting) {
         wire_begin(remote, wire);
     } else if (!wire->connecting) {

@@ -207,14 +207,14 @@ static char *front_spool_dir(const struct daemon *daemon)
 }
 
 /* The listener of the link is an API listener with other limits. */
-static struct api_config front_peers_config(const struct daemon *daemon, const char *listen)
+static struct api_config front_peers_config(const struct settings *settings, const char *listen)
 {
-    const struct link_config *link = settings_section(daemon->settings, SECTION_LINK);
-    struct api_config config =
-        *(const struct api_config *)settings_section(daemon->settings, SECTION_API);
+    const struct link_config *link = settings_section(settings, SECTION_LINK);
+    struct api_config config = *(const struct api_config *)settings_section(settings, SECTION_API);
     config.side = API_PEERS;
     config.listen = listen;
     config.secret = link->secret;
+    config.previous_secret = link->previous_secret;
     config.insecure = link->insecure;
     config.reuse_port = false;
     bool tls = !text_starts_with(listen, LISTEN_UNIX); /* which the file's mode protects */
@@ -256,7 +256,7 @@ static int front_open_peers(struct daemon *daemon, const char *spool, struct con
     const struct link_config *link = settings_section(daemon->settings, SECTION_LINK);
     daemon->peers = memory_new_array(link->listen.count + 1, sizeof *daemon->peers);
     for (uint32_t i = 0; i < link->listen.count && (daemon->roles & PROCESS_LOGIC); i++) {
-        struct api_config config = front_peers_config(daemon, link->listen.items[i]);
+        struct api_config config = front_peers_config(daemon->settings, link->listen.items[i]);
         int code = api_start(&config, spool, daemon->link, &daemon->peers[i], &failure);
         if (code) {
             daemon_blame(daemon->settings, "link", "listen", failure.text, errors);
@@ -321,10 +321,12 @@ void front_configure(struct daemon *daemon, const struct settings *settings)
         link_configure(daemon->link, settings_section(settings, SECTION_LINK));
     }
     for (size_t i = 0; i < daemon->peer_count; i++) {
-        const struct link_config *link = settings_section(settings, SECTION_LINK);
-        struct api_config config = front_peers_config(daemon, ""); /* where it listens stays */
-        config.in_flight = link->in_flight;
+        struct api_config config = front_peers_config(settings, ""); /* where it listens stays */
         api_configure(daemon->peers[i], &config);
+        struct failure failure = {0};
+        if (api_reload_tls(daemon->peers[i], &failure)) {
+            log_event(VIM_ERROR, "the link keeps its old certificate", "error=%s", failure.text);
+        }
     }
 }
 
