@@ -66,6 +66,23 @@ static uint32_t find_block(const struct faulty *faulty, const struct vim_policy_
     return best;
 }
 
+/* No fault: it follows the load of the first block up and down, for scenes that cannot wait for minutes. */
+static bool follow(const struct faulty *faulty, const struct vim_policy_snapshot *snapshot,
+                   struct vim_policy_decision *decision)
+{
+    double usage = snapshot->block_count ? usage_of(snapshot, 0) : NAN;
+
+    if (!has_fault(faulty, "follows"))
+        return false;
+    for (uint32_t i = 0; i < snapshot->block_count; i++)
+        score_at(decision, i)->saturation = 0.5; /* nothing is short: it acts ahead of time */
+    decision->block = usage > 0.7 || usage < 0.3 ? 0 : VIM_NO_INDEX;
+    decision->delta = usage > 0.7 ? 1 : usage < 0.3 ? -1 : 0;
+    decision->verdict = usage > 0.7 ? VIM_SCALE_OUT : usage < 0.3 ? VIM_SCALE_IN : VIM_HOLD;
+    snprintf(decision->reason, sizeof decision->reason, "processor share %.2f", usage);
+    return true;
+}
+
 static void misbehave(const struct faulty *faulty, const struct vim_policy_snapshot *snapshot)
 {
     struct timespec now, end;
@@ -107,6 +124,8 @@ static int faulty_decide(struct vim_call *call, void *instance,
     for (uint32_t i = 0; i < snapshot->block_count; i++)
         score_at(decision, i)->score = usage_of(snapshot, i);
     snprintf(decision->reason, sizeof decision->reason, "nothing is measured");
+    if (follow(faulty, snapshot, decision))
+        return VIM_OK;
     if (best == VIM_NO_INDEX)
         return VIM_OK;
     if (isnan(score_at(decision, best)->score))
@@ -153,7 +172,7 @@ static const struct vim_option options[] = {
     VIM_OPTION_CHOICE(struct config, fault, 0, "none",
                       "none nonsense nan_confidence remembers order process acts_on_nan no_blocks "
                       "one_block one_window trusts_kept small slow allocates unknown_block hangs "
-                      "crashes",
+                      "crashes follows",
                       "What this policy does wrong."),
 };
 
