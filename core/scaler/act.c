@@ -101,7 +101,9 @@ static uint32_t size_after(const struct watch *watch, const struct guard_ruling 
 {
     const struct service_block *block = &watch->service->blocks[ruling->block];
     int64_t size = (int64_t)watch->groups[ruling->block].state.wanted + ruling->delta;
-    size = size < block->minimum ? block->minimum : size;
+    if (ruling->delta < 0) {
+        return (uint32_t)(size < block->minimum ? block->minimum : size);
+    }
     return (uint32_t)(size > block->maximum ? block->maximum : size);
 }
 

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/text.h"
+#include "scaler/guard_internal.h"
 
 const struct guard_rules guard_defaults = {
     .step_out = 4,
@@ -26,10 +27,6 @@ const struct guard_rules guard_defaults = {
 
 /* A block that is so utilised is short. */
 #define SATURATED 0.8
-
-/* A tabu that is renewed is so much longer; at most so many times the first one. */
-#define TABU_FACTOR 4u
-#define TABU_FACTOR_MAX 64u
 
 const char *guard_rule_name(enum guard_rule_kind rule)
 {
@@ -54,7 +51,7 @@ void guard_reset(struct guard *guard)
         guard->blocks[i].reversal_count = 0;
 }
 
-static struct guard_block *find_block(struct guard *guard, const char *name)
+struct guard_block *guard_find_block(struct guard *guard, const char *name)
 {
     struct guard_block *block;
 
@@ -69,170 +66,17 @@ static struct guard_block *find_block(struct guard *guard, const char *name)
     return block;
 }
 
-static uint32_t find_in_history(const struct history *history, const char *name)
-{
-    for (uint32_t i = 0; i < history_block_count(history); i++)
-        if (strcmp(history_block_name(history, i), name) == 0)
-            return i;
-    return VIM_NO_INDEX;
-}
-
-/* --- Verification ---------------------------------------------------------------------------- */
-
-/* Mean of the service's METRIC over the COUNT windows that end at END (0: the last); NaN if not one of
- * them has a value. */
-static double mean(const struct history *history, const char *metric, uint32_t count, int64_t end)
-{
-    uint32_t id = history_metric(HISTORY_SERVICE, metric), seen = 0, age = 0;
-    double sum = 0;
-
-    if (end)
-        age = (uint32_t)((history_end(history) - end) / history_window_ms(history));
-    for (uint32_t i = 0; i < count; i++) {
-        double value = history_get(history, HISTORY_SERVICE, 0, id, age + i);
-
-        if (!isnan(value)) {
-            sum += value;
-            seen++;
-        }
-    }
-    return seen ? sum / seen : NAN;
-}
-
-static double change(double before, double after)
-{
-    return before > 0 ? after / before - 1 : NAN;
-}
-
-/* Clients that wait for their answers offer what is finished: as many requests in flight are the same
- * load then. Fewer replicas may come to the same number by chance, so this is for more of them alone. */
-static bool is_same_load(const struct guard *guard, double offered, double in_flight)
-{
-    double tolerance = guard->rules.load_tolerance;
-
-    return fabs(offered) <= tolerance || (guard->pending.delta > 0 && fabs(in_flight) <= tolerance);
-}
-
-/* Requests are counted: below it a difference is none. Two standard deviations of a difference of two
- * Poisson counts. */
-static double scatter(const struct guard *guard, const struct history *history)
-{
-    double seconds = guard->rules.verify_windows * (double)history_window_ms(history) / 1000;
-    double requests = guard->pending.throughput * seconds;
-    double share = requests > 0 ? 2 * sqrt(2 / requests) : 1;
-
-    return share > guard->rules.gain_throughput ? share : guard->rules.gain_throughput;
-}
-
-static uint32_t judge_effect(const struct guard *guard, const struct history *history,
-                             struct guard_event *event)
-{
-    const struct guard_pending *pending = &guard->pending;
-    const struct guard_rules *rules = &guard->rules;
-    uint32_t windows = rules->verify_windows;
-    double slo = history_get_goals(history).slo_p95_ms;
-    double p95 = mean(history, "latency_p95", windows, 0);
-    double throughput = change(pending->throughput, mean(history, "throughput", windows, 0));
-    double offered = change(pending->offered, mean(history, "offered", windows, 0));
-    double in_flight = change(pending->in_flight, mean(history, "in_flight", windows, 0));
-    double latency = change(pending->p95, p95);
-    const char *name = guard->blocks[pending->block].name;
-    uint32_t outcome;
-
-    if (pending->mixed || pending->ahead || !is_same_load(guard, offered, in_flight) ||
-        (isnan(throughput) && isnan(latency)))
-        outcome = VIM_OUTCOME_UNCLEAR;
-    else if (pending->delta > 0)
-        outcome = throughput >= rules->gain_throughput || latency <= -rules->gain_p95
-                      ? VIM_OUTCOME_IMPROVED
-                      : VIM_OUTCOME_NO_GAIN;
-    else
-        outcome =
-            throughput < -scatter(guard, history) || (slo > 0 && p95 > slo && pending->p95 <= slo)
-                ? VIM_OUTCOME_NO_GAIN
-                : VIM_OUTCOME_IMPROVED;
-    snprintf(event->text, sizeof event->text,
-             "%s %+d: throughput %+.1f %%, p95 %+.1f %%, offered load %+.1f %%: %s", name,
-             pending->delta, 100 * throughput, 100 * latency, 100 * offered,
-             pending->mixed                    ? "another action fell into the same time"
-             : pending->ahead                  ? "done ahead of time"
-             : outcome == VIM_OUTCOME_UNCLEAR  ? "the load changed too much to tell"
-             : outcome == VIM_OUTCOME_IMPROVED ? "kept"
-                                               : "it brought nothing");
-    return outcome;
-}
-
-static void settle(struct guard *guard, struct history *history, uint32_t outcome)
-{
-    struct guard_pending *pending = &guard->pending;
-    struct guard_block *block = &guard->blocks[pending->block];
-    struct history_action action = history_get_action(history);
-    uint32_t most = guard->rules.tabu_decisions * TABU_FACTOR_MAX;
-
-    action.outcome = outcome;
-    if (action.ready == 0)
-        action.ready = history_end(history);
-    history_set_action(history, &action);
-    if (outcome == VIM_OUTCOME_NO_GAIN) {
-        guard->rollback = true;
-        block->tabu = block->tabu_next ? block->tabu_next : guard->rules.tabu_decisions;
-        block->tabu_next = TABU_FACTOR * block->tabu > most ? most : TABU_FACTOR * block->tabu;
-        return;
-    }
-    /* What holds the service back has changed: others deserve another try. */
-    if (outcome == VIM_OUTCOME_IMPROVED)
-        for (uint32_t i = 0; i < guard->block_count; i++)
-            guard->blocks[i].tabu_next = 0;
-    pending->block = VIM_NO_INDEX;
-}
-
-static void watch_pending(struct guard *guard, int64_t now, struct history *history,
-                          struct guard_event *event)
-{
-    struct guard_pending *pending = &guard->pending;
-    uint32_t index = find_in_history(history, guard->blocks[pending->block].name);
-    struct history_action action = history_get_action(history);
-    struct history_block state;
-
-    if (index == VIM_NO_INDEX) {
-        pending->block = VIM_NO_INDEX;
-        return;
-    }
-    state = history_get_block(history, index);
-    if (pending->ready_ms == 0 && state.starting == 0 && state.ready == state.desired &&
-        history_end(history) > pending->acted_ms) {
-        pending->ready_ms = history_end(history);
-        action.ready = pending->ready_ms;
-        history_set_action(history, &action);
-    }
-    if (pending->ready_ms == 0 && now - pending->acted_ms > guard->rules.ready_timeout_ms) {
-        event->kind = GUARD_NOT_READY;
-        event->outcome = VIM_OUTCOME_UNCLEAR;
-        snprintf(event->text, sizeof event->text,
-                 "%s %+d: %u of %u replicas are ready after %lld s",
-                 guard->blocks[pending->block].name, pending->delta, state.ready, state.desired,
-                 (long long)(now - pending->acted_ms) / 1000);
-        settle(guard, history, VIM_OUTCOME_UNCLEAR);
-    } else if (pending->ready_ms &&
-               history_end(history) >= pending->ready_ms + (int64_t)guard->rules.verify_windows *
-                                                               history_window_ms(history)) {
-        event->kind = GUARD_VERIFIED;
-        event->outcome = judge_effect(guard, history, event);
-        settle(guard, history, event->outcome);
-    }
-}
-
 void guard_observe(struct guard *guard, int64_t now, struct history *history,
                    struct guard_event *ret_event)
 {
     memset(ret_event, 0, sizeof *ret_event);
     for (uint32_t i = 0; i < history_block_count(history); i++)
-        find_block(guard, history_block_name(history, i));
+        guard_find_block(guard, history_block_name(history, i));
     if (guard->pending.block != VIM_NO_INDEX && !guard->rollback)
-        watch_pending(guard, now, history, ret_event);
+        guard_watch_pending(guard, now, history, ret_event);
     for (uint32_t i = 0; i < history_block_count(history); i++) {
         struct history_block state = history_get_block(history, i);
-        struct guard_block *block = find_block(guard, history_block_name(history, i));
+        struct guard_block *block = guard_find_block(guard, history_block_name(history, i));
 
         state.flags &= ~(uint32_t)VIM_BLOCK_TABU;
         if (block && block->tabu)
@@ -351,7 +195,7 @@ static struct guard_ruling rule_on_wish(struct guard *guard, int64_t now,
 {
     const struct guard_rules *rules = &guard->rules;
     const struct vim_policy_block *block = &snapshot->blocks[ruling.block];
-    struct guard_block *mine = find_block(guard, block->name);
+    struct guard_block *mine = guard_find_block(guard, block->name);
     bool out = ruling.delta > 0;
     int64_t cooldown = out ? rules->cooldown_out_ms : rules->cooldown_in_ms;
     int64_t delta = ruling.delta, target;
@@ -418,6 +262,32 @@ static uint32_t find_probe(const struct guard *guard, const struct snapshot *sna
     return stuck ? idlest : VIM_NO_INDEX;
 }
 
+/* Is there a block with fewer replicas than its minimum? Somebody else has taken them away, or the minimum
+ * was raised; without them there may be nothing to be measured, so no policy is asked. */
+static bool raise_to_minimum(struct guard *guard, int64_t now, const struct snapshot *snapshot,
+                             struct guard_ruling *ret_ruling)
+{
+    const struct guard_rules *rules = &guard->rules;
+
+    for (uint32_t i = 0; i < snapshot->view.block_count; i++) {
+        const struct vim_policy_block *block = &snapshot->blocks[i];
+        const struct guard_block *mine = guard_find_block(guard, block->name);
+        uint32_t missing = block->minimum > block->desired ? block->minimum - block->desired : 0;
+
+        if (!missing || !(block->flags & VIM_BLOCK_SCALABLE) || !mine ||
+            (mine->last_ms && now - mine->last_ms < rules->cooldown_out_ms))
+            continue;
+        /* Not for what it brings, so it is not judged by that. */
+        *ret_ruling = (struct guard_ruling){.act = true, .block = i, .ahead = true, .own = true};
+        ret_ruling->delta = (int32_t)(missing < rules->step_out ? missing : rules->step_out);
+        snprintf(ret_ruling->text, sizeof ret_ruling->text,
+                 "%s %+d: it has %u replica%s, fewer than its minimum of %u", block->name,
+                 ret_ruling->delta, block->desired, block->desired == 1 ? "" : "s", block->minimum);
+        return true;
+    }
+    return false;
+}
+
 static struct guard_ruling rule_on(struct guard *guard, int64_t now,
                                    const struct snapshot *snapshot,
                                    const struct judgement *judgement)
@@ -428,6 +298,8 @@ static struct guard_ruling rule_on(struct guard *guard, int64_t now,
     int64_t age = now - snapshot->view.end;
     uint32_t probe, count;
 
+    if (raise_to_minimum(guard, now, snapshot, &ruling))
+        return ruling;
     if (guard->open)
         return stand_against(ruling, GUARD_RULE_BREAKER, "the flap breaker is open");
     if (age > (int64_t)guard->rules.stale_windows * snapshot->view.window_ms)
@@ -478,13 +350,13 @@ struct guard_ruling guard_rule(struct guard *guard, int64_t now, const struct sn
 void guard_acted(struct guard *guard, int64_t now, struct history *history,
                  const struct guard_ruling *ruling)
 {
-    struct guard_block *block = find_block(guard, history_block_name(history, ruling->block));
+    struct guard_block *block = guard_find_block(guard, history_block_name(history, ruling->block));
     uint32_t windows = guard->rules.verify_windows;
     struct history_action action = {
         .block = ruling->block, .delta = ruling->delta, .outcome = VIM_OUTCOME_PENDING};
     bool mixed = guard->pending.block != VIM_NO_INDEX;
 
-    double offered = mean(history, "offered", windows, 0);
+    double offered = guard_mean(history, "offered", windows, 0);
 
     if (is_reversal(guard, block, now, offered, ruling->delta) &&
         count_reversals(block, now, guard->rules.flap_ms) < GUARD_REVERSALS_MAX)
@@ -508,9 +380,9 @@ void guard_acted(struct guard *guard, int64_t now, struct history *history,
         .acted_ms = now,
         .mixed = mixed,
         .ahead = ruling->ahead,
-        .throughput = mean(history, "throughput", windows, 0),
-        .offered = mean(history, "offered", windows, 0),
-        .in_flight = mean(history, "in_flight", windows, 0),
-        .p95 = mean(history, "latency_p95", windows, 0),
+        .throughput = guard_mean(history, "throughput", windows, 0),
+        .offered = guard_mean(history, "offered", windows, 0),
+        .in_flight = guard_mean(history, "in_flight", windows, 0),
+        .p95 = guard_mean(history, "latency_p95", windows, 0),
     };
 }

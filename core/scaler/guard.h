@@ -12,6 +12,9 @@
  *     if (ruling.act) { platform: set the size;  guard_acted(&guard, now, history, &ruling); }
  *
  * The rules, in the order in which they are asked:
+ *   - a block with fewer replicas than its minimum is raised to it, whatever the policy says, however old the data
+ *     are (without replicas there are none); at most `step_out` at once, `cooldown_out_ms` after its last action.
+ *     What that brings is not judged.
  *   - no wish, a refused one, or a breaker that is open: nothing is done. An action that brought nothing
  *     is taken back before anything else is done (rule "verify"), whatever the policy says.
  *   - data whose last window ended more than `stale_windows` windows ago: frozen.
@@ -128,7 +131,7 @@ struct guard_ruling {
     uint32_t block; /* index of the snapshot's block */
     int32_t delta;
     bool ahead; /* nothing is short yet */
-    bool own; /* the host's own doing: a rollback or a probe, not the policy's wish */
+    bool own; /* the host's own doing: a rollback, a probe or a minimum, not the policy's wish */
     enum guard_rule_kind rule; /* which rule stood against the wish */
     char text[256]; /* one sentence: what is done and why, or why not */
 };

@@ -75,6 +75,18 @@ class Scaling(unittest.TestCase):
             self.assertIn("maximum", vimd.decisions(f"id={waiting}")[0]["error"])
             self.assertEqual([], vimd.cluster.written)
 
+    def test_minimum(self):
+        with scaled() as vimd:
+            vimd.wait_service(lambda one: one["blocks"][1].get("ready") == 1, "the replicas")
+            vimd.shop.down = True  # and so not measured any more
+            vimd.cluster.wanted["db"] = 0  # somebody takes them away
+            event = vimd.wait_event("scaling.acted", lambda event: event["data"]["from"] == 0)
+            self.assertEqual(("db", 1), (event["data"]["block"], event["data"]["to"]))
+            decision = vimd.decisions(f"id={event['data']['decision']}")[0]
+            self.assertTrue(decision["ruling"]["own"])
+            self.assertIn("db +1: it has 0 replicas, fewer than its minimum of 1", decision["explanation"])
+            self.assertEqual(1, vimd.cluster.wanted["db"])
+
     def test_modes(self):
         with scaled(mode="advise") as vimd:
             decision = wait_for(lambda: next(iter(vimd.decisions("verdict=scale_out")), None), "advice")

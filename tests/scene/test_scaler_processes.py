@@ -105,9 +105,7 @@ class Processes(unittest.TestCase):
     def test_out_and_back(self):
         vimd = Own()
         try:
-            # One replica is wanted to begin with: without any there is nothing to be measured.
-            (vimd.state / "here").mkdir(mode=0o700)
-            (vimd.state / "here" / "logic.wanted").write_text("1\n")
+            # No replica is there to begin with, so there is nothing to be measured: the scaler starts the minimum.
             vimd.start(ready=False)
             wait_for(lambda: (vimd.folder / "logic-1.sock").exists(), "the first replica", 120)
             vimd.wait_ready(120)
@@ -143,9 +141,12 @@ class Processes(unittest.TestCase):
             self.assertEqual([], quiet.failures)
             self.assertGreater(quiet.answers, 5)
             sizes = [event["data"]["to"] for event in vimd.events("scaling.acted")]
+            self.assertEqual(1, sizes[0])
             self.assertEqual(MOST, max(sizes))
             self.assertEqual(1, sizes[-1])
-            self.assertTrue(all("processor share" in one["explanation"] for one in vimd.decisions("state=done", "vimd")))
+            done = sorted(vimd.decisions("state=done", "vimd"), key=lambda one: one["time"])
+            self.assertIn("it has 0 replicas, fewer than its minimum of 1", done[0]["explanation"])
+            self.assertTrue(all("processor share" in one["explanation"] for one in done[1:]), done)
             self.assertTrue(shown["decision"]["explanation"])
             trace = (vimd.folder / "trace.csv").read_text().splitlines()
             self.assertEqual("t_ms,scope,name,metric,value", trace[0])

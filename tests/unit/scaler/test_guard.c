@@ -274,6 +274,64 @@ static void what_is_done_ahead_is_not_taken_back(void **state)
     assert_non_null(strstr(event.text, "done ahead of time"));
 }
 
+/* Latency is measured only while requests come, and a source may know no offered load at all. */
+static void what_is_not_measured_is_said_to_be_so(void **state)
+{
+    (void)state;
+    pass(6, 100, 100, NAN);
+    act(wish(a, 1));
+    pass(1, 103, 103, NAN);
+    wish(a, 0);
+    pass(3, 103, 103, NAN);
+    wish(a, 0);
+    assert_int_equal(event.kind, GUARD_VERIFIED);
+    assert_string_equal(event.text,
+                        "a +1: throughput +3.0 %, p95 not known, offered load +3.0 %: kept");
+    pass(24, NAN, NAN, 50);
+    act(wish(b, 1));
+    pass(1, NAN, NAN, 40);
+    wish(a, 0);
+    pass(3, NAN, NAN, 40);
+    wish(a, 0);
+    assert_int_equal(event.kind, GUARD_VERIFIED);
+    assert_string_equal(event.text,
+                        "b +1: throughput not known, p95 -20.0 %, offered load not known: the load "
+                        "changed too much to tell");
+}
+
+/* Somebody has taken replicas away, or none was ever started: the minimum is kept whatever the policy says. */
+static void who_is_below_the_minimum_is_raised(void **state)
+{
+    struct guard_ruling ruling;
+
+    (void)state;
+    pass(6, 100, 100, 50);
+    history_set_block(history, b,
+                      &(struct history_block){VIM_BLOCK_SCALABLE, 0, 0, 0, 6, 10, 1, 0});
+    now += 1000000; /* there is nothing to measure without replicas */
+    ruling = wish(a, 1);
+    assert_true(ruling.act && ruling.own && ruling.block == b && ruling.delta == 4);
+    assert_string_equal(ruling.text, "b +4: it has 0 replicas, fewer than its minimum of 6");
+    act(ruling);
+    pass(2, 100, 100, 50);
+    assert_false(wish(b, 0).act); /* 10 s */
+    pass(1, 100, 100, 50);
+    ruling = wish(b, -1);
+    assert_true(ruling.act && ruling.block == b && ruling.delta == 2);
+    act(ruling);
+    /* That it brought nothing is no reason to take it back. */
+    pass(1, 100, 100, 50);
+    assert_false(wish(a, 0).act);
+    pass(3, 100, 100, 50);
+    assert_false(wish(a, 0).act);
+    assert_int_equal(event.outcome, VIM_OUTCOME_UNCLEAR);
+    assert_int_equal(history_get_block(history, b).desired, 6);
+    /* One whose platform does not answer is not known to be below it. */
+    history_set_block(history, b, &(struct history_block){0, 0, 0, 0, 6, 10, 1, 0});
+    pass(4, 100, 100, 50);
+    assert_false(wish(a, 0).act);
+}
+
 static void replicas_that_never_come(void **state)
 {
     (void)state;
@@ -385,6 +443,8 @@ int main(void)
         RULE(closed_clients_are_the_same_load),
         RULE(scale_ins_may_scatter_but_not_cost),
         RULE(what_is_done_ahead_is_not_taken_back),
+        RULE(what_is_not_measured_is_said_to_be_so),
+        RULE(who_is_below_the_minimum_is_raised),
         RULE(replicas_that_never_come),
         RULE(flaps_open_the_breaker),
         RULE(who_follows_the_load_does_not_flap),
