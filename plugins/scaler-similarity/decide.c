@@ -394,7 +394,7 @@ static int decide_out(struct similarity *similarity, struct vim_policy_decision 
                        at->desired + (uint32_t)delta);
 }
 
-/* The block with the most replicas that the largest load of the last 120 s did not need. */
+/* The block with the most replicas that the largest load of late did not need. */
 static uint32_t find_surplus(const struct similarity *similarity)
 {
     const struct view *view = &similarity->view;
@@ -422,14 +422,15 @@ static int decide_in(struct similarity *similarity, struct vim_policy_decision *
 {
     const struct vim_policy_block *at = &similarity->view.blocks[block];
     const struct measure *measure = &similarity->measures[block];
+    int64_t stable_ms = sizing_stable_ms(&similarity->view);
 
     predict(similarity, block, -1, decision);
     decision->confidence = 0.5;
     return view_decide(&similarity->view, decision, VIM_SCALE_IN, block, -1,
-                       "%.60s: the largest load of the last 120 s needs %u of %u replicas at a "
+                       "%.60s: the largest load of the last %lld s needs %u of %u replicas at a "
                        "utilisation of %.2f%s",
-                       at->name, measure->need_long, at->desired, similarity->config->target,
-                       tier_remark(similarity));
+                       at->name, (long long)(stable_ms + 500) / 1000, measure->need_long,
+                       at->desired, similarity->config->target, tier_remark(similarity));
 }
 
 static int decide_hold(struct similarity *similarity, struct vim_policy_decision *decision,

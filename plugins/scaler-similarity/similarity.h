@@ -57,7 +57,7 @@ struct measure {
     double growth; /* requests it holds now and did not at the beginning */
     double score;
     double busy; /* replicas that the load to come keeps busy; 0 if that is not known */
-    uint32_t need, need_long; /* replicas for the load now, and for the largest of the last 120 s */
+    uint32_t need, need_long; /* replicas for the load now, and for the largest of late */
     double peak; /* N* of the Universal Scalability Law; infinite if there is none */
     uint32_t gates;
 };
@@ -139,6 +139,9 @@ double sizing_load(double rate, double trend);
 
 /* Replicas that LOAD needs at a utilisation of TARGET. */
 uint32_t sizing_need(double load, double demand, double target);
+
+/* Over how long the largest load counts: 120 s, or all windows that there are. */
+int64_t sizing_stable_ms(const struct view *view);
 
 /* Learns demands and levels from what was measured, and fills need, need_long and peak. */
 void sizing_measure(struct similarity *similarity);

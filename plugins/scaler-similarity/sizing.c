@@ -160,6 +160,13 @@ static double load_now(const struct view *view)
     return sizing_load(smooth_at(view, last, SMOOTH_WINDOWS), trend);
 }
 
+int64_t sizing_stable_ms(const struct view *view)
+{
+    int64_t seen = (int64_t)view->snapshot.windows * view->snapshot.window_ms;
+
+    return seen < STABLE_MS ? seen : STABLE_MS;
+}
+
 static double largest_load(const struct view *view)
 {
     uint32_t windows = view->snapshot.windows;
