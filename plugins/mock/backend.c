@@ -1,71 +1,24 @@
 /*
- * The front of the mock cloud: counts each call, lets the fault script strike, takes its time, and
- * then carries the call out under the lock.
- *
- * Lock: `mutex` keeps the threads of this process apart, the journal's lock the processes; both are
- * held, in this order, while a call looks at the cloud or changes it, the small read and write of
- * the journal included: they are the cloud's own disk. Nothing waits under them.
+ * The front of the mock cloud: its calls, each a visit (visit.h), and its opening.
  */
 #include "backend.h"
 
 #include "facts.h"
-#include "page.h"
-#include "rules.h"
+#include "visit.h"
 
 #include <errno.h>
-#include <poll.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-/* Counted like kinds, though no things. */
-enum {
-    EXTRA_RULE = KIND_COUNT,
-    EXTRA_VIM,
-    EXTRA_QUOTA,
-    EXTRA_ZONE,
-    EXTRA_HOST,
-    EXTRA_CONSOLE,
-    COUNTED
-};
 static const char *const extra_names[] = {
     "security-group-rule", "vim", "quota", "zone", "host", "console"};
 
-/* A journal with more records than this, and than so many for each thing, is compacted: sooner when
- * it is opened than in use. */
+/* A journal with more records than this is compacted when it is opened: sooner than in use. */
 #define COMPACT_OPENING 1000
-#define COMPACT_IN_USE 10000
-#define COMPACT_PER_THING 2
 
-/* The lifetime of what vanishes, and the delay of what is slow, unless the rule says so. */
-#define DEFAULT_VANISH_MS 1000
-#define DEFAULT_SLOW_MS 1000
-#define DEFAULT_RETRY_MS 500
-
-struct backend {
-    pthread_mutex_t mutex;
-    struct backend_config config;
-    struct cloud cloud;
-    struct journal *journal;
-    struct counters *counters;
-    uint64_t requests; /* numbers the request ids of this process */
-    bool expired; /* the token, until it is renewed */
-};
-
-/* One call from its beginning to its end. */
-struct visit {
-    struct backend *backend;
-    const struct backend_caller *caller;
-    struct reply *reply;
-    const char *kind; /* its name; KIND_NUMBER is its number, or EXTRA_... */
-    unsigned number;
-    enum call call;
-    const struct fault_rule *fault; /* that strikes this call, or NULL */
-    int64_t now;
-};
-
-/* --- The lock --- */
+/* --- Opening --- */
 static int take_record(void *context, const char *record, size_t length)
 {
     return cloud_apply(context, record, length);
@@ -76,49 +29,13 @@ static void forget_all(void *context)
     cloud_clear(context);
 }
 
-static int lock_cloud(struct backend *backend)
-{
-    pthread_mutex_lock(&backend->mutex);
-    if (journal_lock(backend->journal) != 0) {
-        pthread_mutex_unlock(&backend->mutex);
-        return -1;
-    }
-    return 0;
-}
-
-static void unlock_cloud(struct backend *backend)
-{
-    journal_unlock(backend->journal);
-    pthread_mutex_unlock(&backend->mutex);
-}
-
-/* --- Opening --- */
-static void produce(void *context, struct journal_writer *writer)
-{
-    cloud_produce(context, writer);
-}
-
-static int compact(struct backend *backend, uint64_t threshold)
-{
-    size_t things = backend->cloud.trace_used;
-    if (journal_records(backend->journal) <= threshold) {
-        return 0;
-    }
-    for (int kind = 0; kind < KIND_COUNT; kind++) {
-        things += backend->cloud.live[kind];
-    }
-    return journal_records(backend->journal) > COMPACT_PER_THING * things
-               ? journal_replace(backend->journal, produce)
-               : 0;
-}
-
 static int set_up(struct backend *backend, const char *name, uint64_t seed)
 {
     struct cloud *cloud = &backend->cloud;
     struct reply reply = {0};
     struct scene scene = {.cloud = cloud, .reply = &reply, .now = cloud_settle(cloud)};
     if (journal_records(backend->journal) > 0) {
-        return compact(backend, COMPACT_OPENING);
+        return visit_compact(backend, COMPACT_OPENING);
     }
     snprintf(cloud->name, sizeof(cloud->name), "%s", name);
     cloud->seed = seed;
@@ -150,7 +67,7 @@ int backend_open(const char *path, const char *counters_path, const char *name,
         backend_close(backend);
         return -1;
     }
-    if (lock_cloud(backend) != 0) {
+    if (visit_lock(backend) != 0) {
         snprintf(error, error_size, "%s", journal_error(backend->journal));
         backend_close(backend);
         return -1;
@@ -167,7 +84,7 @@ int backend_open(const char *path, const char *counters_path, const char *name,
     } else if ((result = counters_open(counters_path, kinds, COUNTED, &backend->counters)) != 0) {
         snprintf(error, error_size, "%s: %s", counters_path, strerror(errno));
     }
-    unlock_cloud(backend);
+    visit_unlock(backend);
     if (result != 0) {
         backend_close(backend);
         return -1;
@@ -195,204 +112,11 @@ void backend_configure(struct backend *backend, const struct backend_config *con
     pthread_mutex_unlock(&backend->mutex);
 }
 
-/* --- Answers --- */
-static int answer(struct visit *visit, int status, const char *code, const char *message)
-{
-    visit->reply->status = status;
-    snprintf(visit->reply->code, sizeof(visit->reply->code), "%s", code);
-    snprintf(visit->reply->message, sizeof(visit->reply->message), "%s", message);
-    return status;
-}
-
-static int no_answer(struct visit *visit, int how, const char *message)
-{
-    visit->reply->request_id[0] = '\0';
-    return answer(visit, how, "", message);
-}
-
-/* --- The way in --- */
-
-static bool is_over(const struct backend_caller *caller)
-{
-    return caller->left_ms != NULL && caller->left_ms(caller->context) <= 0;
-}
-
-/* Takes its time. Returns false if the caller's patience ended before. */
-static bool pass_time(const struct visit *visit, int64_t ms)
-{
-    while (ms > 0) {
-        int64_t nap = ms < 20 ? ms : 20;
-        if (is_over(visit->caller)) {
-            return false;
-        }
-        (void)poll(NULL, 0, (int)nap);
-        ms -= nap;
-    }
-    return true;
-}
-
-static int strike(struct visit *visit)
-{
-    const struct fault_rule *rule = visit->fault;
-    switch (rule ? rule->fault : FAULT_NONE) {
-    case FAULT_REFUSE_400:
-        return answer(visit, 400, "invalid", "refused by the fault script");
-    case FAULT_REFUSE_403:
-        return answer(visit, 403, "denied", "refused by the fault script");
-    case FAULT_REFUSE_404:
-        return answer(visit, 404, "not_found", "refused by the fault script");
-    case FAULT_REFUSE_409:
-        return answer(visit, 409, "conflict", "refused by the fault script");
-    case FAULT_ERROR_500:
-        return answer(visit, 500, "internal", "internal error by the fault script");
-    case FAULT_RATE_LIMIT:
-        visit->reply->retry_after_ms = rule->ms >= 0 ? (uint32_t)rule->ms : DEFAULT_RETRY_MS;
-        return answer(visit, 429, "busy", "too many requests");
-    case FAULT_UNAVAILABLE:
-        return answer(visit, 503, "unavailable", "the service is down for now");
-    case FAULT_LOST_BEFORE:
-        return no_answer(visit, NO_ANSWER_BROKEN, "the connection broke");
-    case FAULT_EXPIRED:
-        visit->backend->expired = true;
-        return answer(visit, 401, "expired", "the token has expired");
-    default:
-        return 200;
-    }
-}
-
-/* Begins a call: counts it, draws its fault, takes its time, and lets a refusal strike. If the
- * result is 200 the cloud is locked and settled, and leave() follows; else the call has ended. */
-static int enter(struct visit *visit)
-{
-    struct backend *backend = visit->backend;
-    int64_t ms = 0;
-    memset(visit->reply, 0, sizeof(*visit->reply));
-    if (lock_cloud(backend) != 0) {
-        return answer(visit, 503, "unavailable", journal_error(backend->journal));
-    }
-    if (!visit->caller->outside) {
-        uint64_t number = counters_call(backend->counters, visit->number, visit->call);
-        visit->fault =
-            fault_draw(backend->config.faults, backend->config.fault_count, backend->config.seed,
-                       call_name(visit->call), visit->kind, number);
-        if (visit->fault != NULL) {
-            (void)counters_fault(backend->counters, visit->fault->fault);
-        }
-        snprintf(visit->reply->request_id, sizeof(visit->reply->request_id), "req-%s-%s-%llu",
-                 visit->kind, call_name(visit->call), (unsigned long long)number);
-        ms = backend->config.call_ms;
-        if (visit->fault != NULL && visit->fault->fault == FAULT_SLOW) {
-            ms += visit->fault->ms >= 0 ? visit->fault->ms : DEFAULT_SLOW_MS;
-        }
-        int status = strike(visit);
-        bool known = visit->number != EXTRA_VIM && backend->expired;
-        if (status == 200 && known) {
-            status = answer(visit, 401, "expired", "the token has expired");
-        }
-        if (ms > 0 || status != 200) {
-            unlock_cloud(backend);
-            if (!pass_time(visit, ms)) {
-                return no_answer(visit, NO_ANSWER_TIMEOUT, "no answer in time");
-            }
-            if (status != 200) {
-                return status;
-            }
-            if (lock_cloud(backend) != 0) {
-                return answer(visit, 503, "unavailable", journal_error(backend->journal));
-            }
-        }
-    }
-    if (is_over(visit->caller)) {
-        /* A process that was stopped on the way here has never sent the request, and somebody else may have made it
-         * in its place. Who asks under the lock is not overtaken. */
-        unlock_cloud(backend);
-        return no_answer(visit, NO_ANSWER_TIMEOUT, "no answer in time");
-    }
-    visit->now = cloud_settle(&backend->cloud);
-    return 200;
-}
-
-/* Ends a call that has come to STATUS: lets a fault take the answer away. */
-static int leave(struct visit *visit, struct page *page, int status)
-{
-    unlock_cloud(visit->backend);
-    visit->reply->status = status;
-    if (page != NULL) {
-        page->time = visit->now;
-        page_finish(page);
-    }
-    enum fault fault = visit->fault ? visit->fault->fault : FAULT_NONE;
-    if (fault == FAULT_LOST || fault == FAULT_TIMEOUT) {
-        if (page != NULL) {
-            page_free(page);
-        }
-        bool broken = fault == FAULT_LOST;
-        return no_answer(visit, broken ? NO_ANSWER_BROKEN : NO_ANSWER_TIMEOUT,
-                         broken ? "the connection broke" : "no answer in time");
-    }
-    return status;
-}
-
-static int begin(struct visit *visit, const char *kind)
-{
-    int number = strcmp(kind, "security-group-rule") == 0 ? EXTRA_RULE : kind_find(kind);
-    if (number < 0) {
-        memset(visit->reply, 0, sizeof(*visit->reply));
-        return answer(visit, 400, "invalid", "there is no such kind");
-    }
-    visit->kind = kind;
-    visit->number = (unsigned)number;
-    return enter(visit);
-}
-
-/* The circumstances of a change. NAME is what its latencies are drawn for. */
-static struct scene scene_of(struct visit *visit, const char *name)
-{
-    const struct backend_config *config = &visit->backend->config;
-    struct scene scene = {
-        .cloud = &visit->backend->cloud, .reply = visit->reply, .now = visit->now};
-    enum fault fault = visit->fault ? visit->fault->fault : FAULT_NONE;
-    if (visit->caller->outside) {
-        return scene;
-    }
-    scene.config = config;
-    scene.build_ms = chance_latency(
-        config->distribution, visit->number == KIND_NETWORK ? config->network_ms : config->build_ms,
-        chance_uniform(config->seed, name, visit->backend->cloud.next_seq));
-    scene.delete_ms =
-        chance_latency(config->distribution, config->delete_ms,
-                       chance_uniform(config->seed, name, visit->backend->cloud.next_seq + 1));
-    if (fault == FAULT_STUCK) {
-        scene.build_ms = NEVER;
-    } else if (fault == FAULT_ERROR_BUILD) {
-        scene.error_build = true;
-    } else if (fault == FAULT_VANISH) {
-        scene.vanish_ms = visit->fault->ms > 0 ? visit->fault->ms : DEFAULT_VANISH_MS;
-    }
-    return scene;
-}
-
-/* Commits the transaction if STATUS is good. Returns the final status. */
-static int conclude(struct visit *visit, int status)
-{
-    struct backend *backend = visit->backend;
-    if (status >= 300) {
-        cloud_abandon(&backend->cloud);
-        return status;
-    }
-    if (cloud_commit(&backend->cloud, backend->journal) != 0) {
-        return answer(visit, 503, "unavailable", journal_error(backend->journal));
-    }
-    /* If that fails the old journal stays in use, and the next call tries again. */
-    (void)compact(backend, COMPACT_IN_USE);
-    return status;
-}
-
 static int show(struct visit *visit, struct page *page, enum kind kind, const char *id)
 {
     const struct thing *thing = cloud_find(&visit->backend->cloud, kind, id);
     if (thing == NULL) {
-        return answer(visit, 404, "not_found", "it does not exist");
+        return visit_answer(visit, 404, "not_found", "it does not exist");
     }
     page_add_thing(page, thing, visit->now);
     return 200;
@@ -435,7 +159,8 @@ static int fill_page(struct visit *visit, const struct backend_query *query, str
         limit = query->limit;
     }
     if (query->since > 0 && query->since < cloud->forgotten) {
-        return answer(visit, 400, "invalid", "changes since so long ago are not known any more");
+        return visit_answer(visit, 400, "invalid",
+                            "changes since so long ago are not known any more");
     }
     if (query->since > 0 && marker == 0) {
         add_traces(page, cloud, kind, query->since);
@@ -464,14 +189,14 @@ int backend_list(struct backend *backend, const struct backend_caller *caller,
                           .caller = caller,
                           .reply = reply,
                           .call = query->since > 0 ? CALL_CHANGES : CALL_LIST};
-    if (begin(&visit, query->kind) != 200) {
+    if (visit_begin(&visit, query->kind) != 200) {
         return reply->status;
     }
     int status = fill_page(&visit, query, page);
-    status = leave(&visit, page, status);
+    status = visit_leave(&visit, page, status);
     if (status == 200 && visit.fault != NULL && visit.fault->fault == FAULT_TRUNCATE) {
         page->count /= 2;
-        return no_answer(&visit, NO_ANSWER_BROKEN, "the connection broke within the list");
+        return visit_no_answer(&visit, NO_ANSWER_BROKEN, "the connection broke within the list");
     }
     return status;
 }
@@ -480,10 +205,10 @@ int backend_get(struct backend *backend, const struct backend_caller *caller, co
                 const char *id, struct page *page, struct reply *reply)
 {
     struct visit visit = {.backend = backend, .caller = caller, .reply = reply, .call = CALL_GET};
-    if (begin(&visit, kind) != 200) {
+    if (visit_begin(&visit, kind) != 200) {
         return reply->status;
     }
-    return leave(&visit, page, show(&visit, page, (enum kind)visit.number, id));
+    return visit_leave(&visit, page, show(&visit, page, (enum kind)visit.number, id));
 }
 
 static int check_quota(struct visit *visit)
@@ -494,7 +219,7 @@ static int check_quota(struct visit *visit)
         (int64_t)backend->cloud.live[visit->number] < backend->config.quotas[visit->number]) {
         return 200;
     }
-    return answer(visit, 403, "quota", "the quota is exhausted");
+    return visit_answer(visit, 403, "quota", "the quota is exhausted");
 }
 
 int backend_create(struct backend *backend, const struct backend_caller *caller, const char *kind,
@@ -503,10 +228,10 @@ int backend_create(struct backend *backend, const struct backend_caller *caller,
     struct visit visit = {
         .backend = backend, .caller = caller, .reply = reply, .call = CALL_CREATE};
     char id[256];
-    if (begin(&visit, kind) != 200) {
+    if (visit_begin(&visit, kind) != 200) {
         return reply->status;
     }
-    struct scene scene = scene_of(&visit, "build");
+    struct scene scene = visit_scene(&visit, "build");
     cloud_begin(&backend->cloud);
     int status = check_fields(&scene, kind, spec, false);
     if (status == 200) {
@@ -517,12 +242,12 @@ int backend_create(struct backend *backend, const struct backend_caller *caller,
                      ? rules_create_rule(&scene, spec, id)
                      : rules_create(&scene, (enum kind)visit.number, spec, tag, id);
     }
-    status = conclude(&visit, status);
+    status = visit_conclude(&visit, status);
     if (status < 300) {
         (void)show(&visit, page,
                    visit.number == EXTRA_RULE ? KIND_SECURITY_GROUP : (enum kind)visit.number, id);
     }
-    return leave(&visit, page, status);
+    return visit_leave(&visit, page, status);
 }
 
 /* What update, delete, action and upload share: they change one thing that is there. */
@@ -560,22 +285,23 @@ static int alter(struct backend *backend, const struct backend_caller *caller,
                  const struct alteration *what, struct page *page, struct reply *reply)
 {
     struct visit visit = {.backend = backend, .caller = caller, .reply = reply, .call = what->call};
-    if (begin(&visit, what->kind) != 200) {
+    if (visit_begin(&visit, what->kind) != 200) {
         return reply->status;
     }
-    struct scene scene = scene_of(&visit, call_name(what->call));
+    struct scene scene = visit_scene(&visit, call_name(what->call));
     struct thing *thing = visit.number < KIND_COUNT
                               ? cloud_find(&backend->cloud, (enum kind)visit.number, what->id)
                               : NULL;
     if (thing == NULL) {
-        return leave(&visit, page, answer(&visit, 404, "not_found", "it does not exist"));
+        return visit_leave(&visit, page,
+                           visit_answer(&visit, 404, "not_found", "it does not exist"));
     }
     cloud_begin(&backend->cloud);
-    int status = conclude(&visit, alter_thing(&scene, thing, what));
+    int status = visit_conclude(&visit, alter_thing(&scene, thing, what));
     if (status < 300 && page != NULL) {
         (void)show(&visit, page, (enum kind)visit.number, what->id);
     }
-    return leave(&visit, page, status);
+    return visit_leave(&visit, page, status);
 }
 
 int backend_update(struct backend *backend, const struct backend_caller *caller, const char *kind,
@@ -626,10 +352,10 @@ int backend_look(struct backend *backend, const struct backend_caller *caller, c
                           .kind = what,
                           .number = number,
                           .call = number == EXTRA_CONSOLE ? CALL_GET : CALL_LIST};
-    if (enter(&visit) != 200) {
+    if (visit_enter(&visit) != 200) {
         return reply->status;
     }
-    struct scene scene = scene_of(&visit, what);
+    struct scene scene = visit_scene(&visit, what);
     int status = 200;
     if (number == EXTRA_QUOTA) {
         facts_quotas(&backend->cloud, &backend->config, page);
@@ -640,7 +366,7 @@ int backend_look(struct backend *backend, const struct backend_caller *caller, c
     } else {
         status = facts_console(&scene, id, page);
     }
-    return leave(&visit, page, status);
+    return visit_leave(&visit, page, status);
 }
 
 int backend_hello(struct backend *backend, const struct backend_caller *caller, struct reply *reply)
@@ -651,11 +377,11 @@ int backend_hello(struct backend *backend, const struct backend_caller *caller, 
                           .kind = "vim",
                           .number = EXTRA_VIM,
                           .call = CALL_GET};
-    if (enter(&visit) != 200) {
+    if (visit_enter(&visit) != 200) {
         return reply->status;
     }
     backend->expired = false;
-    return leave(&visit, NULL, 200);
+    return visit_leave(&visit, NULL, 200);
 }
 
 /* --- For the command line tool --- */
@@ -674,7 +400,7 @@ static size_t count_tag(const struct cloud *cloud, const struct thing *thing)
 size_t backend_orphans(struct backend *backend, struct text *text)
 {
     size_t count = 0;
-    if (lock_cloud(backend) != 0) {
+    if (visit_lock(backend) != 0) {
         return 0;
     }
     struct cloud *cloud = &backend->cloud;
@@ -703,6 +429,6 @@ size_t backend_orphans(struct backend *backend, struct text *text)
             }
         }
     }
-    unlock_cloud(backend);
+    visit_unlock(backend);
     return count;
 }
