@@ -17,29 +17,30 @@ from vimd import BUILD, PATIENCE, WRAPPER, Broken, Client, free_port, mock, to_y
 
 
 class Process:
-    """One process of a role."""
+    """One process of a role, whose configuration the scene makes: scene.config(process)."""
 
     def __init__(self, scene, role, number):
         self.scene, self.role, self.name = scene, role, f"{role}{number}"
-        self.port = scene.port if scene.shared_port and role == "api" else free_port()
         self.health = free_port()
-        self.link = f"unix:{scene.folder}/{self.name}.sock" if scene.unix else f"127.0.0.1:{free_port()}"
         self.state = scene.folder / self.name
         self.config_path = scene.folder / f"{self.name}.yaml"
         self.log_path = scene.folder / f"{self.name}.log"
         self.popen = None
 
+    def config(self):
+        return self.scene.config(self)
+
     def write_config(self):
-        self.config_path.write_text(to_yaml(self.scene.config(self)) + "\n")
+        self.config_path.write_text(to_yaml(self.config()) + "\n")
         self.config_path.chmod(0o600)
 
-    def start(self):
+    def start(self, env=None):
         assert self.popen is None
         self.write_config()
         with open(self.log_path, "ab") as log:
             self.popen = subprocess.Popen(
                 [*WRAPPER, self.scene.program, "--config", str(self.config_path), "--role", self.role],
-                stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=self.scene.environment(),
+                stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=self.scene.environment(env),
                 start_new_session=True)
 
     def log(self):
@@ -88,6 +89,15 @@ class Process:
         self.wait_ready()
 
 
+class Linked(Process):
+    """One of those that find each other by the link."""
+
+    def __init__(self, scene, role, number):
+        super().__init__(scene, role, number)
+        self.port = scene.port if scene.shared_port and role == "api" else free_port()
+        self.link = f"unix:{scene.folder}/{self.name}.sock" if scene.unix else f"127.0.0.1:{free_port()}"
+
+
 class Apart(vimd.Vimd):
     """API, logic and worker processes, as many as COUNTS says."""
 
@@ -113,7 +123,7 @@ class Apart(vimd.Vimd):
         self.processes = {}
         for role in ("logic", "worker", "api"):
             for number in range(counts[role]):
-                one = Process(self, role, number)
+                one = Linked(self, role, number)
                 self.processes[one.name] = one
         self.port = self.processes["api0"].port
         self.client = Client(self.port)

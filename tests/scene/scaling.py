@@ -3,15 +3,15 @@ with the role scaler.
 """
 import http.server
 import json
-import os
 import pathlib
+import shutil
 import socketserver
-import subprocess
 import tempfile
 import threading
 import time
 
-from vimd import BUILD, Broken, Vimd, free_port, wait_for
+from apart import Process
+from vimd import BUILD, Vimd, wait_for
 
 
 class Scripted:
@@ -174,12 +174,16 @@ class Scaled(Vimd):
 
     roles = ["api", "logic", "worker", "scaler"]
 
-    def __init__(self, platforms, services, plugins=None, **keywords):
-        self.plugin_dir = plugins or plugins_folder()
+    def __init__(self, platforms, services, **keywords):
+        self.plugin_dir = plugins_folder()
         settings = {"roles": self.roles, "plugin_dir": str(self.plugin_dir), "platforms": platforms, "services": services,
                     "heartbeat": "300ms"}
         settings.update(keywords.pop("settings", {}))
         super().__init__(settings=settings, name="scaler", **keywords)
+
+    def close(self, keep=False):
+        super().close(keep)
+        shutil.rmtree(self.plugin_dir, ignore_errors=True)
 
     def service(self, name="shop"):
         return self.client.must(self.client.get(f"/v1/services/{name}"), 200).json
@@ -204,63 +208,19 @@ class Scaled(Vimd):
         return wait_for(lambda: next((event for event in self.events(kind) if condition(event)), None), f"an event {kind}", seconds)
 
 
-class Scaler:
+class Scaler(Process):
     """One more process, with the role scaler alone, beside a Scaled (or Vimd) with the same store."""
 
     def __init__(self, scene, number=1):
-        self.scene, self.number = scene, number
-        self.folder = scene.folder / f"scaler{number}"
-        self.health = free_port()
-        self.process = None
-        self.folder.mkdir()
+        super().__init__(scene, "scaler", number)
 
-    @property
-    def log_path(self):
-        return self.folder / "vimd.log"
-
-    def log(self):
-        return self.log_path.read_text(errors="replace") if self.log_path.exists() else ""
+    def config(self):
+        tree = self.scene.config()
+        for section in ("vims", "roles", "api"):
+            tree.pop(section, None)
+        return {**tree, "state_dir": str(self.state), "health": {"listen": f"127.0.0.1:{self.health}"}}
 
     def start(self, env=None):
-        from vimd import to_yaml
-        tree = self.scene.config()
-        tree.pop("vims")
-        tree.pop("roles", None)
-        tree.pop("api", None)
-        tree["state_dir"] = str(self.folder / "state")
-        tree["health"] = {"listen": f"127.0.0.1:{self.health}"}
-        path = self.folder / "vimd.yaml"
-        path.write_text(to_yaml(tree) + "\n")
-        path.chmod(0o600)
-        with open(self.log_path, "ab") as log:
-            self.process = subprocess.Popen([self.scene.program, "--config", str(path), "--role", "scaler"],
-                                            stdin=subprocess.DEVNULL, stdout=log, stderr=log,
-                                            env=self.scene.environment(env), start_new_session=True)
-        wait_for(self.is_ready, f"scaler{self.number}", pause=0.05)
+        super().start(env)
+        self.wait_ready()
         return self
-
-    def is_ready(self):
-        from vimd import Client
-        if self.process.poll() is not None:
-            raise Broken(f"scaler{self.number} ended with {self.process.returncode}:\n{self.log()[-3000:]}")
-        client = Client(self.health)
-        try:
-            return client.get("/readyz", timeout=5).status == 200
-        except OSError:
-            return False
-        finally:
-            client.close()
-
-    def kill(self):
-        if self.process:
-            self.process.kill()
-            self.process.wait()
-            self.process = None
-
-    def stop(self):
-        if self.process:
-            self.process.terminate()
-            code = self.process.wait(60)
-            self.process = None
-            if code != 0:
-                raise Broken(f"scaler{self.number} ended with {code}:\n{self.log()[-3000:]}")

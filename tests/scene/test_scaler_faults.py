@@ -38,7 +38,7 @@ class Faults(unittest.TestCase):
             self.assertEqual(1, len(vimd.events("scaling.acted")))
 
     def test_killed_before_the_platform_has_done_it(self):
-        with scaled(call_timeout="1s") as vimd:
+        with scaled(call_timeout="5s") as vimd:
             vimd.cluster.apply_first = False
             vimd.cluster.delay["PUT"] = 3600  # it never is
             acting = wait_for(lambda: next(iter(vimd.decisions("state=acting")), None), "the intent")
