@@ -196,6 +196,12 @@ int64_t json_get_integer(const json_t *object, const char *member, int64_t other
     return json_is_integer(value) ? json_integer_value(value) : otherwise;
 }
 
+int64_t json_get_within(const json_t *object, const char *member, int64_t minimum, int64_t maximum)
+{
+    int64_t value = json_get_integer(object, member, 0);
+    return value < minimum || value > maximum ? 0 : value;
+}
+
 double json_get_number(const json_t *object, const char *member, double otherwise)
 {
     const json_t *value = json_object_get(object, member);

@@ -58,6 +58,8 @@ void json_add_string_bytes(struct text *text, const char *string, size_t length)
 
 const char *json_get_text(const json_t *object, const char *member, const char *otherwise);
 int64_t json_get_integer(const json_t *object, const char *member, int64_t otherwise);
+/* The integer if it is from MINIMUM to MAXIMUM, else 0. */
+int64_t json_get_within(const json_t *object, const char *member, int64_t minimum, int64_t maximum);
 double json_get_number(const json_t *object, const char *member, double otherwise);
 bool json_get_boolean(const json_t *object, const char *member, bool otherwise);
 

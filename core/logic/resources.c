@@ -15,12 +15,10 @@
 #include "logic/route.h"
 #include "logic/vocabularies.h"
 
-bool resources_load(struct call *call, struct row *ret_row)
+bool resources_load_row(struct call *call, const char *collection, struct row *ret_row)
 {
     struct failure failure = {0};
-    int code = id_valid(call->id) ? store_get(call->logic->environment.store, call->kind->name,
-                                              call->id, ret_row, &failure)
-                                  : VIM_E_NOT_FOUND;
+    int code = store_get(call->logic->environment.store, collection, call->id, ret_row, &failure);
     if (code == VIM_OK && access_sees(call->principal, ret_row->parent)) {
         return true;
     }
@@ -33,6 +31,15 @@ bool resources_load(struct call *call, struct row *ret_row)
         logic_failure(call, &failure, ORIGIN_OWN);
     }
     return false;
+}
+
+bool resources_load(struct call *call, struct row *ret_row)
+{
+    if (!id_valid(call->id)) {
+        logic_not_found(call);
+        return false;
+    }
+    return resources_load_row(call, call->kind->name, ret_row);
 }
 
 bool resources_load_to_change(struct call *call, struct resource *ret_resource)

@@ -11,6 +11,8 @@
 /* Reads the row that the path names. Answers 404 and returns false if there is none that the
  * principal may see. */
 bool resources_load(struct call *call, struct row *ret_row);
+/* The same of another collection, whose ids need not be UUIDs. */
+bool resources_load_row(struct call *call, const char *collection, struct row *ret_row);
 
 /* The same for a change: answers 403 where the principal only may see it, and 412 where If-Match
  * does not hold. */

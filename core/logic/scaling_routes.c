@@ -15,8 +15,10 @@
 #include "logic/access.h"
 #include "logic/body.h"
 #include "logic/list.h"
+#include "logic/resources.h"
 #include "logic/route.h"
 #include "logic/vocabularies.h"
+#include "model/rows.h"
 #include "model/scaling.h"
 
 #define DECISIONS_SHOWN 10
@@ -54,39 +56,22 @@ static json_t *show(struct store *store, const char *id, const char *body, size_
     return shown;
 }
 
-struct collected {
+struct seen {
     const struct principal *principal;
-    struct row *rows;
-    size_t count;
+    struct rows rows;
 };
 
-static int collect(void *argument, const struct vim_item *item)
+static int take_seen(void *argument, const struct vim_item *item)
 {
-    struct collected *all = argument;
-    if (all->principal && !access_sees(all->principal, item->parent)) {
-        return 0;
-    }
-    all->rows = memory_resize(all->rows, all->count + 1, sizeof(*all->rows));
-    all->rows[all->count++] = (struct row){.id = text_duplicate(item->id),
-                                           .body = text_duplicate(item->body),
-                                           .body_length = strlen(item->body),
-                                           .due = item->due};
-    return 0;
-}
-
-static void collected_free(struct collected *all)
-{
-    for (size_t i = 0; i < all->count; i++) {
-        row_free(&all->rows[i]);
-    }
-    free(all->rows);
+    struct seen *seen = argument;
+    return access_sees(seen->principal, item->parent) ? rows_add(&seen->rows, item) : 0;
 }
 
 void scaling_list(struct call *call)
 {
     struct lister lister;
     struct failure failure = {0};
-    struct collected all = {.principal = call->principal};
+    struct seen all = {.principal = call->principal};
     struct store *store = call->logic->environment.store;
     if (!list_begin(call, &vocabulary_scaling, "services", NULL, &lister)) {
         return;
@@ -96,15 +81,15 @@ void scaling_list(struct call *call)
                             .collection = COLLECTION_SCALING,
                             .after =
                                 by_id && lister.query.has_after ? lister.query.after_id : NULL};
-    int code = store_scan(store, &scan, collect, &all, &failure);
+    int code = store_scan(store, &scan, take_seen, &all, &failure);
     bool more = code == VIM_OK;
-    for (size_t i = 0; more && i < all.count; i++) {
-        const struct row *row = &all.rows[i];
+    for (size_t i = 0; more && i < all.rows.count; i++) {
+        const struct row *row = &all.rows.items[i];
         CLEANUP_JSON json_t *shown = show(store, row->id, row->body, row->body_length, row->due);
         CLEANUP_FREE char *text = shown ? json_print(shown) : NULL;
         more = text && list_offer(&lister, row->id, text, strlen(text)) == 0;
     }
-    collected_free(&all);
+    rows_free(&all.rows);
     if (code != VIM_OK) {
         list_free(&lister);
         logic_failure(call, &failure, ORIGIN_OWN);
@@ -116,24 +101,16 @@ void scaling_list(struct call *call)
 /* The service that the path names, if the principal may see it (CHANGE: change it); else answers. */
 static bool load(struct call *call, bool change, struct row *ret_row)
 {
-    struct failure failure = {0};
-    struct store *store = call->logic->environment.store;
-    int code = store_get(store, COLLECTION_SCALING, call->id, ret_row, &failure);
-    if (code == VIM_OK && !access_sees(call->principal, ret_row->parent)) {
-        row_free(ret_row);
-        code = VIM_E_NOT_FOUND;
+    if (!resources_load_row(call, COLLECTION_SCALING, ret_row)) {
+        return false;
     }
-    if (code == VIM_E_NOT_FOUND) {
-        logic_not_found(call);
-    } else if (code != VIM_OK) {
-        logic_failure(call, &failure, ORIGIN_OWN);
-    } else if (change && !access_changes(call->principal, ret_row->parent)) {
+    bool may = !change || access_changes(call->principal, ret_row->parent);
+    if (!may) {
         row_free(ret_row);
         logic_fail(call, 403, "forbidden",
                    "It belongs to another project, or to all: administrators steer it.");
-        return false;
     }
-    return code == VIM_OK;
+    return may;
 }
 
 /* The same as JSON, shown. */
@@ -157,16 +134,16 @@ static json_t *last_decisions(struct store *store, const char *service)
 {
     static const char *const members[] = {"id",    "time",  "verdict",     "block",
                                           "delta", "state", "explanation", "effect"};
-    struct collected all = {.principal = NULL};
+    struct rows all = {0};
     struct vim_scan scan = {.flags = VIM_SCAN_DESCENDING,
                             .collection = COLLECTION_DECISION,
                             .parent = service,
                             .limit = DECISIONS_SHOWN};
     json_t *list = json_array();
-    (void)store_scan(store, &scan, collect, &all, NULL);
+    (void)store_scan(store, &scan, rows_add, &all, NULL);
     for (size_t i = 0; i < all.count; i++) {
         CLEANUP_JSON json_t *whole = NULL;
-        if (json_parse(all.rows[i].body, all.rows[i].body_length, NULL, &whole, NULL) != VIM_OK) {
+        if (json_parse(all.items[i].body, all.items[i].body_length, NULL, &whole, NULL) != VIM_OK) {
             continue;
         }
         json_t *brief = json_object();
@@ -178,7 +155,7 @@ static json_t *last_decisions(struct store *store, const char *service)
         }
         json_array_append_new(list, brief);
     }
-    collected_free(&all);
+    rows_free(&all);
     return list;
 }
 

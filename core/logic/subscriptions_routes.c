@@ -14,8 +14,10 @@
 #include "logic/access.h"
 #include "logic/body.h"
 #include "logic/list.h"
+#include "logic/resources.h"
 #include "logic/route.h"
 #include "logic/vocabularies.h"
+#include "model/rows.h"
 #include "model/subscription.h"
 
 #define SUBSCRIPTIONS_MAX 1000 /* of a project */
@@ -64,30 +66,11 @@ static char *show(struct store *store, const char *id, const char *body, size_t 
     return json_print(shown);
 }
 
-/* Rows of a project, collected: nothing else is called while a scan runs. */
-struct collected {
-    struct row *rows;
-    size_t count;
-};
-
-static int collect(void *argument, const struct vim_item *item)
-{
-    struct collected *all = argument;
-    all->rows = realloc(all->rows, (all->count + 1) * sizeof(*all->rows));
-    if (!all->rows) {
-        abort();
-    }
-    all->rows[all->count++] = (struct row){.id = text_duplicate(item->id),
-                                           .body = text_duplicate(item->body),
-                                           .body_length = strlen(item->body)};
-    return 0;
-}
-
 void subscriptions_list(struct call *call)
 {
     struct lister lister;
     struct failure failure = {0};
-    struct collected all = {0};
+    struct rows all = {0};
     struct store *store = call->logic->environment.store;
     if (!list_begin(call, &vocabulary_subscriptions, "subscriptions", "created", &lister)) {
         return;
@@ -98,15 +81,14 @@ void subscriptions_list(struct call *call)
         .collection = COLLECTION_SUBSCRIPTION,
         .parent = access_sees_all(call->principal) ? NULL : call->principal->project,
         .after = by_id && lister.query.has_after ? lister.query.after_id : NULL};
-    int code = store_scan(store, &scan, collect, &all, &failure);
+    int code = store_scan(store, &scan, rows_add, &all, &failure);
     bool more = code == VIM_OK;
     for (size_t i = 0; i < all.count; i++) {
         CLEANUP_FREE char *text =
-            more ? show(store, all.rows[i].id, all.rows[i].body, all.rows[i].body_length) : NULL;
-        more = more && text && list_offer(&lister, all.rows[i].id, text, strlen(text)) == 0;
-        row_free(&all.rows[i]);
+            more ? show(store, all.items[i].id, all.items[i].body, all.items[i].body_length) : NULL;
+        more = more && text && list_offer(&lister, all.items[i].id, text, strlen(text)) == 0;
     }
-    free(all.rows);
+    rows_free(&all);
     if (code != VIM_OK) {
         list_free(&lister);
         logic_failure(call, &failure, ORIGIN_OWN);
@@ -133,27 +115,22 @@ static bool may_change(const struct call *call, const char *collection, const st
 /* The row that the path names, if the principal may see it (CHANGE: change it); else answers. */
 static bool load(struct call *call, const char *collection, bool change, struct row *ret_row)
 {
-    struct failure failure = {0};
-    int code = id_valid(call->id) ? store_get(call->logic->environment.store, collection, call->id,
-                                              ret_row, &failure)
-                                  : VIM_E_NOT_FOUND;
-    if (code == VIM_OK && !access_sees(call->principal, ret_row->parent)) {
-        row_free(ret_row);
-        code = VIM_E_NOT_FOUND;
-    }
-    if (code == VIM_E_NOT_FOUND) {
+    if (!id_valid(call->id)) {
         logic_not_found(call);
-    } else if (code != VIM_OK) {
-        logic_failure(call, &failure, ORIGIN_OWN);
-    } else if (change && !may_change(call, collection, ret_row)) {
+        return false;
+    }
+    if (!resources_load_row(call, collection, ret_row)) {
+        return false;
+    }
+    bool may = !change || may_change(call, collection, ret_row);
+    if (!may) {
         bool other = !access_changes(call->principal, ret_row->parent);
         row_free(ret_row);
         logic_fail(call, 403, "forbidden",
                    other ? "It belongs to another project."
                          : "It is of all projects: operators and administrators change it.");
-        return false;
     }
-    return code == VIM_OK;
+    return may;
 }
 
 static void send_subscription(struct call *call, int status, const char *id, const char *body,

@@ -15,6 +15,7 @@
 #include "logic/route.h"
 #include "logic/vocabularies.h"
 #include "plugin/instance.h"
+#include "plugin/registry.h"
 
 /* As the process knows it that has called the VIM last: this one, or another one by its heartbeat. */
 static json_t *health_json(struct presence *presence, struct vim_target *target)
@@ -200,50 +201,13 @@ void vims_check(struct call *call)
 
 /* --- Capabilities ---------------------------------------------------------------------------- */
 
-static json_t *words_json(const char *words)
-{
-    json_t *list = json_array();
-    while (words && *words != '\0') {
-        size_t length = strcspn(words, " ");
-        if (length > 0) {
-            json_array_append_new(list, json_stringn(words, length));
-        }
-        words += length + (words[length] == ' ');
-    }
-    return list;
-}
-
-static json_t *trait_json(const struct vim_trait *trait)
-{
-    static const struct {
-        uint32_t verb;
-        const char *name;
-    } verbs[] = {
-        {VIM_VERB_LIST, "list"},     {VIM_VERB_GET, "get"},       {VIM_VERB_CREATE, "create"},
-        {VIM_VERB_UPDATE, "update"}, {VIM_VERB_DELETE, "delete"}, {VIM_VERB_ACTION, "action"},
-        {VIM_VERB_UPLOAD, "upload"}, {VIM_VERB_SAMPLE, "sample"}, {VIM_VERB_CHANGES, "changes"},
-        {VIM_VERB_LOOK, "look"},
-    };
-    json_t *object = json_object();
-    json_t *list = json_array();
-    for (size_t i = 0; i < sizeof(verbs) / sizeof(verbs[0]); i++) {
-        if (trait->verbs & verbs[i].verb) {
-            json_array_append_new(list, json_string(verbs[i].name));
-        }
-    }
-    json_set_text(object, "kind", trait->kind);
-    json_object_set_new(object, "verbs", list);
-    json_object_set_new(object, "actions", words_json(trait->actions));
-    return object;
-}
-
 static void add_traits(json_t *list, const struct vim_target *target, const struct kind *kinds,
                        size_t count)
 {
     for (size_t i = 0; i < count; i++) {
         const struct vim_trait *trait = vim_target_trait(target, kinds[i].name);
         if (trait) {
-            json_array_append_new(list, trait_json(trait));
+            json_array_append_new(list, plugin_trait_json(trait));
         }
     }
 }

@@ -145,7 +145,7 @@ static json_t *option_json(const struct vim_option *option)
     return json;
 }
 
-static json_t *trait_json(const struct vim_trait *trait)
+json_t *plugin_trait_json(const struct vim_trait *trait)
 {
     static const struct {
         uint32_t bit;
@@ -192,7 +192,7 @@ json_t *plugin_json(const struct plugin *plugin)
     if (descriptor->type == VIM_DRIVER) {
         json_t *kinds = json_array();
         for (uint32_t i = 0; i < plugin->ops.driver.trait_count; i++) {
-            json_array_append_new(kinds, trait_json(&plugin->ops.driver.traits[i]));
+            json_array_append_new(kinds, plugin_trait_json(&plugin->ops.driver.traits[i]));
         }
         json_object_set_new(json, "kinds", kinds);
     }

@@ -29,5 +29,7 @@ void registry_each(struct registry *registry, void (*each)(void *argument, const
  * reference. */
 json_t *registry_json(struct registry *registry);
 json_t *plugin_json(const struct plugin *plugin);
+/* What a driver can do with a kind: {"kind", "verbs": [], "actions": []}. */
+json_t *plugin_trait_json(const struct vim_trait *trait);
 
 #endif

@@ -67,6 +67,7 @@ struct guard_rules {
 extern const struct guard_rules guard_defaults;
 
 #define GUARD_REVERSALS_MAX 8u
+#define GUARD_COUNT_MAX 1000000 /* of what is counted and remembered: more is no state of ours */
 
 struct guard_block {
     char name[HISTORY_NAME_MAX + 1];

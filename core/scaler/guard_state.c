@@ -61,29 +61,17 @@ void guard_print(const struct guard *guard, struct text *text)
     json_print_to(text, state);
 }
 
-static uint32_t get_count(const json_t *object, const char *member)
-{
-    int64_t value = json_get_integer(object, member, 0);
-
-    return value < 0 ? 0 : value > 1000000 ? 1000000 : (uint32_t)value;
-}
-
-static int32_t get_delta(const json_t *object, const char *member)
-{
-    int64_t value = json_get_integer(object, member, 0);
-
-    return value < -1000000 || value > 1000000 ? 0 : (int32_t)value;
-}
-
 static void parse_pending(struct guard *guard, const json_t *object)
 {
     const char *name = json_get_text(object, "block", "");
 
     for (uint32_t i = 0; i < guard->block_count; i++)
-        if (strcmp(guard->blocks[i].name, name) == 0 && get_delta(object, "delta") != 0)
+        if (strcmp(guard->blocks[i].name, name) == 0 &&
+            (int32_t)json_get_within(object, "delta", -GUARD_COUNT_MAX, GUARD_COUNT_MAX) != 0)
             guard->pending = (struct guard_pending){
                 .block = i,
-                .delta = get_delta(object, "delta"),
+                .delta =
+                    (int32_t)json_get_within(object, "delta", -GUARD_COUNT_MAX, GUARD_COUNT_MAX),
                 .acted_ms = json_get_integer(object, "acted_ms", 0),
                 .ready_ms = json_get_integer(object, "ready_ms", 0),
                 .mixed = json_get_boolean(object, "mixed", false),
@@ -112,10 +100,11 @@ int guard_parse(struct guard *guard, const char *json)
 
         snprintf(block->name, sizeof block->name, "%s", json_get_text(object, "name", ""));
         block->last_ms = json_get_integer(object, "last_ms", 0);
-        block->last_delta = get_delta(object, "last_delta");
+        block->last_delta =
+            (int32_t)json_get_within(object, "last_delta", -GUARD_COUNT_MAX, GUARD_COUNT_MAX);
         block->last_offered = json_get_number(object, "last_offered", NAN);
-        block->tabu = get_count(object, "tabu");
-        block->tabu_next = get_count(object, "tabu_next");
+        block->tabu = (uint32_t)json_get_within(object, "tabu", 0, GUARD_COUNT_MAX);
+        block->tabu_next = (uint32_t)json_get_within(object, "tabu_next", 0, GUARD_COUNT_MAX);
         for (size_t j = 0; j < json_array_size(reversals) && j < GUARD_REVERSALS_MAX; j++)
             block->reversals[block->reversal_count++] =
                 (int64_t)json_integer_value(json_array_get(reversals, j));

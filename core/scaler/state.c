@@ -123,25 +123,13 @@ static void parse_memory(const json_t *object, const char *policy, char **kept)
     }
 }
 
-static uint32_t get_count(const json_t *object, const char *member)
-{
-    int64_t value = json_get_integer(object, member, 0);
-    return value < 0 ? 0 : value > 1000000 ? 1000000 : (uint32_t)value;
-}
-
-static int32_t get_delta(const json_t *object, const char *member)
-{
-    int64_t value = json_get_integer(object, member, 0);
-    return value < -1000000 || value > 1000000 ? 0 : (int32_t)value;
-}
-
 static void parse_intent(const json_t *object, struct state_intent *intent)
 {
     copy_id(intent->decision, object, "decision");
     copy(intent->block, sizeof(intent->block), object, "block");
-    intent->delta = get_delta(object, "delta");
-    intent->from = get_count(object, "from");
-    intent->to = get_count(object, "to");
+    intent->delta = (int32_t)json_get_within(object, "delta", -GUARD_COUNT_MAX, GUARD_COUNT_MAX);
+    intent->from = (uint32_t)json_get_within(object, "from", 0, GUARD_COUNT_MAX);
+    intent->to = (uint32_t)json_get_within(object, "to", 0, GUARD_COUNT_MAX);
     intent->own = json_get_boolean(object, "own", false);
     intent->ahead = json_get_boolean(object, "ahead", false);
     intent->at = json_get_integer(object, "at", 0);
@@ -151,8 +139,8 @@ static void parse_waiting(const json_t *object, struct state_waiting *waiting)
 {
     copy_id(waiting->decision, object, "decision");
     copy(waiting->block, sizeof(waiting->block), object, "block");
-    waiting->delta = get_delta(object, "delta");
-    waiting->verdict = get_count(object, "verdict");
+    waiting->delta = (int32_t)json_get_within(object, "delta", -GUARD_COUNT_MAX, GUARD_COUNT_MAX);
+    waiting->verdict = (uint32_t)json_get_within(object, "verdict", 0, GUARD_COUNT_MAX);
     waiting->own = json_get_boolean(object, "own", false);
     waiting->until = json_get_integer(object, "until", 0);
 }
