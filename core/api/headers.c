@@ -479,17 +479,20 @@ void headers_asked(struct exchange *exchange, int64_t now_ms)
 /* Path and pairs, and the route they lead to. False if the request was refused. */
 static bool headers_target(struct exchange *exchange)
 {
-    const char *why = "no target";
+    const char *why = "nothing in it";
     int target = VIM_E_INVALID;
     if (exchange->raw_target) {
+        exchange->raw_target = target_origin(exchange->raw_target);
         exchange->request.target =
             exchange_text(exchange, exchange->raw_target, strlen(exchange->raw_target));
         target = target_parse(exchange->raw_target, &exchange->target, &why);
     }
     if (target) {
+        char text[96];
+        (void)snprintf(text, sizeof text, "the target has %s", why);
         exchange->target.path = NULL;
         exchange_refuse(exchange, target == VIM_E_NOT_FOUND ? 404 : 400,
-                        target == VIM_E_NOT_FOUND ? "not-found" : "malformed", why, 0);
+                        target == VIM_E_NOT_FOUND ? "not-found" : "malformed", text, 0);
         return false;
     }
     link_route(exchange->api->link, exchange->method, exchange->target.path, &exchange->route);

@@ -2,6 +2,7 @@
 
 #include <stdbool.h>
 #include <string.h>
+#include <strings.h>
 #include "base/text.h"
 
 static int target_hex(char c)
@@ -54,10 +55,23 @@ static const char *target_decode(char *text, bool plus)
     return text_is_utf8(text, (size_t)(out - text)) ? NULL : "text that is not UTF-8";
 }
 
+char *target_origin(char *raw)
+{
+    static const char *const schemes[] = {"http://", "https://"};
+    for (size_t i = 0; i < sizeof schemes / sizeof schemes[0]; i++) {
+        size_t length = strlen(schemes[i]);
+        if (strncasecmp(raw, schemes[i], length) == 0 && raw[length] != '/') {
+            char *path = raw + length + strcspn(raw + length, "/?#");
+            return *path == '/' ? path : raw;
+        }
+    }
+    return raw;
+}
+
 int target_parse(char *raw, struct target *ret_target, const char **ret_why)
 {
     if (raw[0] != '/') {
-        *ret_why = "a target that does not begin with a slash";
+        *ret_why = "no slash at its beginning";
         return VIM_E_INVALID;
     }
     if (strchr(raw, '#')) {

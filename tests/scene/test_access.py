@@ -122,6 +122,14 @@ class Access(Scene):
         self.problem(self.vimd.get(f"/v1/servers/{NO_SUCH}"), 404)
         self.problem(self.vimd.get("/v1/servers/not-an-id"), 404)
 
+    def test_a_target_in_absolute_form(self):
+        """As clients send it that take this for a proxy."""
+        for path in ("/v1/whoami", "/v1/networks?limit=1"):
+            answer = self.vimd.get(f"http://127.0.0.1:{self.vimd.port}{path}")
+            self.assertEqual(answer.status, 200, answer)
+        self.assertIn("the target has a fragment",
+                      self.problem(self.vimd.get("/v1/networks#x"), 400)["detail"])
+
     def test_content_types(self):
         answer = self.vimd.request("POST", "/v1/networks", body="vim: edge1",
                                    headers={"Content-Type": "application/yaml"})

@@ -159,7 +159,7 @@ static void test_targets(void **state)
         "GET /%zz HTTP/1.1\r\nHost: x\r\n" GOOD "\r\n",
         "GET /a%00b HTTP/1.1\r\nHost: x\r\n" GOOD "\r\n",
         "GET * HTTP/1.1\r\nHost: x\r\n" GOOD "\r\n",
-        "GET http://else/where HTTP/1.1\r\nHost: x\r\n" GOOD "\r\n",
+        "GET ftp://else/where HTTP/1.1\r\nHost: x\r\n" GOOD "\r\n",
         "GET /inline HTTP/1.1\r\n" GOOD "\r\n",
     };
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {

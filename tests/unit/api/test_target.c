@@ -42,6 +42,33 @@ static void test_good(void **state)
     assert_string_equal(target.path, "/caf\xc3\xa9+x");
 }
 
+/* What a client sends that takes the server for a proxy: RFC 9112, 3.2.2. */
+static void test_absolute(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *raw, *origin;
+    } cases[] = {
+        {"http://host/v1?a=b", "/v1?a=b"},
+        {"HTTPS://host:8780/", "/"},
+        {"http://[::1]:1/v1", "/v1"},
+        {"http://host//v1", "//v1"},
+        {"/v1/x", "/v1/x"},
+        {"/http://host/v1", "/http://host/v1"},
+        {"*", "*"},
+        {"host:80", "host:80"},
+        {"http://host", "http://host"},
+        {"http://host?/v1", "http://host?/v1"},
+        {"http:///v1", "http:///v1"},
+        {"ftp://host/v1", "ftp://host/v1"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        char raw[64];
+        memcpy(raw, cases[i].raw, strlen(cases[i].raw) + 1);
+        assert_string_equal(target_origin(raw), cases[i].origin);
+    }
+}
+
 static void test_refused(void **state)
 {
     (void)state;
@@ -84,9 +111,8 @@ static void test_many_pairs(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_good),
-        cmocka_unit_test(test_refused),
-        cmocka_unit_test(test_encoded_slash),
+        cmocka_unit_test(test_good),       cmocka_unit_test(test_absolute),
+        cmocka_unit_test(test_refused),    cmocka_unit_test(test_encoded_slash),
         cmocka_unit_test(test_many_pairs),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
