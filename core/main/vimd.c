@@ -2,6 +2,7 @@
  * vimd - the program: options, signals, and the daemon between start and end.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
@@ -15,6 +16,16 @@
 
 /* Listeners, epoll, the files of store and drivers, and some connections. */
 #define FILES_MIN 128
+
+/* What is not open is the next file that is: what is meant for standard error would go into a socket. */
+static void vimd_open_standard_files(void)
+{
+    for (int fd = 0; fd <= 2; fd++) {
+        if (fcntl(fd, F_GETFD) < 0) {
+            (void)open("/dev/null", O_RDWR); /* the lowest that is free: this one */
+        }
+    }
+}
 
 static sigset_t vimd_signals(void)
 {
@@ -106,6 +117,7 @@ static int vimd_command(const struct options *options)
 int main(int argc, char **argv)
 {
     umask(077);
+    vimd_open_standard_files();
     struct options options = {0};
     if (options_parse(argc, argv, &options)) {
         return 2;

@@ -1,4 +1,5 @@
 """Configuration: every mistake is told with its place, secrets stay secret, a reload drops nothing."""
+import os
 import resource
 import shutil
 import socket
@@ -176,6 +177,27 @@ class Files(unittest.TestCase):
                 self.assertIn("No space left", done.stderr)
         self.assertEqual(len(self.check("token", "list").stdout.splitlines()), 1,
                          "a token that nobody has seen is there")
+
+    def test_without_standard_files(self):
+        """What is meant for them must not go into what has their numbers otherwise."""
+        self.write(GOOD)
+        process = subprocess.Popen(["sh", "-c", 'exec "$0" --config "$1" <&- >&- 2>&-', self.daemon.program,
+                                    str(self.daemon.config_path)], start_new_session=True)
+        try:
+            client = vimd.Client(self.daemon.port)
+
+            def serves():
+                try:
+                    return client.get("/healthz").status == 200
+                except OSError:
+                    return False
+
+            wait_for(serves, "an answer")
+            links = [os.readlink(f"/proc/{process.pid}/fd/{fd}") for fd in (0, 1, 2)]
+            self.assertEqual(links, ["/dev/null"] * 3)
+        finally:
+            process.terminate()
+            self.assertEqual(process.wait(60), 0)
 
     def test_too_few_files(self):
         self.write(GOOD)
