@@ -107,9 +107,9 @@ static void describe_list_folder(const char *folder)
             text_duplicate_bytes(entries[i]->d_name, strlen(entries[i]->d_name) - 3);
         struct plugin *plugin = NULL;
         if (plugin_load(&folder, 1, name, 0, &plugin, &reason)) {
-            printf("  %-18s does not load: %s\n", name, text_get(&reason));
+            printf("  %-20s does not load: %s\n", name, text_get(&reason));
         } else {
-            printf("  %-18s %-7s %s\n", name, plugin_type_name(plugin->descriptor.type),
+            printf("  %-20s %-7s %s\n", name, plugin_type_name(plugin->descriptor.type),
                    plugin->descriptor.summary);
         }
         plugin_free(plugin);
@@ -122,11 +122,11 @@ static int describe_list(const struct plugin_dirs *dirs)
 {
     puts("Sections of the configuration");
     for (int i = 0; i < SECTION_COUNT; i++) {
-        printf("  %-18s %s\n", section_tables[i]->name, section_tables[i]->help);
+        printf("  %-20s %s\n", section_tables[i]->name, section_tables[i]->help);
     }
-    printf("  %-18s %s\n", vims_table.name, vims_table.help);
+    printf("  %-20s %s\n", vims_table.name, vims_table.help);
     for (const struct config_table *const *table = services_tables; *table; table++) {
-        printf("  %-18s %s\n", (*table)->name, (*table)->help);
+        printf("  %-20s %s\n", (*table)->name, (*table)->help);
     }
     for (size_t i = 0; i < dirs->count; i++) {
         printf("\nPlugins in %s\n", dirs->items[i]);

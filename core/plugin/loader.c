@@ -80,6 +80,10 @@ static char *find_file(const char *const *directories, size_t count, const char 
 static void tell_missing(const char *const *directories, size_t count, const char *name,
                          struct text *reason)
 {
+    if (!is_file_name(name)) {
+        text_printf(reason, "'%s' is no name of a plugin: 1 to 63 letters, digits, - and _", name);
+        return;
+    }
     text_printf(reason, "plugin %s: no file %s.so in", name, name);
     for (size_t i = 0; i < count; i++) {
         text_printf(reason, "%s %s", i ? "," : "", directories[i]);

@@ -84,6 +84,9 @@ static void files_that_are_not_there_or_no_plugins(void **state)
     assert_string_equal(reason.data, "plugin none: no file none.so in /nonexistent, " FIXTURE_DIR);
     assert_int_equal(plugin_load(directories, 2, "../fixtures/good", 0, &plugin, &reason),
                      VIM_E_NOT_FOUND);
+    assert_non_null(strstr(reason.data, "'../fixtures/good' is no name of a plugin"));
+    assert_int_equal(plugin_load(directories, 2, "", 0, &plugin, &reason), VIM_E_NOT_FOUND);
+    assert_non_null(strstr(reason.data, "'' is no name of a plugin"));
     assert_int_equal(plugin_load(directories, 0, "good", 0, &plugin, &reason), VIM_E_NOT_FOUND);
     char folder[] = "/tmp/test-loader-XXXXXX";
     assert_non_null(mkdtemp(folder));
