@@ -15,6 +15,9 @@
 /* How long a caller that has another way may be held up by connecting. */
 #define IMPATIENT_CONNECT_MS 500
 
+/* After an attempt that took a while, so many times as long passes until the next beside other connections. */
+#define GROW_PAUSE 9
+
 int64_t pool_now(void)
 {
     struct timespec now;
@@ -75,6 +78,7 @@ static int connect_one(struct vim_call *call, struct pool *pool, bool patient,
     int64_t most = pool->settings.connect_timeout;
     struct pooled *connection = NULL;
     bool failed_before = pool->failures > 0;
+    int64_t began = pool_now();
     int code;
 
     if (!patient && most > IMPATIENT_CONNECT_MS)
@@ -82,7 +86,7 @@ static int connect_one(struct vim_call *call, struct pool *pool, bool patient,
     pool->count++;
     pool->connecting++;
     pthread_mutex_unlock(&pool->lock);
-    code = pool->settings.open(call, pool, pool_now() + most, &connection, ret_error);
+    code = pool->settings.open(call, pool, began + most, &connection, ret_error);
     if (code < 0)
         store_error_unquote(ret_error);
     if (code < 0 && !failed_before)
@@ -92,6 +96,8 @@ static int connect_one(struct vim_call *call, struct pool *pool, bool patient,
         pool->settings.host->log(pool->settings.self, VIM_INFO, "connected again", NULL);
     pthread_mutex_lock(&pool->lock);
     pool->connecting--;
+    pool->connect_ms = pool_now() - began;
+    pool->grow_at = pool_now() + GROW_PAUSE * pool->connect_ms;
     if (code < 0) {
         pool->count--;
         pool->failures++;
@@ -106,19 +112,32 @@ static int connect_one(struct vim_call *call, struct pool *pool, bool patient,
     return code;
 }
 
-/* While it fails, one caller at a time tries, and not before the pause is over. Those that have another way make one
- * connection at a time in any case: a server that is slow to take them has no use for more. */
-static bool may_connect(const struct pool *pool, bool patient)
+static bool has_others(const struct pool *pool)
 {
-    if (pool->count >= pool->settings.connections || (!patient && pool->connecting > 0))
-        return false;
-    return pool->failures == 0 || (pool->connecting == 0 && pool_now() >= pool->retry_at);
+    return pool->count > pool->connecting;
+}
+
+/* When a caller who waits since BEGAN may make a connection, if nothing changes until then. Called with the lock
+ * held. */
+static int64_t connect_at(const struct pool *pool, bool patient, int64_t began)
+{
+    int64_t at = pool->failures > 0 ? pool->retry_at : began;
+
+    if (pool->connecting > 0 || pool->count >= pool->settings.connections)
+        return INT64_MAX;
+    if (has_others(pool)) {
+        int64_t waited_at = patient ? began + pool->connect_ms : began;
+
+        at = at > waited_at ? at : waited_at;
+        at = at > pool->grow_at ? at : pool->grow_at;
+    }
+    return at;
 }
 
 /* Called with the lock held. */
 static int give_up(const struct pool *pool, struct store_error *ret_error)
 {
-    if (pool->failures == 0)
+    if (pool->failures == 0 || has_others(pool))
         return store_error_set(ret_error, VIM_E_BUSY, "all connections are in use");
     *ret_error = pool->last_error;
     return ret_error->code;
@@ -127,13 +146,25 @@ static int give_up(const struct pool *pool, struct store_error *ret_error)
 /* Is time left to wait for another connection? Called with the lock held. */
 static bool may_wait(const struct pool *pool, int64_t left, int64_t patience_end)
 {
-    return left > 0 && (pool->failures == 0 || pool_now() < patience_end);
+    int64_t now = pool_now();
+
+    return left > 0 && (pool->failures == 0 || now < patience_end ||
+                        now - pool->returned_at < pool->settings.connect_timeout);
+}
+
+/* Waits until something may have changed, LEFT at most. Called with the lock held. */
+static void await_freed(struct pool *pool, bool patient, int64_t began, int64_t left)
+{
+    int64_t now = pool_now(), at = connect_at(pool, patient, began);
+    int64_t end = now + (left < CANCEL_CHECK_MS ? left : CANCEL_CHECK_MS);
+
+    wait_until(&pool->freed, &pool->lock, at > now && at < end ? at : end);
 }
 
 int pool_borrow(struct vim_call *call, struct pool *pool, bool patient,
                 struct pooled **ret_connection, struct store_error *ret_error)
 {
-    int64_t end = pool_now() + pool->settings.connect_timeout, left = 1;
+    int64_t began = pool_now(), end = began + pool->settings.connect_timeout, left = 1;
     struct pooled *connection;
     int code = VIM_OK;
 
@@ -150,15 +181,15 @@ int pool_borrow(struct vim_call *call, struct pool *pool, bool patient,
             pthread_mutex_lock(&pool->lock);
             continue;
         }
-        if (may_connect(pool, patient)) {
+        if (connect_at(pool, patient, began) <= pool_now()) {
             code = connect_one(call, pool, patient, &connection, ret_error);
-            if (code == VIM_OK || VIM_IS_PERMANENT(code) || code == VIM_E_CREDENTIAL) {
+            if (code == VIM_OK ||
+                ((VIM_IS_PERMANENT(code) || code == VIM_E_CREDENTIAL) && !has_others(pool))) {
                 pthread_mutex_unlock(&pool->lock);
                 break;
             }
         } else if (patient) {
-            wait_until(&pool->freed, &pool->lock,
-                       pool_now() + (left < CANCEL_CHECK_MS ? left : CANCEL_CHECK_MS));
+            await_freed(pool, patient, began, left);
         }
         pthread_mutex_unlock(&pool->lock);
         left = call ? pool->settings.host->left_ms(call) : end - pool_now();
@@ -168,12 +199,20 @@ int pool_borrow(struct vim_call *call, struct pool *pool, bool patient,
             pthread_mutex_unlock(&pool->lock);
             return code;
         }
-        if (pool->failures > 0 && pool->retry_at - pool_now() < left)
-            left = pool->retry_at > pool_now() ? pool->retry_at - pool_now() : 1;
     }
     if (code == VIM_OK)
         *ret_connection = connection;
     return code;
+}
+
+bool pool_has_free(struct pool *pool)
+{
+    bool has_free;
+
+    pthread_mutex_lock(&pool->lock);
+    has_free = pool->free || (pool->count == 0 && pool->failures == 0);
+    pthread_mutex_unlock(&pool->lock);
+    return has_free;
 }
 
 void pool_return(struct pooled *connection)
@@ -190,6 +229,7 @@ void pool_return(struct pooled *connection)
     if (connection) {
         connection->next = pool->free;
         pool->free = connection;
+        pool->returned_at = pool_now();
     } else {
         pool->count--;
     }

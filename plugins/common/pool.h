@@ -1,8 +1,11 @@
 /*
  * pool.h - connections to one place: who has one, and reconnecting with backoff.
  *
- * A connection is used by one thread at a time. While connecting fails, one caller at a time tries, after
- * a pause that grows, and the others wait with it; when it works again all go on at once.
+ * A connection is used by one thread at a time. Connections are made one after another, and where there are
+ * some, another is only made for a caller that has waited for one of these as long as the last one took to
+ * make, and only for a tenth of the time. So a server that is quick to take connections gets as many as are of use,
+ * and one that is slow to take them, since it has too much to do, is not given more to do by those who wait
+ * for it. While connecting fails, one caller at a time tries, after a pause that grows.
  *
  * Threads: everything here may be called from any thread. No lock is held while a connection is
  * opened, looked at or closed.
@@ -53,6 +56,9 @@ struct pool {
     uint32_t connecting;
     uint32_t failures; /* to connect, in a row */
     int64_t retry_at; /* not before */
+    int64_t connect_ms; /* how long the last attempt took */
+    int64_t grow_at; /* no connection beside others before */
+    int64_t returned_at; /* when a connection was last given back whole; 0: never */
     struct store_error last_error; /* of connecting; valid while failures > 0 */
 };
 
@@ -63,11 +69,15 @@ int pool_init(struct pool *pool);
 void pool_clear(struct pool *pool);
 
 /* Takes a connection, making one if need be. With PATIENT it waits: while all are in use, for as long as
- * there is time; while the place is down, for as long as connect_timeout says. Without, it takes
+ * there is time; while connecting fails and none of those in use comes back, for as long as connect_timeout
+ * says. Without, it takes
  * what is there or can be made quickly. CALL may be NULL: then it waits for connect_timeout at most.
  * Errors: nothing has happened. */
 int pool_borrow(struct vim_call *call, struct pool *pool, bool patient,
                 struct pooled **ret_connection, struct store_error *ret_error);
+
+/* Would a caller get a connection at once, without one more beside those there are? */
+bool pool_has_free(struct pool *pool);
 
 /* Gives it back; closes it if it is broken. NULL is fine. */
 void pool_return(struct pooled *connection);
