@@ -77,6 +77,7 @@ struct place {
     char name[128]; /* hosts, for messages */
     atomic_bool schema_ready; /* tables looked at since the plugin was opened */
     _Atomic int64_t pass_until; /* replica: is passed over until then, on pool_now() */
+    _Atomic bool behind; /* replica: it was when it was asked last */
     _Atomic unsigned misses; /* replica: times in a row that it could not answer */
 };
 
@@ -91,6 +92,7 @@ struct question {
     pthread_mutex_t lock; /* guards what follows */
     pthread_cond_t answered;
     uint64_t asked, done; /* times so far; one more asked than done while it is in progress */
+    int64_t took_ms; /* the last that is done */
     struct store_error error; /* of the last that is done; code 0 if it was answered */
     struct position position;
 };

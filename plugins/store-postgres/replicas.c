@@ -7,7 +7,9 @@
  * when it was sent: however many there are, this process asks one at a time. Then a replica is told the
  * position in the same breath as the read: it says whether it was there, and then, in a transaction of its
  * own, thus with a later snapshot, answers. If it was not, the answer is thrown away, and it is asked
- * again for as long as the option replica_wait allows; then the primary answers.
+ * again for as long as the option replica_wait allows; then the primary answers. Unless that is busy: all
+ * connections to it are in use, or the question took it long. One that has too much to do is also slow to feed its
+ * replicas, and would get the more to do the further they are behind. So then they are asked for longer.
  *
  * A position means something within one history of the log only. After a failover a replica that still
  * follows the old primary may be far ahead in a history that the new one does not share. So each primary
@@ -41,6 +43,10 @@
 /* Silence after which a replica that hangs is left. Not sooner: the connection is lost with it, and a replica that is
  * only slow would have to make another. */
 #define PATIENCE_MS 1000
+
+/* While the primary is busy, replicas are asked for so many times replica_wait. */
+#define BUSY_PRIMARY_WAITS 25
+#define PAUSE_MAX_MS 16
 
 /* The position is that of what is written, not of what is flushed: a commit that does not wait for the disk
  * (durability: process) has returned before. */
@@ -159,11 +165,13 @@ static void ask_for_all(struct vim_call *call, struct postgres_store *store)
     struct position position = {0};
     struct store_error error = {0};
     uint64_t number = ++question->asked;
+    int64_t began = pool_now();
 
     pthread_mutex_unlock(&question->lock);
     ask_primary(call, store, &position, &error);
     pthread_mutex_lock(&question->lock);
     question->done = number;
+    question->took_ms = pool_now() - began;
     question->error = error;
     question->position = position;
     pthread_cond_broadcast(&question->answered);
@@ -266,51 +274,122 @@ static int ask_replica(struct vim_call *call, struct connection *connection,
     return code;
 }
 
-/* Asks the replica until END whether it is there; reads when it is. */
-static bool read_in_step(struct vim_call *call, struct connection *connection,
-                         const struct position *position, int64_t end, struct read *read,
-                         int *ret_code, struct store_error *ret_error)
-{
-    struct postgres_store *store = connection->place->store;
-    bool together = !read->scan || (read->scan->limit && read->scan->limit <= TOGETHER_ROWS_MAX);
-    bool in_step = false;
-    int code = VIM_OK;
+enum outcome { ANSWERED, BUSY, BEHIND, FAILED };
 
-    for (int64_t pause = 1;; pause *= 2) {
-        code = ask_replica(call, connection, position, together ? read : NULL, &in_step, ret_error);
-        if (code < 0 || connection->pooled.broken)
-            return false;
-        if (in_step)
-            break;
-        together = false;
-        if (pool_now() + pause > end || !pool_pause(call, store->host, pause))
-            return false;
-    }
+/* Asks the replica whether it is there; reads when it is. TOGETHER: both at once, if it was there when it was asked
+ * last: an answer to be thrown away is as much work for it as any. */
+static enum outcome read_in_step(struct vim_call *call, struct connection *connection,
+                                 const struct position *position, bool together, struct read *read,
+                                 int *ret_code, struct store_error *ret_error)
+{
+    struct place *place = connection->place;
+    bool in_step = false;
+    int code;
+
+    together = together && !atomic_load(&place->behind);
+    code = ask_replica(call, connection, position, together ? read : NULL, &in_step, ret_error);
+
+    if (code < 0 || connection->pooled.broken)
+        return FAILED;
+    atomic_store(&place->behind, !in_step);
+    if (!in_step)
+        return BEHIND;
     if (!together)
         code = reader_send(connection, read, ret_error);
     if (code == VIM_OK)
         code = reader_receive(call, connection, read, PATIENCE_MS, ret_error);
     *ret_code = code;
-    return code == VIM_OK || code == VIM_E_NOT_FOUND || read->emitted;
+    return code == VIM_OK || code == VIM_E_NOT_FOUND || read->emitted ? ANSWERED : FAILED;
 }
 
-static bool read_on(struct vim_call *call, struct place *place, const struct position *position,
-                    int64_t end, struct read *read, int *ret_code, struct store_error *ret_error)
+static enum outcome read_on(struct vim_call *call, struct place *place,
+                            const struct position *position, bool together, struct read *read,
+                            int *ret_code, struct store_error *ret_error)
 {
     struct connection *connection = NULL;
-    bool answered = false;
+    enum outcome outcome = FAILED;
     int code = connection_borrow(call, place, false, &connection, ret_error);
 
     if (code == VIM_E_BUSY)
-        return false; /* others have all connections: that is no fault of its own */
+        return BUSY; /* others have all connections: that is no fault of its own */
     if (code == VIM_OK)
-        answered = read_in_step(call, connection, position, end, read, ret_code, ret_error);
+        outcome = read_in_step(call, connection, position, together, read, ret_code, ret_error);
     connection_return(connection);
-    if (answered)
+    if (outcome == ANSWERED)
         atomic_store(&place->misses, 0);
-    else
+    else if (outcome == FAILED)
         pass_over(place);
-    return answered;
+    return outcome;
+}
+
+/* Asks each that may be asked, beginning with the one numbered FIRST. BUSY and BEHIND: some may answer in a
+ * moment; *RET_BEHIND has a bit for each that was behind. */
+static enum outcome read_on_any(struct vim_call *call, struct postgres_store *store, unsigned first,
+                                const struct position *position, bool together, struct read *read,
+                                unsigned *ret_behind, int *ret_code, struct store_error *ret_error)
+{
+    enum outcome any = FAILED;
+
+    *ret_behind = 0;
+    for (unsigned i = 0; i < store->replica_count; i++) {
+        unsigned at = (first + i) % store->replica_count;
+        struct place *place = &store->replicas[at];
+        enum outcome outcome;
+
+        if (is_passed_over(place))
+            continue;
+        outcome = read_on(call, place, position, together, read, ret_code, ret_error);
+        if (outcome == ANSWERED)
+            return ANSWERED;
+        if (outcome == BEHIND)
+            *ret_behind |= 1u << at;
+        if (outcome != FAILED)
+            any = outcome;
+    }
+    return any;
+}
+
+static void pass_over_all(struct postgres_store *store, unsigned behind)
+{
+    for (unsigned i = 0; i < store->replica_count; i++)
+        if (behind >> i & 1)
+            pass_over(&store->replicas[i]);
+}
+
+static bool primary_is_busy(struct postgres_store *store)
+{
+    struct question *question = &store->question;
+    bool slow;
+
+    pthread_mutex_lock(&question->lock);
+    slow = question->took_ms > store->config->replica_wait;
+    pthread_mutex_unlock(&question->lock);
+    return slow || !pool_has_free(&store->primary.pool);
+}
+
+/* Has a replica that was there at POSITION answer. False: the primary has to. */
+static bool read_in_time(struct vim_call *call, struct postgres_store *store,
+                         const struct position *position, struct read *read, int *ret_code,
+                         struct store_error *ret_error)
+{
+    unsigned first = atomic_fetch_add(&store->next_replica, 1);
+    int64_t began = pool_now(), wait = store->config->replica_wait;
+    bool together = !read->scan || (read->scan->limit && read->scan->limit <= TOGETHER_ROWS_MAX);
+    unsigned behind;
+
+    for (int64_t pause = 1;; pause = pause < PAUSE_MAX_MS ? 4 * pause : pause) {
+        enum outcome outcome =
+            read_on_any(call, store, first, position, together, read, &behind, ret_code, ret_error);
+        int64_t until = began + (primary_is_busy(store) ? BUSY_PRIMARY_WAITS * wait : wait);
+
+        if (outcome == ANSWERED || outcome == FAILED)
+            return outcome == ANSWERED;
+        if (pool_now() + pause > until || !pool_pause(call, store->host, pause)) {
+            pass_over_all(store, behind);
+            return false;
+        }
+        together = false;
+    }
 }
 
 /* Is there a replica that may answer, and is the read worth the question? */
@@ -327,8 +406,6 @@ static bool is_worth_it(struct postgres_store *store, const struct read *read)
 bool replicas_read(struct vim_call *call, struct postgres_store *store, struct read *read,
                    int *ret_code, struct store_error *ret_error)
 {
-    unsigned first = atomic_fetch_add(&store->next_replica, 1);
-    int64_t end;
     struct position position;
     bool answered = false;
     int code = VIM_E_UNSUPPORTED;
@@ -341,13 +418,8 @@ bool replicas_read(struct vim_call *call, struct postgres_store *store, struct r
         *ret_code = code;
         return true;
     }
-    end = pool_now() + store->config->replica_wait;
-    for (unsigned i = 0; i < store->replica_count && code == VIM_OK && !answered; i++) {
-        struct place *place = &store->replicas[(first + i) % store->replica_count];
-
-        if (!is_passed_over(place))
-            answered = read_on(call, place, &position, end, read, ret_code, ret_error);
-    }
+    if (code == VIM_OK)
+        answered = read_in_time(call, store, &position, read, ret_code, ret_error);
     store->host->count(store->self, "reads_total",
                        answered ? "answered=\"replica\"" : "answered=\"primary\"", 1);
     return answered;
