@@ -2,7 +2,7 @@
 # needs (scripts/install-packages; VIMD_INSTALL=no leaves that out).
 .POSIX:
 .SUFFIXES:
-.PHONY: build release demo test test-chaos test-openstack test-deploy test-sanitizers fuzz bench bench-calls bench-graph install clean format help
+.PHONY: build release demo test test-chaos test-openstack test-deploy test-sanitizers fuzz bench bench-calls bench-graph bench-testbed install clean format help
 
 JOBS ?= $(shell nproc)
 FUZZ_MINUTES ?= 10
@@ -73,6 +73,11 @@ bench-graph: ## what a node of a network service costs, from 50 to 5 000 nodes, 
 	@scripts/install-packages --for bench
 	@$(MAKE) --no-print-directory release
 	@bench/graph.py
+
+bench-testbed: ## throughput of the real vimd against logic and database replicas, as in the paper's figures (root)
+	@scripts/install-packages --for bench
+	@$(MAKE) --no-print-directory release
+	@bench/testbed.py
 
 bench-scaling: ## scaling policies on simulated services: the table S1 to S13 and its figures
 	@scripts/install-packages --for bench

@@ -33,25 +33,37 @@ def all_known(scene):
 class Group:
     """A control group with a quota of processor time: of either hierarchy."""
 
-    v1 = pathlib.Path("/sys/fs/cgroup/cpu")
-    v2 = pathlib.Path("/sys/fs/cgroup")
+    base = pathlib.Path("/sys/fs/cgroup")
 
     def __init__(self, name, share):
-        quota = str(int(share * PERIOD_US))
-        self.path = (self.v1 if self.v1.is_dir() else self.v2) / f"vimd-bench-{os.getpid()}-{name}"
-        self.path.mkdir()
-        if self.v1.is_dir():
-            (self.path / "cpu.cfs_period_us").write_text(str(PERIOD_US))
-            (self.path / "cpu.cfs_quota_us").write_text(quota)
+        quota, name = str(int(share * PERIOD_US)), f"vimd-bench-{os.getpid()}-{name}"
+        self.is_v1 = (self.base / "cpu").is_dir()
+        # What limits and what counts are often, but not always, one hierarchy.
+        self.paths = ([self.base / "cpu" / name, self.base / "cpuacct" / name] if self.is_v1
+                      else [self.base / name])
+        for path in self.paths:
+            path.mkdir(exist_ok=True)
+        if self.is_v1:
+            (self.paths[0] / "cpu.cfs_period_us").write_text(str(PERIOD_US))
+            (self.paths[0] / "cpu.cfs_quota_us").write_text(quota)
         else:
-            (self.path / "cpu.max").write_text(f"{quota} {PERIOD_US}")
+            (self.paths[0] / "cpu.max").write_text(f"{quota} {PERIOD_US}")
 
     def add(self, pid):
-        (self.path / "cgroup.procs").write_text(str(pid))
+        for path in self.paths:
+            (path / "cgroup.procs").write_text(str(pid))
+
+    def seconds(self):
+        """Of processor time, of all that was ever in it."""
+        if self.is_v1:
+            return int((self.paths[1] / "cpuacct.usage").read_text()) / 1e9
+        words = (self.paths[0] / "cpu.stat").read_text().split()
+        return int(words[words.index("usage_usec") + 1]) / 1e6
 
     def remove(self):
-        with contextlib.suppress(OSError):
-            self.path.rmdir()
+        for path in self.paths:
+            with contextlib.suppress(OSError):
+                path.rmdir()
 
 
 @contextlib.contextmanager
