@@ -13,6 +13,9 @@
 #include "base/text.h"
 #include "logic/route.h"
 
+/* For the store to say how it is. */
+#define PROBE_MS 1000
+
 /* What was measured, over one window or over several processes' added up. */
 struct measured {
     double rate; /* per second */
@@ -220,7 +223,7 @@ static json_t *store_block(struct store *store, const struct replicas *replicas)
 {
     struct failure failure = {0};
     int64_t started_us = clock_mono_us();
-    int code = store_probe(store, &failure);
+    int code = store_probe(store, PROBE_MS, &failure);
     return foreign_block("store", store_plugin(store), code, &failure, clock_mono_us() - started_us,
                          replicas);
 }

@@ -219,15 +219,17 @@ static int daemon_open_plugins(struct daemon *daemon, struct config_errors *erro
 }
 
 /* What all have that have the store. */
-static int daemon_open_store(struct daemon *daemon, struct failure *failure)
+static int daemon_open_store(struct daemon *daemon, struct config_errors *errors,
+                             struct failure *failure)
 {
     const struct store_config *store = settings_section(daemon->settings, SECTION_STORE);
     if (!(daemon->roles & PROCESS_STORE)) {
         return VIM_OK;
     }
     daemon->store = store_new(daemon->store_instance, store->timeout_ms);
-    int code = store_probe(daemon->store, failure);
+    int code = store_probe(daemon->store, 0, failure);
     if (code) {
+        daemon_blame(daemon->settings, NULL, "store", failure->text, errors);
         return code;
     }
     code = front_open_presence(daemon, failure);
@@ -297,7 +299,7 @@ static int daemon_open(struct daemon *daemon, struct config_errors *errors)
     if (!code) {
         code = daemon_open_plugins(daemon, errors);
     }
-    code = code ? code : daemon_open_store(daemon, &failure);
+    code = code ? code : daemon_open_store(daemon, errors, &failure);
     code = code ? code : daemon_open_engine(daemon, &failure);
     code = code ? code : daemon_open_rules(daemon, &failure);
     code = code ? code : front_open(daemon, errors, &failure);

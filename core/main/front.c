@@ -29,6 +29,8 @@
 #define OWN_QUEUE 64
 #define OWN_WAIT_MS 1000
 #define BEAT_MS 3000
+/* Who asks whether the process is ready does not wait for long. */
+#define PROBE_MS 1000
 /* Files that a process has open besides connections of clients, about. */
 #define FILES_BESIDE 256
 
@@ -63,7 +65,7 @@ static int front_ready(void *argument, char **ret_detail)
     const char *what = NULL;
     if (atomic_load(&daemon->stopping)) {
         what = "stopping";
-    } else if (daemon->store && (store_probe(daemon->store, &failure) ||
+    } else if (daemon->store && (store_probe(daemon->store, PROBE_MS, &failure) ||
                                  store_takes_writes(daemon->store, &failure))) {
         what = "store";
     } else if (daemon->is_apart && !link_is_ready(daemon->link)) {

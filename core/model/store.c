@@ -281,10 +281,11 @@ int store_commit(struct store *store, const struct vim_write *writes, uint32_t c
     return end_call(store, &call, COMMIT, code, failure);
 }
 
-int store_probe(struct store *store, struct failure *failure)
+int store_probe(struct store *store, int64_t timeout_ms, struct failure *failure)
 {
     struct vim_call call;
-    call_begin(&call, store->timeout_ms);
+    bool bounded = timeout_ms > 0 && timeout_ms < store->timeout_ms;
+    call_begin(&call, bounded ? timeout_ms : store->timeout_ms);
     int code = instance_probe(store->instance, &call);
     if (code < 0) {
         const char *text = call_fail_text(&call);

@@ -79,8 +79,8 @@ int store_takes_writes(struct store *store, struct failure *failure);
 /* For how long they have not; 0: they do. */
 int64_t store_ill_ms(struct store *store);
 
-/* Asks the plugin whether it is well. */
-int store_probe(struct store *store, struct failure *failure);
+/* Asks the plugin whether it is well, within TIMEOUT_MS (0: as every call), which a store that is away may take. */
+int store_probe(struct store *store, int64_t timeout_ms, struct failure *failure);
 
 /* Names of the collections that are not resource kinds. A resource's collection is its kind. */
 #define COLLECTION_TASK "task"

@@ -165,6 +165,35 @@ class Wrong(unittest.TestCase):
         self.assertEqual(len(made), 3)
         self.assertLessEqual(scene.log().count("queue push failed"), 2, "told once per process")
 
+    def test_readiness_does_not_wait_for_a_store_that_hangs(self):
+        with Apart(settings={"store": {"timeout": "60s"}}, counts={"api": 1, "logic": 1, "worker": 1},
+                   name="hangs") as scene:
+            health = Client(scene.of("logic")[0].health)
+            control("postgres", "freeze")
+            try:
+                answer = health.get("/readyz", timeout=30)
+            finally:
+                control("postgres", "thaw")
+                health.close()
+            self.assertEqual(answer.status, 503)
+            self.assertIn("store", answer.json["detail"])
+            scene.of("logic")[0].wait_ready()
+
+    def test_a_store_that_refuses_has_its_place(self):
+        class Stranger(Apart):
+            def config(self, process):
+                tree = super().config(process)
+                tree["store"]["options"]["password"] = "not-this-one"
+                return tree
+
+        scene = Stranger(counts={"api": 1, "logic": 1, "worker": 0}, name="stranger")
+        self.addCleanup(scene.close)
+        one = scene.of("logic")[0]
+        one.start()
+        self.assertEqual(one.popen.wait(60 * PATIENCE), 1)
+        self.assertRegex(one.log(), r"logic0.yaml:\d+:\d+: store: .*password")
+        self.assertNotIn("not-this-one", one.log())
+
     def test_uploads_in_another_folder_are_told_at_the_start(self):
         class Elsewhere(Apart):
             elsewhere = False

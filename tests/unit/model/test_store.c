@@ -80,7 +80,7 @@ static void rows_come_back(void **state)
     (void)state;
     struct row row = {0};
     struct failure failure = {0};
-    assert_int_equal(store_probe(store, NULL), VIM_OK);
+    assert_int_equal(store_probe(store, 0, NULL), VIM_OK);
     assert_int_equal(store_get(store, "thing", "a", &row, &failure), VIM_E_NOT_FOUND);
     assert_int_equal(failure.code, VIM_E_NOT_FOUND);
     assert_int_equal(put("a", "{\"n\":1}", VIM_EXPECT_ABSENT), VIM_OK);
