@@ -22,6 +22,13 @@ int64_t check_patience(void)
     return patience < 1 ? 1 : patience > 100 ? 100 : patience;
 }
 
+bool check_under_valgrind(void)
+{
+    const char *preloaded = getenv("LD_PRELOAD"); /* names what valgrind puts in */
+
+    return preloaded && strstr(preloaded, "vgpreload");
+}
+
 static void __attribute__((format(printf, 2, 0)))
 set_reason(struct run *run, const char *format, va_list arguments)
 {

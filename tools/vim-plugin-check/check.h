@@ -90,6 +90,9 @@ void group_run(const struct group *group, struct run *run);
 /* How many times as long as usual things may take: VIMD_TEST_PATIENCE, for valgrind and busy machines. */
 int64_t check_patience(void);
 
+/* Whether valgrind runs this process, and nothing may be said about how long something takes. */
+bool check_under_valgrind(void);
+
 /* A code as text: "VIM_E_CONFLICT (-3)". In a buffer of the calling thread's, overwritten by its
  * eighth next call. */
 const char *code_name(int code);

@@ -372,7 +372,7 @@ static void check_speed(struct run *run)
     }
     history_free(history);
     check_note(run, "%lld us", (long long)least);
-    if (SANITIZED) {
+    if (SANITIZED || check_under_valgrind()) {
         check_skip(run, "a sanitizer makes it slow");
         return;
     }
