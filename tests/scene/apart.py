@@ -13,7 +13,7 @@ import subprocess
 import tempfile
 
 import vimd
-from vimd import BUILD, PATIENCE, WRAPPER, Broken, Client, free_port, mock, to_yaml, wait_for
+from vimd import BUILD, PATIENCE, WRAPPER, Broken, Client, free_port, mock, patient, to_yaml, wait_for
 
 
 class Process:
@@ -154,10 +154,10 @@ class Apart(vimd.Vimd):
             tree["store"] = {"plugin": "store-postgres", "options": {
                 "hosts": [f"127.0.0.1:{os.environ['TEST_POSTGRES_PORT']}"],
                 "database": "postgres", "schema": self.schema,
-                "password": "${env:TEST_POSTGRES_PASSWORD}"}}
+                "password": "${env:TEST_POSTGRES_PASSWORD}", "connect_timeout": patient(5)}}
             tree["queue"] = {"plugin": "queue-redis", "options": {
                 "address": f"127.0.0.1:{os.environ['TEST_REDIS_PORT']}",
-                "password": "${env:TEST_REDIS_PASSWORD}", "prefix": self.schema}}
+                "password": "${env:TEST_REDIS_PASSWORD}", "prefix": self.schema, "timeout": patient(2)}}
             tree["vims"] = vims
         if process.role == "logic":
             tree["link"]["listen"] = [process.link]

@@ -261,6 +261,15 @@ class Hostile(Scene):
                      b"\r\nContent-Length: 1000\r\n\r\n{")
             raw.read_until_closed()
 
+    def test_a_write_after_idle_timeout(self):
+        """The connection is closed by then; a client that looks before it writes needs no second try."""
+        client = vimd.Client(self.vimd.port, self.vimd.token)
+        self.assertEqual(client.get("/v1/whoami").status, 200)
+        left = client.local.connection.sock
+        vimd.wait_for(lambda: vimd.is_readable(left), "the end of a connection that nobody uses")
+        client.create("networks", {"vim": "edge1", "name": unique("late")})
+        client.close()
+
     def test_half_closed(self):
         with self.raw() as raw:
             raw.send(self.request_head + b"\r\n")

@@ -13,6 +13,7 @@ import json
 import os
 import pathlib
 import random
+import select
 import shlex
 import shutil
 import signal
@@ -47,6 +48,17 @@ def wait_for(condition, what, seconds=60, pause=0.05):
         if time.monotonic() > end:
             raise Broken(f"waited {seconds * PATIENCE:.0f} s in vain for {what}")
         time.sleep(pause)
+
+
+def patient(seconds):
+    """What vimd waits for as an option's value: a duration that grows with our patience, up to a minute."""
+    return f"{min(int(PATIENCE * seconds), 60)}s"
+
+
+def is_readable(connected):
+    ready = select.poll()
+    ready.register(connected, select.POLLIN)
+    return bool(ready.poll(0))
 
 
 # --- Configuration ---------------------------------------------------------------------------
@@ -156,6 +168,9 @@ class Client:
 
     def connection(self, timeout):
         known = getattr(self.local, "connection", None)
+        # Nothing is asked for: what comes is the end, after idle_timeout. A write is not sent into that.
+        if known is not None and known.sock is not None and is_readable(known.sock):
+            known.close()
         if known is None:
             known = http.client.HTTPConnection(self.host, self.port, timeout=timeout)
             self.local.connection = known
@@ -327,7 +342,7 @@ class Vimd:
             "vims": self.vims,
         }
         if PATIENCE > 1:  # what is slow on purpose is not overloaded
-            tree["api"]["blocking_wait"] = f"{min(int(PATIENCE * 5), 60)}s"
+            tree["api"]["blocking_wait"] = patient(5)
         for section, values in self.settings.items():
             if isinstance(values, dict) and isinstance(tree.get(section), dict):
                 tree[section] = {**tree[section], **values}
