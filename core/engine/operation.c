@@ -48,11 +48,14 @@ static int resolve_row(struct resolving *resolving, const struct row *row, const
                            "%s: the %s %s is in VIM %s, not in %s", pointer, referenced, row->id,
                            vim ? vim : "?", resolving->task->vim);
     }
-    if (backend_id) {
+    /* The far side may know it already, and not yet be through with it: a volume that is being filled boots nobody. */
+    bool in_the_making = task && id_valid(task) && (!backend_id || row->state == STATUS_BUILD);
+    if (backend_id && (!in_the_making || resolving->lenient)) {
         *ret_value = backend_id;
         return 0;
     }
-    if (task && id_valid(task)) {
+    free(backend_id);
+    if (in_the_making) {
         memcpy(resolving->blocker, task, ID_SIZE);
         return VIM_AGAIN;
     }

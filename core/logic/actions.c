@@ -44,6 +44,16 @@ bool resources_can_act(struct call *call, const struct vim_target *target, const
     return false;
 }
 
+bool resources_can_boot(struct call *call, const struct vim_target *target, const json_t *server)
+{
+    const struct vim_trait *trait = vim_target_trait(target, "volume");
+    if (!json_object_get(server, "boot_volume") || (trait && (trait->verbs & VIM_VERB_CREATE))) {
+        return true;
+    }
+    logic_unsupported(call, vim_target_settings(target)->name, "boot a server from a volume");
+    return false;
+}
+
 /* Puts ids for names in the arguments; false if the call was answered. */
 static bool resolve_arguments(struct call *call, const struct resource *resource, json_t *arguments)
 {

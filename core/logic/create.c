@@ -165,7 +165,8 @@ static bool check(struct create *create, json_t *body)
         bool of_server = strcmp(call->kind->name, "image") == 0 &&
                          json_object_get(create->spec, "server") != NULL;
         if (!resources_can(call, create->target, VIM_VERB_CREATE, "create") ||
-            (of_server && !resources_can_act(call, create->target, "server", "snapshot"))) {
+            (of_server && !resources_can_act(call, create->target, "server", "snapshot")) ||
+            !resources_can_boot(call, create->target, create->spec)) {
             return false;
         }
         int code = references_resolve(call, call->kind, vim_target_settings(create->target)->name,

@@ -85,6 +85,12 @@ static void set_length(json_t *schema, const struct field *field)
     }
 }
 
+/* Of what is required unless something else is there, the description tells. */
+static bool is_always_required(const struct field *field)
+{
+    return (field->flags & FIELD_REQUIRED) && !field->unless;
+}
+
 static json_t *object_schema(const struct field *fields, unsigned count, bool shown)
 {
     json_t *schema = json_pack("{s:s}", "type", "object");
@@ -92,7 +98,7 @@ static json_t *object_schema(const struct field *fields, unsigned count, bool sh
     json_t *required = json_array();
     for (unsigned i = 0; i < count; i++) {
         json_object_set_new(properties, fields[i].name, openapi_field(&fields[i], shown));
-        if (fields[i].flags & FIELD_REQUIRED) {
+        if (is_always_required(&fields[i])) {
             json_array_append_new(required, json_string(fields[i].name));
         }
     }
@@ -169,12 +175,12 @@ static json_t *map_schema(const struct field *map, bool shown)
     json_t *required = json_array();
     for (unsigned i = 0; i < kind->field_count; i++) {
         const struct field *field = &kind->fields[i];
-        if (!field_map_takes(map, field) || (shown && (field->flags & FIELD_HIDDEN)) ||
+        if (!field_map_takes(map, field) || (shown && field_is_secret(field)) ||
             json_object_get(properties, field->name)) {
             continue;
         }
         json_object_set_new(properties, field->name, openapi_field(field, shown));
-        if ((field->flags & FIELD_REQUIRED) && strcmp(field->name, "name") != 0) {
+        if (is_always_required(field) && strcmp(field->name, "name") != 0) {
             json_array_append_new(required, json_string(field->name));
         }
     }
@@ -278,7 +284,7 @@ static json_t *kind_schema(const struct kind *kind, unsigned flags, bool shown)
     } else if (flags == FIELD_CREATE) {
         json_t *required = json_array();
         for (unsigned i = 0; i < kind->field_count; i++) {
-            if (kind->fields[i].flags & FIELD_REQUIRED) {
+            if (is_always_required(&kind->fields[i])) {
                 json_array_append_new(required, json_string(kind->fields[i].name));
             }
         }

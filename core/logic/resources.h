@@ -37,6 +37,9 @@ bool resources_can(struct call *call, const struct vim_target *target, uint32_t 
 bool resources_can_act(struct call *call, const struct vim_target *target, const char *kind,
                        const char *action);
 
+/* The same for the volume that SERVER, the spec of one, boots from, if it does. */
+bool resources_can_boot(struct call *call, const struct vim_target *target, const json_t *server);
+
 /* Answers 409 and returns false if RESOURCE is not known at its VIM (yet). */
 bool resources_exists(struct call *call, const struct resource *resource);
 

@@ -66,7 +66,8 @@ static bool can_be_made(struct service_check *check, struct vim_target *target)
             logic_unsupported(check->call, vim_target_settings(target)->name, what);
             return false;
         }
-        if (!can_attach(check, target, &check->plan.nodes[i])) {
+        if (!can_attach(check, target, &check->plan.nodes[i]) ||
+            !resources_can_boot(check->call, target, check->plan.nodes[i].spec)) {
             return false;
         }
     }

@@ -185,6 +185,9 @@ static void count_server(struct counting *counting, const struct service_node *n
     add(counting, NEED_PORTS, ports_of(node->spec), node->pointer);
     add(counting, NEED_VCPUS, json_get_integer(flavor, "vcpus", 0), node->pointer);
     add(counting, NEED_RAM, json_get_integer(flavor, "ram", 0), node->pointer);
+    int64_t disk = json_get_integer(json_object_get(node->spec, "boot_volume"), "size", 0);
+    add(counting, NEED_VOLUMES, disk > 0, node->pointer);
+    add(counting, NEED_STORAGE, disk, node->pointer);
     add_servers(counting, node, flavor);
 }
 

@@ -264,8 +264,8 @@ static void check_element_required(struct check *check, const struct field *map,
                                    const json_t *element)
 {
     for (unsigned i = 0; i < count; i++) {
-        if ((fields[i].flags & FIELD_REQUIRED) && !text_has_word(map->without, fields[i].name) &&
-            strcmp(fields[i].name, "name") != 0 && !json_object_get(element, fields[i].name)) {
+        if (!text_has_word(map->without, fields[i].name) && strcmp(fields[i].name, "name") != 0 &&
+            field_is_missing(&fields[i], element)) {
             size_t before = place_enter(&check->place, fields[i].name);
             ADD(check, "is required");
             text_truncate(&check->place.pointer, before);
@@ -465,8 +465,7 @@ static void check_object(struct check *check, const struct field *fields, unsign
     }
     for (unsigned i = 0; i < count; i++) {
         bool belongs = mode != MODE_ACTION || field_belongs(&fields[i], mode, action);
-        if (belongs && (fields[i].flags & FIELD_REQUIRED) &&
-            json_object_get(object, fields[i].name) == NULL) {
+        if (belongs && field_is_missing(&fields[i], object)) {
             size_t before = place_enter(&check->place, fields[i].name);
             ADD(check, "is required");
             text_truncate(&check->place.pointer, before);

@@ -54,6 +54,7 @@ struct field {
     const char *actions; /* of an action's argument: the actions that take it, words separated by
                             spaces; NULL: all */
     const char *without; /* of FIELD_MAP: fields of the kind that its elements have not, words */
+    const char *unless; /* of one with FIELD_REQUIRED: not where this field is; or NULL */
 };
 
 struct kind {
@@ -96,6 +97,13 @@ bool field_map_name(const char *text);
 
 /* The element of FIELDS with that name, or NULL. */
 const struct field *field_by_name(const struct field *fields, unsigned count, const char *name);
+
+/* Does an object with MEMBERS lack this field, which it has to have? */
+bool field_is_missing(const struct field *field, const json_t *members);
+
+/* Is it shown nowhere, not even as a part of what a network service is described by? What is only not read back
+ * (a server's affinity_group) is no secret. */
+bool field_is_secret(const struct field *field);
 
 /* Names of the fields that carry one of FLAGS (0: all), separated by spaces; malloc'ed. For "did
  * you mean". */

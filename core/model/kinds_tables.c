@@ -97,9 +97,22 @@ static const struct field fault_fields[] = {
     INTEGER("code", 0, 0, INT32_LARGEST, NULL, "The far side's number for it."),
     TEXT("message", 0, 0, "The far side's words for it."),
 };
+static const struct field boot_volume_fields[] = {
+    REFERENCE("volume", 0, "volume", "A volume to boot from, which stays when the server goes."),
+    INTEGER("size", 0, 1, INT32_LARGEST, NULL,
+            "GiB of a volume that is made of image on the way, and goes with the server."),
+    TEXT_FROM("type", 0, 1, 255,
+              "Kind of storage of a volume made on the way, as the far side names it."),
+};
 static const struct field server_fields[] = {
     EVERY_KIND(C | U | R),
-    REFERENCE("image", C | R, "image", "What it boots from."),
+    {.name = "image",
+     .type = FIELD_REFERENCE,
+     .flags = C | R,
+     .maximum = 255,
+     .reference = "image",
+     .unless = "boot_volume",
+     .help = "What it boots from; left out where it boots from a volume that there is."},
     REFERENCE("flavor", C | R, "flavor", "Its size."),
     LIST("networks", C, 32, &server_network, "Its network interfaces; left out or empty: none."),
     LIST("security_groups", C, 32, &reference_security_group,
@@ -113,6 +126,8 @@ static const struct field server_fields[] = {
     TEXT_FROM("zone", C, 1, 255, "The availability zone."),
     REFERENCE("affinity_group", C | FIELD_HIDDEN, "affinity-group",
               "The group it shall belong to; the group shows its members."),
+    OBJECT("boot_volume", C | FIELD_HIDDEN, boot_volume_fields,
+           "The volume that is its disk; volumes shows it."),
     TEXTS("metadata", C | U, 128, "Texts that the server can read about itself."),
     LIST("addresses", 0, 0, &server_address, "The addresses it has."),
     LIST("volumes", 0, 0, &reference_volume, "The volumes that are attached to it."),
@@ -543,6 +558,18 @@ const struct field *field_by_name(const struct field *fields, unsigned count, co
         }
     }
     return NULL;
+}
+
+bool field_is_missing(const struct field *field, const json_t *members)
+{
+    return (field->flags & FIELD_REQUIRED) && !json_object_get(members, field->name) &&
+           !(field->unless && json_object_get(members, field->unless));
+}
+
+bool field_is_secret(const struct field *field)
+{
+    return (field->flags & FIELD_HIDDEN) && field->type != FIELD_REFERENCE &&
+           field->type != FIELD_OBJECT;
 }
 
 char *field_names(const struct field *fields, unsigned count, unsigned flags)

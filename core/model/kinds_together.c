@@ -146,6 +146,24 @@ static void add_at(struct findings *findings, const char *list, size_t index, co
     findings_add(findings, pointer, "%s", detail);
 }
 
+/* It boots from a volume that there is, or from one that is made of its image on the way. */
+static void boot_together(const json_t *server, struct findings *findings)
+{
+    const json_t *boot = json_object_get(server, "boot_volume");
+    bool by_volume = json_object_get(boot, "volume") != NULL;
+    bool by_size = json_object_get(boot, "size") != NULL;
+    if (boot && by_volume == by_size) {
+        findings_add(findings, "/boot_volume", "needs either volume or size");
+    } else if (by_volume && json_object_get(server, "image")) {
+        findings_add(findings, "/image", "does not go with a volume to boot from");
+    } else if (by_size && !json_object_get(server, "image")) {
+        findings_add(findings, "/image", "is required: the volume is made of it");
+    }
+    if (by_volume && json_object_get(boot, "type")) {
+        findings_add(findings, "/boot_volume/type", "goes only with size");
+    }
+}
+
 static void server_together(const json_t *server, struct findings *findings)
 {
     size_t i;
@@ -160,6 +178,7 @@ static void server_together(const json_t *server, struct findings *findings)
             add_at(findings, "networks", i, "fixed_ip", "goes only with network, not with port");
         }
     }
+    boot_together(server, findings);
 }
 
 static void subnet_pools_together(const json_t *subnet, const struct address *network,

@@ -251,6 +251,16 @@ static void add_point(struct making *making, const char *vnf, unsigned instance,
         json_pack("{s:o}", "port", json_sprintf("${vnf.%s.%u.cp.%s.id}", vnf, instance, point)));
 }
 
+/* Where a VNF's VOLUME is plugged in. */
+static json_t *attachment(const char *vnf, unsigned instance, const json_t *volume)
+{
+    json_t *attach = json_pack("{s:o}", "server", json_sprintf("${vnf.%s.%u.id}", vnf, instance));
+    if (json_object_get(volume, "device")) {
+        json_object_set(attach, "device", json_object_get(volume, "device"));
+    }
+    return attach;
+}
+
 static void add_volumes(struct making *making, const char *vnf, unsigned instance,
                         const json_t *element)
 {
@@ -260,12 +270,9 @@ static void add_volumes(struct making *making, const char *vnf, unsigned instanc
     {
         json_t *spec =
             spec_begin(volume, "device", "%s-%s-%u-%s", making->prefix, vnf, instance, name);
-        json_t *attach =
-            json_pack("{s:o}", "server", json_sprintf("${vnf.%s.%u.id}", vnf, instance));
-        if (json_object_get(volume, "device")) {
-            json_object_set(attach, "device", json_object_get(volume, "device"));
+        if (!service_boots_from(element, vnf, name)) {
+            json_object_set_new(spec, "attach", attachment(vnf, instance, volume));
         }
-        json_object_set_new(spec, "attach", attach);
         add_node(making, "volume", text_format("vnf.%s.%u.volume.%s", vnf, instance, name),
                  json_pointer("vnfs", vnf, "volumes", name, NULL), spec);
     }
@@ -313,6 +320,7 @@ static void add_instance(struct making *making, const char *vnf, unsigned instan
         json_object_set(spec, "networks", networks);
     }
     json_decref(networks);
+    service_boot_instance(element, vnf, instance, spec);
     add_node(making, "server", text_format("vnf.%s.%u", vnf, instance),
              json_pointer("vnfs", vnf, NULL), spec);
     add_volumes(making, vnf, instance, element);
@@ -370,6 +378,7 @@ void service_plan_make(const char *prefix, const json_t *description, struct fin
     }
     service_check_addresses(description, findings);
     service_resolve_needs(&making);
+    service_check_boot(&making);
     check_unused(&making);
     free(making.routers.items);
     service_put_in_order(&making);
@@ -403,7 +412,7 @@ static void hide(const struct field *fields, unsigned count, json_t *object)
         json_t *map = json_object_get(object, field->name);
         const char *name;
         json_t *element;
-        if ((field->flags & FIELD_HIDDEN) && field->type != FIELD_REFERENCE) {
+        if (field_is_secret(field)) {
             json_object_del(object, field->name);
         } else if (field->type == FIELD_MAP && json_is_object(map)) {
             const struct kind *kind = kind_by_name(field->reference);

@@ -14,7 +14,8 @@ struct field {
 
 /* docs/resources.md, and what backend.h names beyond it. */
 static const struct field fields[] = {
-    {"server", "image", TEXT, C | R},
+    {"server", "image", TEXT, C},
+    {"server", "boot_volume", OBJECT, C},
     {"server", "flavor", TEXT, C | R},
     {"server", "networks", LIST, C},
     {"server", "security_groups", LIST, C},

@@ -72,7 +72,14 @@ int snapshot_delete(struct scene *scene, struct thing *snapshot);
 void server_list_volume(struct scene *scene, const struct thing *server, const char *volume,
                         bool add);
 
-/* SERVER goes: nothing is attached to it any more. */
+/* Can a server boot from what BOOT, its `boot_volume`, says? NULL: it does not boot from a volume. */
+int volume_check_boot(struct scene *scene, const json_t *boot);
+
+/* Gives the server with that id its disk, if SPEC's `boot_volume` asks for one: makes it, or plugs it in. FIELDS are
+ * the server's; of one that has a volume for its disk the image is not told. */
+void volume_boot(struct scene *scene, const json_t *spec, const char *server, json_t *fields);
+
+/* SERVER goes: nothing is attached to it any more, and the volume that was made with it goes, too. */
 void volumes_forget_server(struct scene *scene, const char *server);
 
 /* --- place.c --- */

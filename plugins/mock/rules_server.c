@@ -4,30 +4,47 @@
 #include <stdio.h>
 #include <string.h>
 
+/* Does the server fit into its flavor? An image's demand on the disk is one on the volume where there is one. */
+static int check_sizes(struct scene *scene, const struct thing *image, const struct thing *flavor,
+                       const json_t *boot)
+{
+    json_t *needs = thing_fields(image);
+    json_t *has = thing_fields(flavor);
+    int64_t disk =
+        json_integer_value(boot ? json_object_get(boot, "size") : json_object_get(has, "disk"));
+    bool fits = json_integer_value(json_object_get(needs, "min_ram")) <=
+                    json_integer_value(json_object_get(has, "ram")) &&
+                json_integer_value(json_object_get(needs, "min_disk")) <= disk;
+    json_decref(needs);
+    json_decref(has);
+    if (!fits) {
+        return refuse(scene, 400, "invalid", "%s %s is too small for the image",
+                      boot ? "the volume for flavor" : "flavor", flavor->id);
+    }
+    return 200;
+}
+
 static int check_server(struct scene *scene, const json_t *spec)
 {
-    const struct thing *image = rules_referred(scene, KIND_IMAGE, json_text(spec, "image"));
+    const json_t *boot = json_object_get(spec, "boot_volume");
+    const char *volume = json_text(boot, "volume");
+    const struct thing *image =
+        volume ? NULL : rules_referred(scene, KIND_IMAGE, json_text(spec, "image"));
     const struct thing *flavor =
-        image ? rules_referred(scene, KIND_FLAVOR, json_text(spec, "flavor")) : NULL;
+        volume || image ? rules_referred(scene, KIND_FLAVOR, json_text(spec, "flavor")) : NULL;
     const char *key = json_text(spec, "key");
     if (flavor == NULL || (key != NULL && rules_referred(scene, KIND_KEYPAIR, key) == NULL)) {
         return scene->reply->status;
     }
-    if (strcmp(image->status, "ACTIVE") != 0) {
+    if (image != NULL && strcmp(image->status, "ACTIVE") != 0) {
         return refuse(scene, 400, "invalid", "image %s has no data yet", image->id);
     }
-    json_t *needs = thing_fields(image);
-    json_t *has = thing_fields(flavor);
-    bool fits = json_integer_value(json_object_get(needs, "min_ram")) <=
-                    json_integer_value(json_object_get(has, "ram")) &&
-                json_integer_value(json_object_get(needs, "min_disk")) <=
-                    json_integer_value(json_object_get(has, "disk"));
-    json_decref(needs);
-    json_decref(has);
-    if (!fits) {
-        return refuse(scene, 400, "invalid", "flavor %s is too small for the image", flavor->id);
+    if ((image != NULL && check_sizes(scene, image, flavor, boot) >= 300) ||
+        volume_check_boot(scene, boot) >= 300) {
+        return scene->reply->status;
     }
     struct amounts uses = flavor_amounts(flavor);
+    uses.storage = json_integer_value(json_object_get(boot, "size"));
     const char *group = json_text(spec, "affinity_group");
     if ((group != NULL && rules_referred(scene, KIND_AFFINITY_GROUP, group) == NULL) ||
         place_check_zone(scene, json_text(spec, "zone")) >= 300 ||
@@ -130,8 +147,10 @@ int server_create(struct scene *scene, json_t *spec, const char *tag, char ret_i
     json_object_del(fields, "networks");
     json_object_del(fields, "user_data");
     json_object_del(fields, "affinity_group");
+    json_object_del(fields, "boot_volume");
     json_object_set_new(fields, "addresses", addresses);
     json_object_set_new(fields, "volumes", json_array());
+    volume_boot(scene, spec, ret_id, fields);
     put_new_server(scene, spec, tag, ret_id, fields);
     return 202;
 }

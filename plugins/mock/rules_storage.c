@@ -4,6 +4,9 @@
 #include <stdio.h>
 #include <string.h>
 
+/* What a server calls the volume that it boots from. */
+#define ROOT_DEVICE "/dev/vda"
+
 static bool has_room(struct scene *scene, int64_t more)
 {
     struct amounts uses = {.storage = more};
@@ -124,8 +127,9 @@ static int attach(struct scene *scene, struct thing *volume, const json_t *argum
     }
     json_t *has = thing_fields(server);
     size_t count = json_array_size(json_object_get(has, "volumes"));
+    char first = json_object_get(has, "image") ? 'b' : 'a'; /* its disk is one of its volumes */
     json_decref(has);
-    snprintf(device, sizeof(device), "/dev/vd%c", (char)('b' + count % 25));
+    snprintf(device, sizeof(device), "/dev/vd%c", (char)(first + count % 25));
     const char *wanted = json_text(arguments, "device");
     json_object_set_new(change->fields, "device", json_string(wanted ? wanted : device));
     server_list_volume(scene, server, volume->id, true);
@@ -134,11 +138,24 @@ static int attach(struct scene *scene, struct thing *volume, const json_t *argum
     return 202;
 }
 
+static bool is_disk_of(const struct thing *server, const struct change *volume)
+{
+    const char *device = json_text(volume->fields, "device");
+    json_t *fields = thing_fields(server);
+    bool by_volume = json_object_get(fields, "image") == NULL;
+    json_decref(fields);
+    return by_volume && device != NULL && strcmp(device, ROOT_DEVICE) == 0;
+}
+
 static int detach(struct scene *scene, struct thing *volume, struct change *change)
 {
     const struct thing *server = server_of(scene, volume);
     if (volume->server == NULL) {
         return refuse(scene, 409, "conflict", "volume %s is not attached", volume->id);
+    }
+    if (server != NULL && is_disk_of(server, change)) {
+        return refuse(scene, 400, "invalid", "volume %s is the disk of server %s", volume->id,
+                      server->id);
     }
     if (server != NULL) {
         server_list_volume(scene, server, volume->id, false);
@@ -214,11 +231,90 @@ int volume_delete(struct scene *scene, struct thing *volume)
     return 202;
 }
 
+/* --- Disks of servers --- */
+
+int volume_check_boot(struct scene *scene, const json_t *boot)
+{
+    const char *id = json_text(boot, "volume");
+    int64_t most = scene->config ? scene->config->quotas[KIND_VOLUME] : -1;
+    bool pending;
+    if (boot == NULL) {
+        return 200;
+    }
+    if (id == NULL && size_of(boot) < 1) {
+        return refuse(scene, 400, "invalid", "server: 'boot_volume' has neither volume nor size");
+    }
+    if (id == NULL) {
+        return most < 0 || (int64_t)scene->cloud->live[KIND_VOLUME] < most
+                   ? 200
+                   : refuse(scene, 403, "quota", "the quota of volumes is exhausted");
+    }
+    struct thing *volume = rules_referred(scene, KIND_VOLUME, id);
+    if (volume == NULL) {
+        return scene->reply->status;
+    }
+    if (strcmp(thing_status(volume, scene->now, &pending), "ACTIVE") != 0 ||
+        server_of(scene, volume) != NULL) {
+        return refuse(scene, 400, "invalid", "volume %s is %s", volume->id,
+                      thing_word(volume, scene->now));
+    }
+    json_t *fields = thing_fields(volume);
+    bool bootable = json_is_true(json_object_get(fields, "bootable"));
+    json_decref(fields);
+    return bootable ? 200 : refuse(scene, 400, "invalid", "volume %s is not bootable", volume->id);
+}
+
+/* Makes the volume that goes with its server. */
+static void make_disk(struct scene *scene, const json_t *spec, const char *server, char ret_id[256])
+{
+    const json_t *boot = json_object_get(spec, "boot_volume");
+    const char *type = json_text(boot, "type");
+    json_t *fields = json_pack("{s:s,s:O,s:s,s:s,s:s,s:b}", "name", "", "size",
+                               json_object_get(boot, "size"), "image", json_text(spec, "image"),
+                               "type", type ? type : "mock", "device", ROOT_DEVICE, "bootable", 1);
+    cloud_new_id(scene->cloud, ret_id);
+    struct change change = {.kind = KIND_VOLUME,
+                            .id = ret_id,
+                            .status = "ACTIVE",
+                            .word = "in-use",
+                            .server = server,
+                            .owned = true,
+                            .uses.storage = size_of(boot)};
+    rules_put_new(scene, &change, fields, false);
+}
+
+void volume_boot(struct scene *scene, const json_t *spec, const char *server, json_t *fields)
+{
+    char made[256];
+    const json_t *boot = json_object_get(spec, "boot_volume");
+    const char *id = json_text(boot, "volume");
+    if (boot == NULL) {
+        return;
+    }
+    if (id == NULL) {
+        make_disk(scene, spec, server, made);
+    } else {
+        struct change change =
+            thing_change(cloud_find(scene->cloud, KIND_VOLUME, id), NULL, scene->now);
+        json_object_set_new(change.fields, "device", json_string(ROOT_DEVICE));
+        change.server = server;
+        change.word = "in-use";
+        cloud_put(scene->cloud, &change);
+    }
+    json_object_del(fields, "image");
+    json_object_set_new(fields, "volumes", json_pack("[s]", id ? id : made));
+}
+
 void volumes_forget_server(struct scene *scene, const char *server)
 {
     const struct thing *volume = cloud_next(scene->cloud, KIND_VOLUME, 0);
     for (; volume != NULL; volume = cloud_next(scene->cloud, KIND_VOLUME, volume->seq)) {
-        if (volume->server != NULL && strcmp(volume->server, server) == 0) {
+        if (volume->server == NULL || strcmp(volume->server, server) != 0) {
+            continue;
+        }
+        if (volume->owned) {
+            cloud_end_at(scene->cloud, volume, scene->now + scene->delete_ms, true, scene->now);
+        } else {
             struct change change = thing_change(volume, NULL, scene->now);
             json_object_del(change.fields, "device");
             change.server = NULL;

@@ -11,6 +11,8 @@
 #include <string.h>
 
 #define CREATE_VERSION "2.52" /* the first in which a create can carry tags, to be found by */
+#define VOLUME_TYPE_VERSION \
+    "2.67" /* the first in which it can say of what type its disk shall be */
 
 static const struct os_kind *server_kind(void)
 {
@@ -56,6 +58,28 @@ static json_t *wanted_networks(const json_t *spec)
     return wanted;
 }
 
+/* Its disk: a volume that there is, which stays when the server goes; or one that Nova makes of the image, without any
+ * mark, which therefore goes with the server, whoever deletes that. */
+static void set_boot_volume(json_t *server, const json_t *spec)
+{
+    const json_t *boot = json_object_get(spec, "boot_volume");
+    const json_t *volume = json_object_get(boot, "volume");
+    json_t *disk;
+
+    if (boot == NULL) {
+        return;
+    }
+    disk = json_pack("{s:i,s:s,s:s,s:b}", "boot_index", 0, "source_type",
+                     volume == NULL ? "image" : "volume", "destination_type", "volume",
+                     "delete_on_termination", volume == NULL);
+    os_json_copy(disk, "uuid", volume == NULL ? spec : boot, volume == NULL ? "image" : "volume",
+                 JSON_STRING);
+    os_json_copy(disk, "volume_size", boot, "size", JSON_INTEGER);
+    os_json_copy(disk, "volume_type", boot, "type", JSON_STRING);
+    json_object_set_new(server, "block_device_mapping_v2", json_pack("[o]", disk));
+    json_object_del(server, "imageRef");
+}
+
 static json_t *create_body(const struct vim_op *op, const json_t *spec)
 {
     json_t *server = json_object();
@@ -71,6 +95,7 @@ static json_t *create_body(const struct vim_op *op, const json_t *spec)
     os_json_copy(server, "user_data", spec, "user_data", JSON_STRING);
     os_json_copy(server, "availability_zone", spec, "zone", JSON_STRING);
     json_object_set_new(server, "networks", wanted_networks(spec));
+    set_boot_volume(server, spec);
     if (json_array_size(groups) > 0) {
         json_t *named = json_array();
         json_array_foreach((json_t *)groups, at, entry)
@@ -154,6 +179,13 @@ static int wait_built(struct os_call *c, const struct os_once *once, struct os_f
     return nova_await(c, found->id);
 }
 
+static const char *create_version(const json_t *spec)
+{
+    return json_object_get(json_object_get(spec, "boot_volume"), "type") == NULL
+               ? CREATE_VERSION
+               : VOLUME_TYPE_VERSION;
+}
+
 static int post_server(struct os_call *c, const struct os_once *once, struct os_found *ret_found)
 {
     HTTP_REPLY reply = {0};
@@ -161,8 +193,8 @@ static int post_server(struct os_call *c, const struct os_once *once, struct os_
     int rc;
 
     os_step_note(c, "create-server");
-    rc = os_send(c, OS_COMPUTE, CREATE_VERSION, "POST", create_body(once->op, once->spec), &reply,
-                 "/servers");
+    rc = os_send(c, OS_COMPUTE, create_version(once->spec), "POST",
+                 create_body(once->op, once->spec), &reply, "/servers");
     if (rc != VIM_OK) {
         /* What it refers to is missing; the server itself cannot be. */
         if (rc == VIM_E_NOT_FOUND) {

@@ -42,10 +42,12 @@ def core(name):
                     "connection_points": {"sbi": point("sbi")}},
             "smf": {**VNF, "affinity_group": "${group.apart.id}",
                     "connection_points": {"sbi": point("sbi"), "n4": point("n4")}},
-            "udm": {**VNF, "connection_points": {"sbi": point("sbi", fixed_ip="10.61.0.77")}},
+            "udm": {"flavor": "m1.nano", "volumes": {"root": {"image": "cirros", "size": 1}},
+                    "boot_volume": {"volume": "${vnf.udm.volume.root.id}"},
+                    "connection_points": {"sbi": point("sbi", fixed_ip="10.61.0.77")}},
             "ausf": {**VNF, "connection_points": {"sbi": point("sbi")},
                      "metadata": {"udm": "${vnf.udm.address}"}},
-            "pcf": {**VNF, "connection_points": {"sbi": point("sbi")}},
+            "pcf": {**VNF, "boot_volume": {"size": 1}, "connection_points": {"sbi": point("sbi")}},
             "upf": {**VNF, "count": 1, "volumes": {"data": {"size": 1}},
                     "connection_points": {"n4": point("n4"),
                                           "n6": point("n6", security_groups=["${sg.web.id}"])},
@@ -134,9 +136,12 @@ class Services(unittest.TestCase):
         """What hangs on what, as the cloud shows it."""
         client, nodes = self.cloud.client, self.nodes(identity)
         self.assertEqual({node["state"] for node in nodes.values()}, {"ready"}, nodes)
+        booted = {each["image"] == "" for each in (self.of("server", nodes["vnf.udm.0"]),
+                                                   self.of("server", nodes["vnf.pcf.0"]))}
+        self.assertEqual(booted, {True}, "Nova shows no image of what boots from a volume")
         upf = self.of("server", nodes["vnf.upf.0"])
-        for volume, server in (("upf-0-data", upf), ("subscribers",
-                                                     self.of("server", nodes["vnf.udm.0"]))):
+        udm = self.of("server", nodes["vnf.udm.0"])
+        for volume, server in (("upf-0-data", upf), ("subscribers", udm), ("udm-0-root", udm)):
             shown = client("volume", "show", f"{name}-{volume}")
             self.assertEqual((shown["status"], [each["server_id"] for each in shown["attachments"]]),
                              ("in-use", [server["id"]]))
@@ -176,12 +181,14 @@ class Services(unittest.TestCase):
         before = self.nodes(identity)
 
         cloud.command("server", "delete", "--wait", f"{name}-upf-0")
+        # The disk of the one goes with it, that of the other stays.
         cloud.command("server", "delete", "--wait", f"{name}-pcf-0")
+        cloud.command("server", "delete", "--wait", f"{name}-udm-0")
         self.act(identity, action="heal")
         self.assertEqual(self.servers(name), six)
         after = self.expect_whole(name, identity)
         self.assertEqual({node for node in after if after[node]["id"] != before[node]["id"]},
-                         {"vnf.upf.0", "vnf.pcf.0"})
+                         {"vnf.upf.0", "vnf.pcf.0", "vnf.udm.0"})
 
         self.ended(self.vimd.delete(f"/v1/network-services/{identity}"))
         self.expect_empty()
@@ -200,7 +207,8 @@ class Services(unittest.TestCase):
                 "virtual_links": {"l": {"subnets": {"v4": {"cidr": "10.64.0.0/24"}},
                                         "router": {"external_network": "public"}}},
                 "volumes": {"v": {"size": 1, "attach": {"server": "${vnf.a.id}"}}},
-                "vnfs": {"a": {**VNF, "connection_points": {"l": point("l", port=True)}},
+                "vnfs": {"a": {**VNF, "boot_volume": {"size": 1},
+                               "connection_points": {"l": point("l", port=True)}},
                          "b": {**VNF, "connection_points": {"l": point("l")},
                                "metadata": {"after": "${vnf.a.id}"}},
                          "c": {**VNF, "connection_points": {"l": point("l")},

@@ -88,6 +88,11 @@ def remove(state, server):
             del state.things['ports'][port['id']]
         else:
             port.update(device_id='', device_owner='', status='DOWN')
+    for volume in list(state.things['volumes'].values()):
+        if server['id'] in [each['server_id'] for each in volume['attachments']]:
+            volume.update(status='available', attachments=[])
+            if volume.get('_goes'):
+                del state.things['volumes'][volume['id']]
     server.update(status='DELETED', _task=None)
     touch(server)
     state.deleted_servers[server['id']] = server
@@ -123,13 +128,49 @@ def create_server(state, request, asked):
     wanted = request.json()['server']
     if wanted.get('flavorRef') not in state.things['flavors']:
         raise error(400, 'Flavor %s could not be found.' % wanted.get('flavorRef'))
-    if wanted.get('imageRef') not in state.things['images']:
+    disk = check_disk(state, wanted, asked)
+    if disk is None and wanted.get('imageRef') not in state.things['images']:
         raise error(400, 'Can not find requested image')
     if state.over_quota('servers'):
         raise error(403, 'Quota exceeded for instances: Requested 1, but already used 1 of 1')
     wanted['_group'] = request.json().get('os:scheduler_hints', {}).get('group')
     made = add_server(state, wanted)
+    add_disk(state, made, disk)
     return 202, {'server': {'id': made['id'], 'adminPass': 'top-secret', 'links': []}}, {}
+
+
+def check_disk(state, wanted, asked):
+    """The volume that it asks to boot from, as block_device_mapping_v2 has it; or None."""
+    disk = wanted.get('block_device_mapping_v2', [None])[0]
+    if disk is None:
+        return None
+    if 'imageRef' in wanted or disk['destination_type'] != 'volume' or disk['boot_index'] != 0:
+        raise error(400, 'Block Device Mapping is Invalid.')
+    if 'volume_type' in disk and asked < (2, 67):
+        raise error(400, 'volume_type was unexpected')
+    if disk['source_type'] == 'image':
+        if disk['uuid'] not in state.things['images'] or 'volume_size' not in disk:
+            raise error(400, 'Block Device Mapping is Invalid: no image or no size')
+        if state.over_quota('volumes'):
+            raise error(403, "VolumeLimitExceeded: Maximum number of volumes allowed exceeded for "
+                        "quota 'volumes'.")
+    elif find(state, 'volumes', disk['uuid'], 'Volume')['status'] != 'available':
+        raise error(400, 'Invalid volume: volume %s status must be available.' % disk['uuid'])
+    return disk
+
+
+def add_disk(state, server, disk):
+    if disk is None:
+        return
+    if disk['source_type'] == 'image':
+        volume = {'id': new_id(), 'name': '', 'metadata': {}, 'size': disk['volume_size'],
+                  'volume_type': disk.get('volume_type', '__DEFAULT__'), 'updated_at': None,
+                  'created_at': stamp()[:-1] + '.000000'}
+        state.things['volumes'][volume['id']] = volume
+    else:
+        volume = state.things['volumes'][disk['uuid']]
+    volume.update(status='in-use', bootable='true', _views=0, _goes=disk['delete_on_termination'],
+                  attachments=[{'server_id': server['id'], 'device': '/dev/vda'}])
 
 
 def add_server(state, wanted):
@@ -138,7 +179,8 @@ def add_server(state, wanted):
     server = {
         'id': new_id(), 'name': wanted['name'], 'status': 'BUILD', 'tenant_id': state.project,
         'metadata': wanted.get('metadata', {}), 'tags': wanted.get('tags', []),
-        'image': {'id': wanted['imageRef']}, 'flavor': {'id': wanted['flavorRef']},
+        'image': {'id': wanted['imageRef']} if 'imageRef' in wanted else '',
+        'flavor': {'id': wanted['flavorRef']},
         'key_name': wanted.get('key_name'), 'created': stamp(), 'addresses': {},
         'OS-EXT-AZ:availability_zone': wanted.get('availability_zone', ''),
         'OS-EXT-SRV-ATTR:host': None, 'OS-EXT-STS:power_state': 0,

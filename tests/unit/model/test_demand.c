@@ -134,6 +134,10 @@ static void what_is_new_is_counted(void **state)
     /* The name of one may be the beginning of another one's. */
     expect_needs("{'vnfs':{'ab':{" VNF "},'abc':{" VNF "}}}", NULL,
                  "servers 2 /vnfs\nvcpus 4 /vnfs\nram 2000 /vnfs\n");
+    /* A disk that is made on the way is a volume as well. */
+    expect_needs("{'vnfs':{'a':{" VNF ",'count':2,'boot_volume':{'size':5}}}}", NULL,
+                 "servers 2 /vnfs/a\nvcpus 4 /vnfs/a\nram 2000 /vnfs/a\n"
+                 "volumes 2 /vnfs/a\nstorage 10 /vnfs/a\n");
 }
 
 static void of_a_change_only_what_is_more(void **state)

@@ -50,6 +50,9 @@ static void accepted(void **state)
            "{'name':'a','image':'i','flavor':'f','networks':[{'network':'n','fixed_ip':'10.0.0.1'},"
            "{'port':'p'}],'user_data':'aGVsbG8=','metadata':{'a':'b'},'key':'k','zone':'z',"
            "'security_groups':['g']}");
+    ACCEPT(CREATE, "server", "{'name':'a','flavor':'f','boot_volume':{'volume':'v'}}");
+    ACCEPT(CREATE, "server",
+           "{'name':'a','flavor':'f','image':'i','boot_volume':{'size':1,'type':'t'}}");
     ACCEPT(CREATE, "subnet",
            "{'name':'a','network':'n','cidr':'10.0.0.0/24','gateway_ip':null,'allocation_pools':"
            "[{'start':'10.0.0.10','end':'10.0.0.20'}],'dns_nameservers':['9.9.9.9','fd00::1'],"
@@ -122,6 +125,17 @@ static void refused(void **state)
            "/networks/0 needs either network or port\n"
            "/networks/1 needs either network or port\n"
            "/networks/2/fixed_ip goes only with network, not with port\n");
+    REFUSE(CREATE, "server", "{'name':'a','flavor':'f','boot_volume':{'size':1}}",
+           "/image is required: the volume is made of it\n");
+    REFUSE(CREATE, "server", "{'name':'a','flavor':'f','image':'i','boot_volume':{'volume':'v'}}",
+           "/image does not go with a volume to boot from\n");
+    REFUSE(CREATE, "server", "{'name':'a','flavor':'f','image':'i','boot_volume':{'type':'t'}}",
+           "/boot_volume needs either volume or size\n");
+    REFUSE(CREATE, "server",
+           "{'name':'a','flavor':'f','boot_volume':{'volume':'v','size':1,'type':'t'}}",
+           "/boot_volume needs either volume or size\n/boot_volume/type goes only with size\n");
+    REFUSE(UPDATE, "server", "{'boot_volume':{'size':2}}",
+           "/boot_volume cannot be changed once it is created\n");
     REFUSE(CREATE, "security-group",
            "{'name':'a','rules':[{'direction':'ingress','port_min':1},"
            "{'direction':'ingress','protocol':'tcp','port_min':9,'port_max':1},"

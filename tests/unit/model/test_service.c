@@ -236,6 +236,34 @@ static void unused(void **state)
                 "vl.l network 0:\n");
 }
 
+static void disks(void **state)
+{
+    (void)state;
+    expect_plan(
+        "{'name':'s','vnfs':{'a':{'flavor':'f','count':2,'volumes':{'r':{'size':1,'image':'i'},"
+        "'d':{'size':1}},'boot_volume':{'volume':'${vnf.a.volume.r.id}'}}}}",
+        "vnf.a.0.volume.r volume 0:\n"
+        "vnf.a.1.volume.r volume 0:\n"
+        "vnf.a.0 server 1: vnf.a.0.volume.r\n"
+        "vnf.a.1 server 1: vnf.a.1.volume.r\n"
+        "vnf.a.0.volume.d volume 2: vnf.a.0\n"
+        "vnf.a.1.volume.d volume 2: vnf.a.1\n");
+    /* Of another VNF, or of none of ours: one server alone may have it. */
+    expect_finding(
+        "{'name':'s','vnfs':{'a':{'flavor':'f','count':3,'boot_volume':{'volume':'v'}}}}",
+        "/vnfs/a/boot_volume/volume vnf.a.0 boots from it already\n");
+    expect_finding("{'name':'s','vnfs':{'a':{'flavor':'f','volumes':{'r':{'size':1,'image':'i'}},"
+                   "'boot_volume':{'volume':'${vnf.a.volume.r.id}'}},"
+                   "'b':{'flavor':'f','boot_volume':{'volume':'${vnf.a.volume.r.id}'}}}}",
+                   "/vnfs/b/boot_volume/volume vnf.a.0 boots from it already\n");
+    expect_finding(
+        "{'name':'s','vnfs':{'a':{'flavor':'f','boot_volume':{'volume':'${volume.no.id}'}}}}",
+        "/vnfs/a/boot_volume/volume ${volume.no.id}: the service has no such element\n");
+    expect_finding("{'name':'s','virtual_links':{'l':{}},"
+                   "'vnfs':{'a':{'flavor':'f','boot_volume':{'volume':'${vl.l.id}'}}}}",
+                   "/vnfs/a/boot_volume/volume must be the id of a volume, not ${vl.l.id}\n");
+}
+
 static int take_nothing(void *argument, const char *pointer, const char *node, const char *field,
                         char **ret_text)
 {
@@ -383,10 +411,11 @@ static void rows(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(order),    cmocka_unit_test(points),  cmocka_unit_test(escapes),
-        cmocka_unit_test(limits),   cmocka_unit_test(faults),  cmocka_unit_test(hostile),
-        cmocka_unit_test(changes),  cmocka_unit_test(secrets), cmocka_unit_test(rows),
-        cmocka_unit_test(pointers), cmocka_unit_test(unused),  cmocka_unit_test(escaped_names),
+        cmocka_unit_test(order),         cmocka_unit_test(points),   cmocka_unit_test(escapes),
+        cmocka_unit_test(limits),        cmocka_unit_test(faults),   cmocka_unit_test(hostile),
+        cmocka_unit_test(changes),       cmocka_unit_test(secrets),  cmocka_unit_test(rows),
+        cmocka_unit_test(disks),         cmocka_unit_test(pointers), cmocka_unit_test(unused),
+        cmocka_unit_test(escaped_names),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

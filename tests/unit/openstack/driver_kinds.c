@@ -269,6 +269,53 @@ static void groups_carry_their_mark_in_the_name(void **state)
     result_clear(&result);
 }
 
+static void servers_boot_from_volumes(void **state)
+{
+    struct fixture *f = *state;
+    struct result result = {0};
+
+    /* Made on the way: it goes with the server, whose answer was lost. */
+    fake_tell(f->fake, "fault", "{\"method\":\"POST\",\"path\":\"/servers$\",\"do\":\"lose\"}");
+    assert_int_equal(create(f, "server",
+                            "{\"name\":\"s\",\"image\":\"image-0\",\"flavor\":\"flavor-0\","
+                            "\"boot_volume\":{\"size\":3,\"type\":\"fast\"}}",
+                            1, &result),
+                     VIM_OK);
+    const char *server = id_of(&result);
+    assert_string_equal(last(&result, "image"), "");
+    assert_string_equal(last(&result, "boot_volume"), "");
+    assert_int_equal(fake_count(f->fake, "volumes"), 1);
+    result_clear(&result);
+    assert_int_equal(driver_list(f->driver, "volume", NULL, 0, &result), VIM_OK);
+    assert_string_equal(last(&result, "size"), "3");
+    assert_string_equal(last(&result, "type"), "fast");
+    assert_string_equal(last(&result, "server"), server);
+    assert_int_equal(delete (f, "server", server, 2, &result), VIM_OK);
+    assert_int_equal(fake_count(f->fake, "volumes"), 0);
+
+    /* One that there is outlives it. */
+    assert_int_equal(
+        create(f, "volume", "{\"name\":\"v\",\"size\":2,\"image\":\"image-0\"}", 3, &result),
+        VIM_OK);
+    const char *volume = id_of(&result);
+    const char *spec =
+        format("{'name':'s','flavor':'flavor-0','boot_volume':{'volume':'$1'}}", volume, "");
+    assert_int_equal(create(f, "server", spec, 4, &result), VIM_OK);
+    server = id_of(&result);
+    assert_int_equal(create(f, "server", spec, 5, &result), VIM_E_INVALID);
+    assert_int_equal(delete (f, "volume", volume, 6, &result), VIM_E_IN_USE);
+    assert_int_equal(delete (f, "server", server, 7, &result), VIM_OK);
+    assert_int_equal(delete (f, "volume", volume, 8, &result), VIM_OK);
+
+    fake_tell(f->fake, "settings", "{\"quota\":{\"volumes\":0}}");
+    assert_int_equal(create(f, "server",
+                            "{\"name\":\"s\",\"image\":\"image-0\",\"flavor\":\"flavor-0\","
+                            "\"boot_volume\":{\"size\":3}}",
+                            9, &result),
+                     VIM_E_QUOTA);
+    result_clear(&result);
+}
+
 static void servers_do_more(void **state)
 {
     static const struct {
@@ -369,8 +416,9 @@ static void the_cloud_tells_of_itself(void **state)
 #define CASE(function) cmocka_unit_test_setup_teardown(function, set_up, tear_down)
 
 const struct CMUnitTest kind_cases[] = {
-    CASE(routers_and_floating_ips), CASE(a_router_is_undone),
-    CASE(volumes_live_and_die),     CASE(groups_carry_their_mark_in_the_name),
-    CASE(servers_do_more),          CASE(the_cloud_tells_of_itself),
+    CASE(routers_and_floating_ips),  CASE(a_router_is_undone),
+    CASE(volumes_live_and_die),      CASE(groups_carry_their_mark_in_the_name),
+    CASE(servers_boot_from_volumes), CASE(servers_do_more),
+    CASE(the_cloud_tells_of_itself),
 };
 const size_t kind_case_count = sizeof(kind_cases) / sizeof(kind_cases[0]);
