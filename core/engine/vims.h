@@ -31,7 +31,7 @@ struct vim_settings {
     int64_t poll_full_ms; /* between complete passes where the driver can tell changes */
     int64_t poll_backoff_ms; /* cap of the interval after failures */
     uint32_t operations; /* steps in progress at once, at most */
-    bool check_quota; /* network services are held against quota and capacity beforehand */
+    bool check_quota; /* network services and dry runs are held against quota and capacity */
 };
 
 struct vims *vims_new(void);

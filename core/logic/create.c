@@ -7,15 +7,18 @@
 #include "base/cleanup.h"
 #include "base/ids.h"
 #include "base/json.h"
+#include "base/memory.h"
 #include "base/text.h"
 #include "logic/access.h"
 #include "logic/body.h"
 #include "logic/resources.h"
+#include "logic/room.h"
 #include "logic/route.h"
 
 /* What a create is about, besides the kind's fields. */
 struct create {
     struct call *call;
+    json_t *body; /* as it came */
     json_t *spec; /* the kind's fields */
     json_t *labels; /* or NULL */
     const char *project;
@@ -25,6 +28,7 @@ struct create {
 
 static void create_clear(struct create *create)
 {
+    json_decref(create->body);
     json_decref(create->spec);
     json_decref(create->labels);
     vim_target_release(create->target);
@@ -102,26 +106,85 @@ static json_t *first_body(const struct kind *kind, json_t *spec)
     return body;
 }
 
+/* --- Dry runs -------------------------------------------------------------------------------- */
+
+/* Lives from the check to the answer. */
+struct trial {
+    struct create create; /* its call is kept */
+    struct room room;
+};
+
 /* 200: what a create would do. */
-static void send_verdict(struct create *create)
+static void send_verdict(struct trial *trial)
 {
+    const struct create *create = &trial->create;
     json_t *verdict = json_object();
-    json_t *checked = json_array();
-    json_t *unchecked = json_array();
     json_set_boolean(verdict, "valid", true);
     json_set_text(verdict, "kind", create->call->kind->name);
     json_set_text(verdict, "vim", vim_target_settings(create->target)->name);
     json_set_text(verdict, "project", create->project);
-    json_array_append_new(checked, json_string("fields"));
-    json_array_append_new(checked, json_string("references"));
-    json_array_append_new(checked, json_string("capabilities"));
-    json_array_append_new(unchecked, json_string("quota"));
-    json_array_append_new(unchecked, json_string("capacity"));
-    json_object_set_new(verdict, "checked", checked);
-    json_object_set_new(verdict, "not_checked", unchecked);
+    room_tell(&trial->room, json_pack("[s,s,s]", "fields", "references", "capabilities"), verdict);
     json_object_set_new(verdict, "spec", shown_spec(create->call->kind, create->spec));
     logic_send_json(create->call, verdict);
 }
+
+/* All is known that can be: the end of the call. */
+static void trial_end(void *argument)
+{
+    struct trial *trial = argument;
+    struct create *create = &trial->create;
+    if (room_passed(create->call, &create->findings, "The body is not valid.")) {
+        send_verdict(trial);
+    }
+    create_clear(create);
+    room_clear(&trial->room);
+    free(trial);
+}
+
+/* Where in the body stands what needs so much; of the rest it is all of it. */
+static void place_demand(struct demand *demand, const struct create *create)
+{
+    static const struct {
+        enum need need;
+        const char *pointer;
+    } places[] = {{NEED_VCPUS, "/flavor"},
+                  {NEED_RAM, "/flavor"},
+                  {NEED_STORAGE, "/size"},
+                  {NEED_STORAGE, "/boot_volume/size"},
+                  {NEED_SECURITY_GROUP_RULES, "/rules"}};
+    for (size_t i = 0; i < sizeof(places) / sizeof(places[0]); i++) {
+        char **pointer = &demand->pointers[places[i].need];
+        if (*pointer && json_pointer_get(create->body, places[i].pointer)) {
+            free(*pointer);
+            *pointer = text_duplicate(places[i].pointer);
+        }
+    }
+}
+
+/* Holds it against quota and capacity, as a network service of this one resource. Takes over what CREATE holds. */
+static void try_out(struct create *create)
+{
+    struct trial *trial = MEMORY_NEW(struct trial);
+    *trial = (struct trial){.create = *create};
+    *create = (struct create){.call = NULL};
+    create = &trial->create;
+    create->call = logic_keep(create->call);
+    char whole[] = "";
+    struct service_node node = {
+        .name = whole, .kind = create->call->kind, .pointer = whole, .spec = create->spec};
+    struct service_plan plan = {.nodes = &node, .count = 1};
+    if (!create->target) {
+        trial_end(trial);
+    } else if (room_count(&trial->room, create->call, &plan, NULL)) {
+        place_demand(&trial->room.demand, create);
+        room_check(&trial->room, create->call, create->target, &create->findings, trial_end, trial);
+    } else {
+        create_clear(create);
+        free(trial);
+    }
+}
+
+/* --- Creates --------------------------------------------------------------------------------- */
 
 static void submit_create(struct create *create, const struct idempotency *idempotency)
 {
@@ -142,9 +205,10 @@ static void submit_create(struct create *create, const struct idempotency *idemp
     resource_free(&resource);
 }
 
-/* Everything that can be wrong with the body; false if the call was answered. */
-static bool check(struct create *create, json_t *body)
+/* Finds everything that can be wrong with the body; false if the call was answered. */
+static bool check(struct create *create)
 {
+    json_t *body = create->body;
     struct call *call = create->call;
     struct failure failure = {0};
     CLEANUP_JSON json_t *vim = json_incref(json_object_get(body, "vim"));
@@ -177,31 +241,28 @@ static bool check(struct create *create, json_t *body)
             return false;
         }
     }
-    if (create->findings.count > 0) {
-        logic_findings(call, 422, "validation", "The body is not valid.", &create->findings);
-        return false;
-    }
     return true;
 }
 
 void resources_create(struct call *call)
 {
     bool fine;
-    CLEANUP_JSON json_t *body = NULL;
     struct idempotency idempotency;
     struct create create = {.call = call};
     bool dry_run = logic_query_flag(call, "dryRun", &fine);
     /* A dry run makes no task, so it is not what a key stands for either. */
     if (!fine || (!dry_run && !idempotency_begin(call, &idempotency)) ||
-        !body_parse(call, false, &body)) {
+        !body_parse(call, false, &create.body)) {
         return;
     }
-    if (check(&create, body)) {
-        if (dry_run) {
-            send_verdict(&create);
-        } else {
-            submit_create(&create, &idempotency);
-        }
+    if (!check(&create)) {
+        /* answered */
+    } else if (dry_run) {
+        try_out(&create);
+    } else if (create.findings.count > 0) {
+        logic_findings(call, 422, "validation", "The body is not valid.", &create.findings);
+    } else {
+        submit_create(&create, &idempotency);
     }
     create_clear(&create);
 }

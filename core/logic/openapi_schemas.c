@@ -372,6 +372,18 @@ static json_t *vocabulary_schema(const struct vocabulary *vocabulary, const char
     return schema;
 }
 
+/* Of a dry run: quota and capacity. */
+#define ROOM_TOLD                                                                                     \
+    "'not_checked':{'type':'array','items':{'type':'string'},"                                        \
+    "'description':'What the VIM did not tell.'},"                                                    \
+    "'not_checked_because':{'type':'object','additionalProperties':{'type':'string'},"                \
+    "'description':'Why, of each.'},"                                                                 \
+    "'amounts':{'type':'array','description':'What it takes more than there is.','items':{"           \
+    "'type':'object','properties':{'resource':{'type':'string','description':'As in the capacity of " \
+    "a VIM.'},'needed':{'type':'integer'},'left':{'type':['integer','null'],'description':"           \
+    "'null: there is no limit; left out: the VIM does not tell.'}},"                                  \
+    "'required':['resource','needed'],'additionalProperties':false}},"
+
 /* Schemas that no table knows, as text. */
 static const struct schema_text others[] = {
     {"Problem",
@@ -481,11 +493,9 @@ static const struct schema_text others[] = {
      "{'type':'object','description':'What a create would do; nothing was stored.','properties':{"
      "'valid':{'type':'boolean'},'kind':{'type':'string'},'vim':{'type':'string'},"
      "'project':{'type':'string'},"
-     "'checked':{'type':'array','items':{'type':'string'}},"
-     "'not_checked':{'type':'array','items':{'type':'string'},"
-     "'description':'Only the VIM can tell.'},"
+     "'checked':{'type':'array','items':{'type':'string'}}," ROOM_TOLD
      "'spec':{'type':'object','description':'The fields, with ids for names.'}},"
-     "'required':['valid','kind','vim','project','checked','not_checked','spec'],"
+     "'required':['valid','kind','vim','project','checked','not_checked','amounts','spec'],"
      "'additionalProperties':false}"},
     {"SubscriptionCreate",
      "{'type':'object','properties':{'name':{'type':'string','maxLength':255},"
@@ -518,16 +528,7 @@ static const struct schema_text others[] = {
      "stored.','properties':{"
      "'valid':{'type':'boolean'},'kind':{'type':'string'},'vim':{'type':'string'},"
      "'project':{'type':'string'},"
-     "'checked':{'type':'array','items':{'type':'string'}},"
-     "'not_checked':{'type':'array','items':{'type':'string'},"
-     "'description':'What the VIM did not tell.'},"
-     "'not_checked_because':{'type':'object','additionalProperties':{'type':'string'},"
-     "'description':'Why, of each.'},"
-     "'amounts':{'type':'array','description':'What it takes more than there is.','items':{"
-     "'type':'object','properties':{'resource':{'type':'string','description':'As in the capacity of "
-     "a VIM.'},'needed':{'type':'integer'},'left':{'type':['integer','null'],'description':"
-     "'null: there is no limit; left out: the VIM does not tell.'}},"
-     "'required':['resource','needed'],'additionalProperties':false}},"
+     "'checked':{'type':'array','items':{'type':'string'}}," ROOM_TOLD
      "'spec':{'type':'object','description':'The description, with ids for names.'},"
      "'plan':{'type':'object','properties':{"
      "'node_count':{'type':'integer'},"

@@ -5,28 +5,21 @@
 #define VIMD_LOGIC_SERVICES_H
 
 #include "logic/call.h"
+#include "logic/room.h"
 #include "logic/submit.h"
-#include "model/demand.h"
 #include "model/node.h"
 #include "model/resource.h"
 #include "model/service.h"
-
-/* What a VIM can tell of the room that it has. */
-enum service_room { ROOM_QUOTA, ROOM_CAPACITY, ROOM_COUNT };
 
 /* A description under examination. */
 struct service_check {
     struct call *call;
     json_t *description; /* with ids for names */
-    bool legible; /* its fields are right, whatever else is wrong */
     struct service_plan plan;
     struct service_plan before; /* of an update: what there is */
     bool is_update;
     struct findings findings;
-    struct demand demand;
-    json_t *quotas; /* as the VIM told, or NULL */
-    unsigned untold; /* 1 << enum service_room: not told, */
-    char why[ROOM_COUNT][256]; /* and why */
+    struct room room;
 };
 void service_check_clear(struct service_check *check);
 
@@ -36,13 +29,6 @@ bool service_check_description(struct service_check *check, struct vim_target *t
                                const char *project, const char *prefix);
 /* Can what OLD describes become what was checked? Adds findings. */
 void service_check_changes(struct service_check *check, const char *prefix, const json_t *old);
-/* What it takes. False if the call was answered. */
-bool service_check_demand(struct service_check *check);
-/* Asks the VIM whether it has room for that, and calls DONE, now or later, on any thread: what does not suffice is
- * among the findings then. The check has to live until then. */
-typedef void (*service_room_fn)(void *argument);
-void service_check_room(struct service_check *check, struct vim_target *target,
-                        service_room_fn done, void *argument);
 /* Answers 422, or 409 if room is all that is missing, and returns false if there are findings. */
 bool service_check_passed(struct service_check *check);
 

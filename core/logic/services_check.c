@@ -16,29 +16,12 @@ void service_check_clear(struct service_check *check)
     service_plan_free(&check->plan);
     service_plan_free(&check->before);
     findings_free(&check->findings);
-    demand_free(&check->demand);
-    json_decref(check->quotas);
+    room_clear(&check->room);
 }
 
 bool service_check_passed(struct service_check *check)
 {
-    if (check->findings.count == 0) {
-        return true;
-    }
-    bool only_room = true;
-    for (size_t i = 0; i < check->findings.count; i++) {
-        only_room = only_room && check->findings.items[i].amount;
-    }
-    if (only_room) {
-        struct problem problem = {.findings = &check->findings};
-        problem_from_error(&problem, VIM_E_QUOTA, ORIGIN_OWN);
-        snprintf(problem.detail, sizeof(problem.detail), "The VIM has no room for it.");
-        logic_send_problem(check->call, &problem);
-    } else {
-        logic_findings(check->call, 422, "validation", "The description is not valid.",
-                       &check->findings);
-    }
-    return false;
+    return room_passed(check->call, &check->findings, "The description is not valid.");
 }
 
 static bool can_attach(struct service_check *check, struct vim_target *target,
@@ -79,9 +62,7 @@ bool service_check_description(struct service_check *check, struct vim_target *t
 {
     const struct kind *kind = kinds_service();
     struct failure failure = {0};
-    size_t found = check->findings.count;
     kind_check_create(kind, check->description, &check->findings);
-    check->legible = check->findings.count == found;
     CLEANUP_FREE char *text = json_print(check->description);
     if (strlen(text) > SERVICE_TEXT_MAX) {
         findings_add(&check->findings, "", "is %zu bytes long; at most %u are allowed",
@@ -129,18 +110,6 @@ void service_check_changes(struct service_check *check, const char *prefix, cons
     }
 }
 
-bool service_check_demand(struct service_check *check)
-{
-    struct failure failure = {0};
-    int code = demand_of(&check->plan, check->is_update ? &check->before : NULL,
-                         check->call->logic->environment.store, &check->demand, &failure);
-    if (code != VIM_OK) {
-        failure.code = code;
-        logic_failure(check->call, &failure, ORIGIN_OWN);
-    }
-    return code == VIM_OK;
-}
-
 /* --- Dry runs -------------------------------------------------------------------------------- */
 
 static json_t *node_json(const struct service_plan *plan, const struct service_node *node)
@@ -151,28 +120,6 @@ static json_t *node_json(const struct service_plan *plan, const struct service_n
     }
     return json_pack("{s:s, s:s, s:i, s:o}", "name", node->name, "kind", node->kind->name, "level",
                      (int)node->level, "needs", needs);
-}
-
-/* What was checked and what was not, and why. */
-static void set_checked(const struct service_check *check, json_t *verdict)
-{
-    static const char *const names[ROOM_COUNT] = {"quota", "capacity"};
-    json_t *checked = json_pack("[s,s,s,s]", "fields", "references", "addresses", "capabilities");
-    json_t *unchecked = json_array();
-    json_t *because = json_object();
-    for (int room = 0; room < ROOM_COUNT; room++) {
-        bool untold = check->untold & 1u << room;
-        json_array_append_new(untold ? unchecked : checked, json_string(names[room]));
-        json_set_text(because, names[room], untold ? check->why[room] : NULL);
-    }
-    json_object_set_new(verdict, "checked", checked);
-    json_object_set_new(verdict, "not_checked", unchecked);
-    if (json_object_size(because) > 0) {
-        json_object_set_new(verdict, "not_checked_because", because);
-    } else {
-        json_decref(because);
-    }
-    json_object_set_new(verdict, "amounts", demand_json(&check->demand, check->quotas));
 }
 
 void service_send_plan(struct service_check *check, const char *vim, const char *project)
@@ -188,7 +135,8 @@ void service_send_plan(struct service_check *check, const char *vim, const char 
     CLEANUP_JSON json_t *spec = service_shown(check->description);
     json_t *verdict = json_pack("{s:b, s:s, s:s, s:s}", "valid", 1, "kind", kinds_service()->name,
                                 "vim", vim, "project", project);
-    set_checked(check, verdict);
+    room_tell(&check->room,
+              json_pack("[s,s,s,s]", "fields", "references", "addresses", "capabilities"), verdict);
     json_object_set(verdict, "spec", spec);
     json_object_set_new(verdict, "plan",
                         json_pack("{s:i, s:i, s:o, s:o}", "node_count", (int)plan->count, "levels",

@@ -133,10 +133,11 @@ static void consider(struct wish *wish)
     if (wish->verb != VIM_VERB_CREATE) {
         service_check_changes(check, wish->spec.prefix, wish->spec.now);
     }
-    if (!wish->target || !check->legible) {
+    if (!wish->target) {
         decide(wish);
-    } else if (service_check_demand(check)) {
-        service_check_room(check, wish->target, decide, wish);
+    } else if (room_count(&check->room, check->call, &check->plan,
+                          check->is_update ? &check->before : NULL)) {
+        room_check(&check->room, check->call, wish->target, &check->findings, decide, wish);
     } else {
         wish_free(wish);
     }

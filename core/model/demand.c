@@ -23,6 +23,8 @@ const char *need_name(enum need need)
         [NEED_FLOATING_IPS] = "floating_ips",
         [NEED_SECURITY_GROUPS] = "security_groups",
         [NEED_SECURITY_GROUP_RULES] = "security_group_rules",
+        [NEED_SNAPSHOTS] = "snapshots",
+        [NEED_KEYPAIRS] = "keypairs",
         [NEED_AFFINITY_GROUPS] = "affinity_groups",
         [NEED_AFFINITY_GROUP_MEMBERS] = "affinity_group_members",
     };
@@ -84,8 +86,10 @@ static void meet(char **pointer, const char *other)
 
 static void add(struct counting *counting, enum need need, int64_t amount, const char *pointer)
 {
+    int64_t *sum = &counting->demand->amounts[need];
     if (amount > 0) {
-        counting->demand->amounts[need] += amount;
+        /* A description that is wrong is counted as well as it can be: its numbers may be any. */
+        *sum = amount > INT64_MAX - *sum ? INT64_MAX : *sum + amount;
         meet(&counting->demand->pointers[need], pointer);
     }
 }
@@ -210,6 +214,8 @@ static void count_node(struct counting *counting, const struct service_node *nod
                  {"floating-ip", NEED_FLOATING_IPS},
                  {"security-group", NEED_SECURITY_GROUPS},
                  {"affinity-group", NEED_AFFINITY_GROUPS},
+                 {"snapshot", NEED_SNAPSHOTS},
+                 {"keypair", NEED_KEYPAIRS},
                  {"volume", NEED_VOLUMES}};
     const char *kind = node->kind->name;
     for (size_t i = 0; !before && i < sizeof(plain) / sizeof(plain[0]); i++) {
@@ -255,11 +261,11 @@ static void count_members(struct counting *counting, const struct service_plan *
             free(demand->pointers[NEED_AFFINITY_GROUP_MEMBERS]);
             demand->pointers[NEED_AFFINITY_GROUP_MEMBERS] = text_duplicate(node->pointer);
         }
-        if (strcmp(json_get_text(node->spec, "policy", ""), "anti-affinity") == 0) {
-            json_object_set_new(
-                demand->groups, node->name,
-                json_pack("{s:I, s:I}", "members", (json_int_t)count, "most",
-                          (json_int_t)json_get_integer(node->spec, "max_per_host", 1)));
+        int64_t most = json_get_integer(node->spec, "max_per_host", 1);
+        if (strcmp(json_get_text(node->spec, "policy", ""), "anti-affinity") == 0 && most > 0) {
+            json_object_set_new(demand->groups, node->name,
+                                json_pack("{s:I, s:I}", "members", (json_int_t)count, "most",
+                                          (json_int_t)(most < count ? most : count)));
         }
     }
 }

@@ -1,5 +1,5 @@
 /*
- * model/demand.h - what a network service needs of the far side, and whether that has as much.
+ * model/demand.h - what a network service, or a resource, needs of the far side, and whether that has as much.
  *
  * Counted is what is needed for certain, and no more: what a far side makes by itself (ports of DHCP servers, default
  * rules) and what cannot be told is left out. So what is found not to suffice does not suffice, and what is not
@@ -27,6 +27,8 @@ enum need {
     NEED_FLOATING_IPS,
     NEED_SECURITY_GROUPS,
     NEED_SECURITY_GROUP_RULES,
+    NEED_SNAPSHOTS,
+    NEED_KEYPAIRS,
     NEED_AFFINITY_GROUPS,
     NEED_AFFINITY_GROUP_MEMBERS, /* of the largest group */
     NEED_COUNT

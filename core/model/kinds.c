@@ -273,16 +273,34 @@ static void check_element_required(struct check *check, const struct field *map,
     }
 }
 
-/* What its fields demand of one another, as of a resource of the kind. */
-static void check_element_together(struct check *check, const struct kind *kind,
-                                   const json_t *element)
+/* Does one of the places stand in the other, or are they the same? */
+static bool are_related(const char *one, const char *other)
+{
+    size_t length = strlen(one), other_length = strlen(other);
+    const char *shorter = length < other_length ? one : other;
+    const char *longer = length < other_length ? other : one;
+    size_t least = length < other_length ? length : other_length;
+    return strncmp(shorter, longer, least) == 0 && (longer[least] == '/' || !longer[least]);
+}
+
+/* What the fields of OBJECT, a resource's, demand of one another. Of what is wrong by itself, as one of the findings
+ * behind the first BEFORE ones tells, nothing is demanded. */
+static void check_together(struct check *check, const struct kind *kind, const json_t *object,
+                           bool create, size_t before)
 {
     struct findings inner = {0};
-    kind_check_together(kind, element, true, &inner);
+    size_t end = check->findings->count;
+    kind_check_together(kind, object, create, &inner);
     for (size_t i = 0; i < inner.count; i++) {
         CLEANUP_FREE char *pointer =
             text_format("%s%s", place_get(&check->place), inner.items[i].pointer);
-        findings_add(check->findings, pointer, "%s", inner.items[i].detail);
+        bool told = false;
+        for (size_t at = before; at < end; at++) {
+            told = told || are_related(check->findings->items[at].pointer, pointer);
+        }
+        if (!told) {
+            findings_add(check->findings, pointer, "%s", inner.items[i].detail);
+        }
     }
     findings_free(&inner);
 }
@@ -314,9 +332,7 @@ static void check_element(struct check *check, const struct field *map, const js
     }
     check_element_required(check, map, kind->fields, kind->field_count, element);
     check_element_required(check, map, map->fields, map->field_count, element);
-    if (check->findings->count == found) {
-        check_element_together(check, kind, element);
-    }
+    check_together(check, kind, element, true, found);
 }
 
 static void check_map(struct check *check, const struct field *map, const json_t *object)
@@ -483,9 +499,8 @@ static void check_document(const struct kind *kind, const json_t *object, enum m
     }
     size_t before = findings->count;
     check_object(&check, kind->fields, kind->field_count, object, mode, NULL);
-    /* What excludes each other is only looked for among fields that are right by themselves. */
-    if (mode != MODE_BODY && findings->count == before) {
-        kind_check_together(kind, object, mode == MODE_CREATE, findings);
+    if (mode != MODE_BODY) {
+        check_together(&check, kind, object, mode == MODE_CREATE, before);
     }
     text_free(&check.place.pointer);
 }

@@ -116,6 +116,77 @@ class Room(Scene):
         self.assertLess(vimd.calls("quota", "list") - before, 20)
 
 
+class Alone(Scene):
+    """The dry run of a single resource: held against the same, and answered with all that is wrong at once."""
+    vims = [mock("edge1", check_quota=True, hosts=2, host_vcpus=2, quotas={
+        "server": 1, "vcpus": 2, "volume": 1, "storage": 5, "network": 1, "keypair": 0}),
+        mock("edge2", check_quota=False)]
+    settings = SETTINGS
+
+    def dry(self, plural, status, **body):
+        before = self.vimd.counters()["calls"]
+        answer = self.vimd.must(self.vimd.post(f"/v1/{plural}?dryRun=true",
+                                               {"vim": "edge1", "name": "dry", **body}), status)
+        after = self.vimd.counters()["calls"]
+        self.assertEqual([after[kind]["create"] for kind in after],
+                         [before[kind]["create"] for kind in before])
+        self.assertEqual(self.vimd.list("tasks"), self.tasks)
+        return answer
+
+    def setUp(self):
+        self.tasks = self.vimd.list("tasks")
+
+    def test_verdict(self):
+        verdict = self.dry("servers", 200, **VNF).json
+        self.assertEqual((verdict["checked"], verdict["not_checked"]),
+                         (["fields", "references", "capabilities", "quota", "capacity"], []))
+        self.assertEqual({each["resource"]: (each["needed"], each["left"])
+                          for each in verdict["amounts"]},
+                         {"servers": (1, 1), "vcpus": (1, 2), "ram": (512, None)})
+        # Nothing is counted of a flavor.
+        self.assertEqual(self.dry("flavors", 200, vcpus=1, ram=1).json["amounts"], [])
+        verdict = self.dry("servers", 200, vim="edge2", **VNF).json
+        self.assertEqual((verdict["not_checked"], set(verdict["not_checked_because"].values())),
+                         (["quota", "capacity"], {"check_quota of the VIM is off"}))
+
+    def test_no_room(self):
+        answer = self.dry("servers", 409, image="cirros", flavor="medium", boot_volume={"size": 9})
+        self.assertEqual(answer.json["code"], "quota")
+        self.assertEqual(missing(answer), {("/boot_volume/size", "storage", 9, 5)})
+        answer = self.dry("servers", 409, image="cirros", flavor="large")
+        self.assertEqual(missing(answer), {("/flavor", "vcpus", 4, 2), ("", "vcpus", 4, 2)})
+        self.assertEqual(missing(self.dry("volumes", 409, size=6)), {("/size", "storage", 6, 5)})
+        self.assertEqual(missing(self.dry("keypairs", 409, public_key="ssh-ed25519 AAAA")),
+                         {("", "keypairs", 1, 0)})
+        # The only network is the one that leads outside.
+        self.assertEqual(missing(self.dry("networks", 409)), {("", "networks", 1, 0)})
+
+    def test_all_at_once(self):
+        answer = self.dry("servers", 422, image="nowhere", flavor="large", zone="az9",
+                          networks=[{}, {"network": 3}], user_data="%", labels={"": 1}, bogus=1)
+        self.assertEqual(answer.json["code"], "validation")
+        self.assertEqual({pointer for pointer, *_ in missing(answer)},
+                         {"/image", "/zone", "/networks/0", "/networks/1/network", "/user_data",
+                          "/labels/", "/bogus", "/flavor", ""})
+
+    def test_a_service_as_well(self):
+        """A field that is wrong hides neither what contradicts another one nor that there is no room."""
+        body = description(unique("wrong"), vim="edge1", vnfs={
+            "a": {**VNF, "count": 9, "user_data": "%", "connection_points": {"x": {"network": 3}}},
+            "b": {**VNF, "zone": 7, "boot_volume": {}}})
+        body["virtual_links"]["n3"]["subnets"]["v4"] = {
+            "cidr": "10.3.0.0/24", "enable_dhcp": "yes", "gateway_ip": "fd00::1"}
+        body["affinity_groups"] = {"g": {"policy": "affinity", "max_per_host": -1}}
+        answer = self.vimd.must(self.vimd.post("/v1/network-services?dryRun=true", body), 422)
+        self.assertEqual(
+            {pointer for pointer, *_ in missing(answer)},
+            {"/vnfs/a/user_data", "/vnfs/a/connection_points/x/network", "/vnfs/b/zone",
+             "/vnfs/b/boot_volume", "/virtual_links/n3/subnets/v4/enable_dhcp",
+             "/virtual_links/n3/subnets/v4/gateway_ip", "/affinity_groups/g/max_per_host",
+             "/vnfs", "/virtual_links"})
+        self.assertIn(("/vnfs", "servers", 10, 1), missing(answer))
+
+
 class Untold(Scene):
     """A VIM that fails when it is asked."""
     vims = [mock("edge1", check_quota=True, quotas={"server": 1},
