@@ -321,7 +321,7 @@ static void affinity_together(const json_t *group, struct findings *findings)
 void kind_check_together(const struct kind *kind, const json_t *object, bool create,
                          struct findings *findings)
 {
-    if (strcmp(kind->name, "server") == 0) {
+    if (strcmp(kind->name, "server") == 0 && create) { /* none of it can be changed */
         server_together(object, findings);
     } else if (strcmp(kind->name, "subnet") == 0) {
         subnet_together(object, findings);
