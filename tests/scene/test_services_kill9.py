@@ -34,7 +34,9 @@ def service(count, **more):
             "affinity_groups": {"apart": {"policy": "soft-anti-affinity"}},
             "floating_ips": {"out": {"network": "public", "port": "${vnf.f.cp.x.id}"}},
             "volumes": {"data": {"size": 1, "attach": {"server": "${vnf.f.id}"}}},
-            "vnfs": {"f": {"image": "cirros", "flavor": "small", "count": count,
+            "vnfs": {"f": {"flavor": "small", "count": count,
+                           "volumes": {"root": {"image": "cirros", "size": 1}},
+                           "boot_volume": {"volume": "${vnf.f.volume.root.id}"},
                            "affinity_group": "${group.apart.id}",
                            "connection_points": {"x": {"network": "${vl.a.id}",
                                                        "security_groups": ["${sg.g.id}"]}}}},
@@ -102,11 +104,11 @@ class ServicesKill9(unittest.TestCase):
     def setUpClass(cls):
         empty, full = Template(False), Template(True)
         cls.templates = (empty, full)
-        one = {**{kind: 1 for kind in KINDS}, "port": 2}  # one is the router's
-        two = {**one, "server": 2, "port": 3}
+        one = {**{kind: 1 for kind in KINDS}, "port": 2, "volume": 2}  # one is the router's
+        two = {**one, "server": 2, "port": 3, "volume": 3}
         cls.wishes = [Wish("create", empty, "succeeded", one),
                       Wish("rollback", empty, "rolled_back", {}, quotas={"server": 2}),
-                      Wish("update", full, "succeeded", {**two, "volume": 0, "floating-ip": 0}),
+                      Wish("update", full, "succeeded", {**two, "volume": 2, "floating-ip": 0}),
                       Wish("undo", full, "rolled_back", one, quotas={"server": 2}),
                       Wish("scale", full, "succeeded", two),
                       Wish("heal", full, "succeeded", one),
