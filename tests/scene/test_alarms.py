@@ -1,4 +1,7 @@
 """Alarms: raised once, told, listed, and cleared, across restarts."""
+import datetime
+import resource
+import time
 import unittest
 
 from vimd import Scene, Vimd, mock, target_id, unique, wait_for
@@ -97,6 +100,58 @@ class Unreachable(unittest.TestCase):
             wait_for(lambda: len(told(vimd, "vim-unreachable")) == 2, "both events")
             self.assertEqual(told(vimd, "vim-unreachable"), [
                 ("alarm.raised", alarm["id"]), ("alarm.cleared", alarm["id"])])
+
+
+class Unwritable(unittest.TestCase):
+    """A store that cannot grow: shown at once, to everybody; told as events when it is over."""
+
+    def fill(self, daemon):
+        """From here on no file of the daemon's takes a byte behind its first 4096: less than one page of the store."""
+        _, hard = resource.prlimit(daemon.process.pid, resource.RLIMIT_FSIZE)
+        resource.prlimit(daemon.process.pid, resource.RLIMIT_FSIZE, (4096, hard))
+        self.addCleanup(self.lift, daemon, hard)
+        body = {"vim": "edge1", "name": unique()}
+        wait_for(lambda: daemon.post("/v1/networks", body).status == 503, "a refusal")
+        return hard
+
+    @staticmethod
+    def lift(daemon, hard):
+        if daemon.alive():
+            resource.prlimit(daemon.process.pid, resource.RLIMIT_FSIZE, (hard, hard))
+
+    def test_a_store_that_takes_no_writes(self):
+        with Vimd(vims=[mock("edge1")], name="unwritable") as daemon:
+            other = daemon.user("reader", "other")
+            self.assertEqual(other.list("alarms"), [])
+            began = time.time()
+            hard = self.fill(daemon)
+            alarm, = wait_for(lambda: other.list("alarms"), "the alarm")
+            self.assertEqual((alarm["type"], alarm["severity"], alarm["shared"], alarm["id"]),
+                             ("store-unwritable", "critical", True, "store-unwritable.store-sqlite"))
+            self.assertEqual(daemon.get("/readyz").status, 503)
+            self.assertTrue(alarm["reason"])
+            self.assertGreaterEqual(self.at(alarm["raised"]), began - 1)
+            self.assertEqual(told(daemon, "store-unwritable"), [])  # it has no way to be kept
+            time.sleep(2)
+            again, = other.list("alarms")
+            self.assertLess(abs(self.at(again["raised"]) - self.at(alarm["raised"])), 1)
+            ended = time.time()
+            self.lift(daemon, hard)
+            wait_for(lambda: not other.list("alarms"), "its end")
+            wait_for(lambda: len(told(daemon, "store-unwritable")) >= 2, "both events")
+            self.assertEqual(told(daemon, "store-unwritable"), [
+                ("alarm.raised", alarm["id"]), ("alarm.cleared", alarm["id"])])
+            raised = [event for event in other.list("events") if event["type"] == "alarm.raised"]
+            self.assertEqual(len(raised), 1, "everybody's")
+            # When it began is told, not when that could be kept.
+            since = self.at(raised[0]["data"]["raised"])
+            self.assertTrue(began - 1 <= since < ended - 1, (began, since, ended))
+            daemon.create("networks", {"vim": "edge1", "name": unique()})
+            other.close()
+
+    @staticmethod
+    def at(text):
+        return datetime.datetime.fromisoformat(text.replace("Z", "+00:00")).timestamp()
 
 
 if __name__ == "__main__":
