@@ -3,6 +3,7 @@
  * of the others. Its elements have names, and refer to one another by them: ${vl.n3.id}.
  */
 #include "model/kinds.h"
+#include "model/service.h"
 
 #define COUNT(array) ((unsigned)(sizeof(array) / sizeof((array)[0])))
 
@@ -90,7 +91,7 @@ static const struct field vnf_fields[] = {
     {.name = "count",
      .type = FIELD_INTEGER,
      .minimum = 0,
-     .maximum = 1000,
+     .maximum = SERVICE_INSTANCES_MAX,
      .default_value = "1",
      .help = "How many instances of it there are."},
     MAP("connection_points", 0, 32, "port", "fixed_ips", point_fields,
@@ -149,7 +150,7 @@ static const struct field service_action_fields[] = {
     {.name = "count",
      .type = FIELD_INTEGER,
      .minimum = 0,
-     .maximum = 1000,
+     .maximum = SERVICE_INSTANCES_MAX,
      .actions = "scale",
      .help = "How many instances of it there shall be; required."},
 };

@@ -333,7 +333,7 @@ static void add_vnfs(struct making *making)
     json_t *element;
     json_object_foreach(json_object_get(making->description, "vnfs"), vnf, element)
     {
-        int64_t count = json_get_integer(element, "count", 1);
+        int64_t count = service_instances(element);
         for (unsigned i = 0; i < count && making->plan->count < SERVICE_NODES_MAX; i++) {
             add_instance(making, vnf, i, element);
         }
@@ -347,7 +347,7 @@ static void check_unused(struct making *making)
     json_t *element;
     json_object_foreach(json_object_get(making->description, "vnfs"), vnf, element)
     {
-        if (json_get_integer(element, "count", 1) == 0) {
+        if (service_instances(element) == 0) {
             service_check_unused(making, vnf, element);
         }
     }

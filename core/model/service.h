@@ -29,6 +29,7 @@
 #define SERVICE_TEXT_MAX (480u * 1024u)
 #define SERVICE_EXPANDED_MAX (16u * 1024u * 1024u) /* bytes of all instances of its VNFs together */
 #define SERVICE_NODES_MAX 10000u
+#define SERVICE_INSTANCES_MAX 1000 /* of one VNF */
 #define SERVICE_NODE_NAME_SIZE 160
 
 struct service_node {
@@ -77,8 +78,12 @@ bool service_is_reference(const char *text);
 json_t *service_shown(const json_t *description);
 
 /* Are there no more elements, and no higher counts, than the table allows, and is all that is made of them no
- * larger than SERVICE_EXPANDED_MAX (service_limits.c)? Adds a finding if not, unless the table has its own. */
+ * larger than SERVICE_EXPANDED_MAX (service_limits.c)? Adds a finding if not, unless the table has its own. A count
+ * of which that has told does not hide what else is wrong: true. */
 bool service_check_limits(const json_t *description, struct findings *findings);
+
+/* How many instances a VNF has; one whose count is not allowed: 1. */
+int64_t service_instances(const json_t *vnf);
 
 /* Addresses (service_addresses.c): adds findings for subnets of a link that overlap, and addresses that lie in
  * none of them or are taken twice. */

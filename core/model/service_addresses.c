@@ -63,7 +63,7 @@ static void check_point(const json_t *links, json_t *taken, const json_t *vnf, c
     if (!address) {
         return;
     }
-    if (json_get_integer(vnf, "count", 1) > 1) {
+    if (service_instances(vnf) > 1) {
         findings_add(findings, pointer, "%s cannot be that of several instances", address);
     }
     if (text_starts_with(network, "${vl.")) {

@@ -5,16 +5,18 @@
 #include "base/json.h"
 #include "model/service.h"
 
-/* No more elements, and no higher counts, than the table allows. */
+int64_t service_instances(const json_t *vnf)
+{
+    int64_t count = json_get_integer(vnf, "count", 1);
+    return count < 0 || count > SERVICE_INSTANCES_MAX ? 1 : count;
+}
+
+/* No more elements than the table allows. */
 static bool is_within(const struct field *fields, unsigned count, const json_t *object)
 {
     for (unsigned i = 0; i < count; i++) {
         const struct field *field = &fields[i];
         const json_t *value = json_object_get(object, field->name);
-        if (field->type == FIELD_INTEGER && field->maximum > 0 && json_is_integer(value) &&
-            json_integer_value(value) > field->maximum) {
-            return false;
-        }
         if (field->type != FIELD_MAP || !json_is_object(value)) {
             continue;
         }
@@ -41,17 +43,30 @@ static size_t expanded_size(const json_t *description)
     json_t *vnf;
     json_object_foreach(json_object_get(description, "vnfs"), name, vnf)
     {
-        int64_t count = json_get_integer(vnf, "count", 1);
         CLEANUP_FREE char *text = json_print(vnf);
-        size += count > 0 ? strlen(text) * (size_t)count : 0;
+        size += strlen(text) * (size_t)service_instances(vnf);
     }
     return size;
+}
+
+static bool counts_are_within(const json_t *description)
+{
+    const char *name;
+    json_t *vnf;
+    json_object_foreach(json_object_get(description, "vnfs"), name, vnf)
+    {
+        if (service_instances(vnf) != json_get_integer(vnf, "count", 1)) {
+            return false;
+        }
+    }
+    return true;
 }
 
 bool service_check_limits(const json_t *description, struct findings *findings)
 {
     const struct kind *kind = kinds_service();
-    if (!is_within(kind->fields, kind->field_count, description)) {
+    bool within = is_within(kind->fields, kind->field_count, description);
+    if (!within || (findings->count == 0 && !counts_are_within(description))) {
         if (findings->count == 0) { /* else the table has told */
             findings_add(findings, "", "has more elements than are allowed");
         }

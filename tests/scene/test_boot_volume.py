@@ -142,6 +142,14 @@ class Boot(Scene):
         self.assertEqual(graph["vnf.db.0.volume.root"]["id"], root)
         self.assertEqual(self.thing("volume", root)["server"],
                          self.thing("server", graph["vnf.db.0"]["id"])["id"])
+        # With its disk lost as well both are made anew.
+        for kind, node in (("server", "vnf.db.1"), ("volume", "vnf.db.1.volume.root")):
+            vimd.mock("delete", kind, self.thing(kind, graph[node]["id"])["id"])
+        wait(vimd, vimd.post(f"/v1/network-services/{identity}/actions", {"action": "heal"}))
+        after = nodes(vimd, identity)
+        self.assertEqual({name for name in graph if graph[name]["id"] != after[name]["id"]},
+                         {"vnf.db.1", "vnf.db.1.volume.root"})
+        graph = after
         answer = vimd.must(vimd.patch(f"/v1/network-services/{identity}",
                                       {"vnfs": {"front": {"boot_volume": {"size": 2}}}}), 422)
         self.assertEqual([error["pointer"] for error in answer.json["errors"]],

@@ -155,6 +155,13 @@ static void limits(void **state)
     findings_free(&findings);
     service_plan_free(&plan);
 
+    /* A count that is too high hides nothing else. */
+    CLEANUP_FREE char *both = plan_of("{'name':'s','vnfs':{'v':{" VNF ",'count':9999},'w':{" VNF
+                                      ",'count':-1,'metadata':{'a':'${vl.no.id}'}}}}");
+    assert_string_equal(both, "/vnfs/v/count must be from 0 to 1000\n"
+                              "/vnfs/w/count must be from 0 to 1000\n"
+                              "/vnfs/w/metadata/a ${vl.no.id}: the service has no such element\n");
+
     text_add(&text, "{'name':'s','vnfs':{'v':{" VNF ",'count':1000,'user_data':'");
     for (unsigned i = 0; i < 4500; i++) {
         text_add(&text, "AAAA");
