@@ -51,10 +51,10 @@ static void ids_add(struct ids *ids, const char *id)
 static void push_all(struct tasks *tasks, struct ids *ids)
 {
     for (size_t i = 0; i < ids->count; i++) {
-        if (atomic_load(&tasks->queue_fails)) {
-            step_look(tasks, ids->items[i]);
-        } else {
+        if (!atomic_load(&tasks->queue_fails)) {
             hints_push(tasks->queue, ids->items[i], 0);
+        } else if (!atomic_load(&tasks->handing_back)) {
+            step_look(tasks, ids->items[i]);
         }
     }
     free(ids->items);

@@ -133,7 +133,8 @@ class Rolling(unittest.TestCase):
                 for load in loads:
                     if load.wrong:
                         raise Broken(f"while {what}") from load.wrong
-            time.sleep(0.5)
+            wait_for(lambda: any(load.wrong for load in loads)
+                     or sum(len(load.accepted) for load in loads) > 30, "work that was done")
         finally:
             stop.set()
             for load in loads:
