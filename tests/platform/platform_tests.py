@@ -2,6 +2,8 @@
 import http.server
 import json
 import os
+import pathlib
+import shlex
 import shutil
 import socketserver
 import ssl
@@ -13,6 +15,15 @@ import time
 
 BUILD = os.environ.get("VIMD_BUILD", os.path.join(os.path.dirname(__file__), "../../build/dev"))
 PATIENCE = float(os.environ.get("VIMD_TEST_PATIENCE", "1"))
+# Words in front of the client (valgrind, say), which may ask for the name of the test.
+WRAPPER = shlex.split(os.environ.get("VIMD_TEST_WRAPPER", ""))
+os.environ.setdefault("VIMD_TEST_NAME", pathlib.Path(sys.argv[0]).stem.replace("test_", "platform_"))
+
+
+def start_client(name, path, folder):
+    return subprocess.Popen(
+        [*WRAPPER, os.path.join(BUILD, "bin/platform_client"), os.path.join(BUILD, "plugins"), name, path, folder],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
 class Client:
@@ -24,9 +35,7 @@ class Client:
         with open(path, "w") as file:
             for key, value in options.items():
                 file.write(f"{key}: {json.dumps(value)}\n")
-        self.process = subprocess.Popen(
-            [os.path.join(BUILD, "bin/platform_client"), os.path.join(BUILD, "plugins"), name, path, self.folder],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        self.process = start_client(name, path, self.folder)
 
     def __call__(self, *words):
         self.process.stdin.write(" ".join(map(str, words)) + "\n")

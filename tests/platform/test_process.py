@@ -2,12 +2,11 @@
 import atexit
 import os
 import signal
-import subprocess
 import sys
 import tempfile
 import time
 
-from platform_tests import BUILD, Client, run, until
+from platform_tests import Client, run, start_client, until
 
 # A replica: listens where it is told, ends at SIGTERM unless it is told to be stubborn.
 PROGRAM = """
@@ -159,10 +158,7 @@ def test_replicas_outlive_the_daemon():
     assert all(alive(pid) for pid in pids.values())
     again = place.client(place.group("web"))
     again.close()  # opened a folder of its own; the one below is that of the first
-    again = subprocess.Popen([os.path.join(BUILD, "bin/platform_client"), os.path.join(BUILD, "plugins"), "platform-process",
-                              os.path.join(client.folder, "options.yaml"), client.folder],
-                             stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-    client.process = again
+    client.process = start_client("platform-process", os.path.join(client.folder, "options.yaml"), client.folder)
     ready(client, "web", 2)
     assert place.pids(client, "web") == pids
     end(client, "web")

@@ -5,7 +5,8 @@
 
 Waits are for conditions, with generous bounds (longer under VIMD_TEST_PATIENCE=N); no verdict
 hangs on time. The environment says what to run: VIMD_BUILD (the build folder), and optionally
-VIMD_TEST_WRAPPER (words in front of vimd: valgrind, say).
+VIMD_TEST_WRAPPER (words in front of vimd: valgrind, say; they find
+the name of the test in VIMD_TEST_NAME).
 """
 import contextlib
 import http.client
@@ -20,6 +21,7 @@ import signal
 import socket
 import string
 import subprocess
+import sys
 import tempfile
 import threading
 import time
@@ -29,6 +31,7 @@ SOURCE = pathlib.Path(__file__).resolve().parents[2]
 BUILD = pathlib.Path(os.environ.get("VIMD_BUILD") or SOURCE / "build" / "dev").resolve()
 PATIENCE = float(os.environ.get("VIMD_TEST_PATIENCE", "1"))
 WRAPPER = shlex.split(os.environ.get("VIMD_TEST_WRAPPER", ""))
+os.environ.setdefault("VIMD_TEST_NAME", pathlib.Path(sys.argv[0]).stem.replace("test_", "scene_"))
 PROJECT = "demo"
 
 ENDED = {"succeeded", "failed", "timed_out", "cancelled", "rolled_back", "rollback_failed"}
