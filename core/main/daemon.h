@@ -80,7 +80,7 @@ void daemon_check_spool(const struct daemon *daemon);
 
 /* --- front.c ------------------------------------------------------------------------------------- */
 
-/* Makes others see this process. Before its first claim: they have to know whose it is. */
+/* Makes others see this process, unless they do already. Before its first claim: they have to know whose it is. */
 int front_open_presence(struct daemon *daemon, struct failure *failure);
 int front_open(struct daemon *daemon, struct config_errors *errors, struct failure *failure);
 void front_configure(struct daemon *daemon, const struct settings *settings); /* what is live */

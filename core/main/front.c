@@ -135,6 +135,9 @@ static int front_send_beat(void *argument, const char *beat, size_t length, char
 
 int front_open_presence(struct daemon *daemon, struct failure *failure)
 {
+    if (daemon->presence) {
+        return VIM_OK; /* API and worker, without logic: it came with the store */
+    }
     const struct daemon_config *config = settings_section(daemon->settings, SECTION_DAEMON);
     CLEANUP_FREE char *address =
         daemon->roles & PROCESS_LOGIC
@@ -293,9 +296,6 @@ int front_open(struct daemon *daemon, struct config_errors *errors, struct failu
         (code = looker_start(daemon->vims, &daemon->looker))) {
         failure_set(failure, code, "no thread that looks at the VIMs");
     }
-    if (!code && daemon->is_apart) {
-        code = front_open_presence(daemon, failure);
-    }
     if (!code && health->listen) {
         struct api_config config = front_probes_config(daemon);
         code = api_start(&config, spool, daemon->link, &daemon->probes, failure);
@@ -311,7 +311,8 @@ int front_open(struct daemon *daemon, struct config_errors *errors, struct failu
             daemon_blame(daemon->settings, "api", "listen", failure->text, errors);
         }
     }
-    return code;
+    /* It waits for a logic process to take the first beat; who asks how this one is does not. */
+    return !code && daemon->is_apart ? front_open_presence(daemon, failure) : code;
 }
 
 void front_configure(struct daemon *daemon, const struct settings *settings)

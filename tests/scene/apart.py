@@ -25,6 +25,7 @@ class Process:
         self.state = scene.folder / self.name
         self.config_path = scene.folder / f"{self.name}.yaml"
         self.log_path = scene.folder / f"{self.name}.log"
+        self.role_words = ["--role", role]
         self.popen = None
 
     def config(self):
@@ -39,7 +40,7 @@ class Process:
         self.write_config()
         with open(self.log_path, "ab") as log:
             self.popen = subprocess.Popen(
-                [*WRAPPER, self.scene.program, "--config", str(self.config_path), "--role", self.role],
+                [*WRAPPER, self.scene.program, "--config", str(self.config_path), *self.role_words],
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=self.scene.environment(env),
                 start_new_session=True)
 

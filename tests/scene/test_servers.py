@@ -218,6 +218,31 @@ class Wrong(unittest.TestCase):
             worker.restart()
             self.assertEqual(worker.log().count(words), 2)
 
+    def test_a_process_of_two_roles_is_one(self):
+        """API and worker in one, the logic apart: one heartbeat, which goes with it."""
+        class Mixed(Apart):
+            def config(self, process):
+                tree = super().config(process)
+                if process.role == "api":
+                    logic = super().config(self.of("logic")[0])
+                    tree.update({"roles": ["api", "worker"],
+                                 **{section: logic[section] for section in ("store", "queue", "vims", "spool_dir")}})
+                return tree
+
+        scene = Mixed(counts={"api": 1, "logic": 1, "worker": 0}, name="mixed")
+        for one in scene.processes.values():
+            one.role_words = ["--role", "logic"] if one.role == "logic" else []
+        with scene:
+            self.assertEqual(scene.create("networks", {"vim": "edge1", "name": unique("n")})["status"], "ACTIVE")
+
+            def replicas():
+                blocks = {block["block"]: block for block in scene.get("/v1/blocks").json["blocks"]}
+                return [len(blocks[name]["replicas"]) for name in ("api", "logic", "worker")]
+
+            wait_for(lambda: replicas() == [1, 1, 1], "one replica of each")
+            scene.of("api")[0].restart()
+            wait_for(lambda: replicas() == [1, 1, 1], "the one before to be gone")
+
 
 if __name__ == "__main__":
     unittest.main(verbosity=2)
