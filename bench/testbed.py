@@ -28,7 +28,7 @@ import time
 
 from measure import RESULTS, Results, quiet_mock, say, vimd, wrk
 
-from apart import Apart, Process  # (measure has named its folder)
+from apart import Apart, Linked  # (measure has named its folder)
 from apart_bench import Group
 
 SERVERS = vimd.SOURCE / "tests" / "servers"
@@ -118,7 +118,7 @@ class Testbed(Apart):
         for one in replicas[count:]:
             self.drop(one)
         for number in range(len(replicas), count):
-            one = self.processes[f"logic{number}"] = Process(self, "logic", number)
+            one = self.processes[f"logic{number}"] = Linked(self, "logic", number)
             one.start()
             one.wait_ready()
             self.hold(one)
@@ -164,7 +164,7 @@ def measure_point(scene):
     def used():
         return (*scene.cpu(), sum(one.group.seconds() for one in scene.databases))
 
-    load(WARM_UP_S).check()
+    load(WARM_UP_S)
     scene.settle()
     before = used()
     rate = load(MEASURE_S).check().rate
