@@ -47,6 +47,7 @@
 /* While the primary is busy, replicas are asked for so many times replica_wait. */
 #define BUSY_PRIMARY_WAITS 25
 #define PAUSE_MAX_MS 16
+#define PAUSE_BUSY_MS 64
 
 /* The position is that of what is written, not of what is flushed: a commit that does not wait for the disk
  * (durability: process) has returned before. */
@@ -322,15 +323,15 @@ static enum outcome read_on(struct vim_call *call, struct place *place,
     return outcome;
 }
 
-/* Asks each that may be asked, beginning with the one numbered FIRST. BUSY and BEHIND: some may answer in a
- * moment; *RET_BEHIND has a bit for each that was behind. */
+/* Asks those that may be asked, beginning with the one numbered FIRST, until one answers or was behind: so are the
+ * others, more often than not. BUSY and BEHIND: some may answer in a moment. The one that was behind gets its
+ * bit in *BEHIND_BITS. */
 static enum outcome read_on_any(struct vim_call *call, struct postgres_store *store, unsigned first,
                                 const struct position *position, bool together, struct read *read,
-                                unsigned *ret_behind, int *ret_code, struct store_error *ret_error)
+                                unsigned *behind_bits, int *ret_code, struct store_error *ret_error)
 {
     enum outcome any = FAILED;
 
-    *ret_behind = 0;
     for (unsigned i = 0; i < store->replica_count; i++) {
         unsigned at = (first + i) % store->replica_count;
         struct place *place = &store->replicas[at];
@@ -339,12 +340,12 @@ static enum outcome read_on_any(struct vim_call *call, struct postgres_store *st
         if (is_passed_over(place))
             continue;
         outcome = read_on(call, place, position, together, read, ret_code, ret_error);
-        if (outcome == ANSWERED)
-            return ANSWERED;
         if (outcome == BEHIND)
-            *ret_behind |= 1u << at;
-        if (outcome != FAILED)
-            any = outcome;
+            *behind_bits |= 1u << at;
+        if (outcome == ANSWERED || outcome == BEHIND)
+            return outcome;
+        if (outcome == BUSY)
+            any = BUSY;
     }
     return any;
 }
@@ -375,12 +376,13 @@ static bool read_in_time(struct vim_call *call, struct postgres_store *store,
     unsigned first = atomic_fetch_add(&store->next_replica, 1);
     int64_t began = pool_now(), wait = store->config->replica_wait;
     bool together = !read->scan || (read->scan->limit && read->scan->limit <= TOGETHER_ROWS_MAX);
-    unsigned behind;
+    unsigned behind = 0;
 
-    for (int64_t pause = 1;; pause = pause < PAUSE_MAX_MS ? 4 * pause : pause) {
+    for (int64_t pause = 1;; first++) {
         enum outcome outcome =
             read_on_any(call, store, first, position, together, read, &behind, ret_code, ret_error);
-        int64_t until = began + (primary_is_busy(store) ? BUSY_PRIMARY_WAITS * wait : wait);
+        bool is_busy = primary_is_busy(store);
+        int64_t until = began + (is_busy ? BUSY_PRIMARY_WAITS * wait : wait);
 
         if (outcome == ANSWERED || outcome == FAILED)
             return outcome == ANSWERED;
@@ -388,6 +390,8 @@ static bool read_in_time(struct vim_call *call, struct postgres_store *store,
             pass_over_all(store, behind);
             return false;
         }
+        /* Each look costs the replica, too, which is hardly idle if the primary is not. */
+        pause = pause * 4 < PAUSE_MAX_MS ? pause * 4 : is_busy ? PAUSE_BUSY_MS : PAUSE_MAX_MS;
         together = false;
     }
 }
