@@ -85,8 +85,8 @@ bool service_check_limits(const json_t *description, struct findings *findings);
 /* How many instances a VNF has; one whose count is not allowed: 1. */
 int64_t service_instances(const json_t *vnf);
 
-/* Addresses (service_addresses.c): adds findings for subnets of a link that overlap, and addresses that lie in
- * none of them or are taken twice. */
+/* Addresses (service_addresses.c): adds findings for subnets of a link, or of a router, that overlap, and
+ * addresses that lie in none of them or are taken twice. */
 void service_check_addresses(const json_t *description, struct findings *findings);
 
 #endif

@@ -78,15 +78,58 @@ static void check_point(const json_t *links, json_t *taken, const json_t *vnf, c
     check_taken(taken, network, address, pointer, findings);
 }
 
+/* The range of the service's own subnet that TEXT refers to, ${vl.LINK.subnet.SUBNET.id}; NULL if it is none. */
+static const char *range_of(const json_t *links, const char *text)
+{
+    CLEANUP_FREE char *copy = text_duplicate(text_starts_with(text, "${vl.") ? text + 5 : "");
+    char *subnet = strstr(copy, ".subnet.");
+    char *end = subnet ? strstr(subnet + 8, ".id}") : NULL;
+    if (!end) {
+        return NULL;
+    }
+    *subnet = *end = '\0';
+    const json_t *subnets = json_object_get(json_object_get(links, copy), "subnets");
+    return json_get_text(json_object_get(subnets, subnet + 8), "cidr", NULL);
+}
+
+/* What a router joins has to differ. */
+static void check_router(const json_t *links, const char *router, const json_t *interfaces,
+                         struct findings *findings)
+{
+    size_t i, other;
+    json_t *interface, *before;
+    json_array_foreach((json_t *)(uintptr_t)interfaces, i, interface)
+    {
+        const char *subnet = json_get_text(interface, "subnet", "");
+        const char *range = range_of(links, subnet);
+        json_array_foreach((json_t *)(uintptr_t)interfaces, other, before)
+        {
+            const char *earlier = json_get_text(before, "subnet", "");
+            const char *its = other < i && range ? range_of(links, earlier) : NULL;
+            if (its && network_cidrs_overlap(range, its)) {
+                CLEANUP_FREE char *at = json_pointer("routers", router, "interfaces", NULL);
+                CLEANUP_FREE char *pointer = text_format("%s/%zu/subnet", at, i);
+                findings_add(findings, pointer, "%s overlaps with %s of %.100s", range, its,
+                             earlier);
+                break;
+            }
+        }
+    }
+}
+
 void service_check_addresses(const json_t *description, struct findings *findings)
 {
     const json_t *links = json_object_get(description, "virtual_links");
-    const char *link_name, *vnf_name, *point_name;
-    json_t *link, *vnf, *point;
+    const char *link_name, *router_name, *vnf_name, *point_name;
+    json_t *link, *router, *vnf, *point;
     CLEANUP_JSON json_t *taken = json_object();
     json_object_foreach((json_t *)links, link_name, link)
     {
         check_subnets(link_name, json_object_get(link, "subnets"), findings);
+    }
+    json_object_foreach(json_object_get(description, "routers"), router_name, router)
+    {
+        check_router(links, router_name, json_object_get(router, "interfaces"), findings);
     }
     json_object_foreach(json_object_get(description, "vnfs"), vnf_name, vnf)
     {

@@ -271,6 +271,27 @@ static void disks(void **state)
                    "/vnfs/a/boot_volume/volume must be the id of a volume, not ${vl.l.id}\n");
 }
 
+static void joined_ranges(void **state)
+{
+    (void)state;
+    static const char joined[] =
+        "{'name':'s','virtual_links':{'a':{'subnets':{'x':{'cidr':'10.0.0.0/16'}}},"
+        "'b':{'subnets':{'y':{'cidr':'10.0.9.0/24'},'z':{'cidr':'10.1.0.0/24'}}}}%s}";
+    CLEANUP_FREE char *apart = text_format(
+        joined,
+        ",'routers':{'r':{'interfaces':[{'subnet':'${vl.a.subnet.x.id}'},{'subnet':'other'},"
+        "{'subnet':'${vl.b.subnet.z.id}'}]},'q':{'interfaces':[{'subnet':'${vl.b.subnet.y.id}'}"
+        "]}}");
+    CLEANUP_FREE char *plan = plan_of(apart);
+    assert_non_null(strstr(plan, "router.r router 2:"));
+    CLEANUP_FREE char *overlapping =
+        text_format(joined, ",'routers':{'r':{'interfaces':[{'subnet':'${vl.a.subnet.x.id}'},"
+                            "{'subnet':'${vl.b.subnet.y.id}'}]}}");
+    expect_finding(overlapping,
+                   "/routers/r/interfaces/1/subnet 10.0.9.0/24 overlaps with 10.0.0.0/16 "
+                   "of ${vl.a.subnet.x.id}\n");
+}
+
 static int take_nothing(void *argument, const char *pointer, const char *node, const char *field,
                         char **ret_text)
 {
@@ -418,11 +439,11 @@ static void rows(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(order),         cmocka_unit_test(points),   cmocka_unit_test(escapes),
-        cmocka_unit_test(limits),        cmocka_unit_test(faults),   cmocka_unit_test(hostile),
-        cmocka_unit_test(changes),       cmocka_unit_test(secrets),  cmocka_unit_test(rows),
-        cmocka_unit_test(disks),         cmocka_unit_test(pointers), cmocka_unit_test(unused),
-        cmocka_unit_test(escaped_names),
+        cmocka_unit_test(order),   cmocka_unit_test(points),        cmocka_unit_test(escapes),
+        cmocka_unit_test(limits),  cmocka_unit_test(faults),        cmocka_unit_test(hostile),
+        cmocka_unit_test(changes), cmocka_unit_test(secrets),       cmocka_unit_test(rows),
+        cmocka_unit_test(disks),   cmocka_unit_test(joined_ranges), cmocka_unit_test(pointers),
+        cmocka_unit_test(unused),  cmocka_unit_test(escaped_names),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
