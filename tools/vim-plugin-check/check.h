@@ -36,6 +36,8 @@ struct run {
     const char *directory; /* existing, of this run alone: the instances' state directory */
     bool verbose;
     int64_t timeout_ms; /* for one operation of a driver */
+    const char *kinds,
+        *without; /* of a driver's kinds these alone, and not those: words; or NULL */
     struct tally *tally;
     struct instance *instance; /* of run_checks_on_instance() */
     const struct vim_trait *trait; /* the driver's kind that is being checked */

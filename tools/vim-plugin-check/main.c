@@ -17,6 +17,7 @@
 #include "check.h"
 #include "config/config.h"
 #include "config/fill.h"
+#include "model/kinds.h"
 #include "plugin/loader.h"
 
 static const struct group groups[] = {
@@ -40,7 +41,8 @@ static const struct group groups[] = {
 static void print_help(void)
 {
     puts(
-        "vim-plugin-check [--config FILE.yaml] [--only GROUP] [--verbose] PLUGIN.so\n"
+        "vim-plugin-check [--config FILE.yaml] [--only GROUP] [--kind KIND] [--without KIND]\n"
+        "                 [--verbose] PLUGIN.so\n"
         "\n"
         "Loads a vimd plugin, opens instances of it, and checks that it keeps what the headers\n"
         "in include/vim promise. Prints one line per check (ok, FAIL with the reason, skip with\n"
@@ -49,6 +51,9 @@ static void print_help(void)
         "\n"
         "  --config FILE   options for the plugin, and samples for a driver (see below)\n"
         "  --only GROUP    this group of checks alone; may be given several times\n"
+        "  --kind KIND     of a driver this kind of resource alone; may be given several times\n"
+        "  --without KIND  all kinds but this one; may be given several times. So what has nothing\n"
+        "                  to do with each other can be checked side by side\n"
         "  --verbose       tell more: the messages of refusals, counts, times\n"
         "\n"
         "Groups; those of another plugin type are left out:");
@@ -94,6 +99,7 @@ struct arguments {
     const char *config;
     const char *only[GROUP_COUNT];
     size_t only_count;
+    struct text kinds, without; /* words */
     bool verbose;
     const char *plugin;
 };
@@ -107,17 +113,29 @@ static bool known_group(const char *name)
     return false;
 }
 
+static bool add_kind(struct text *kinds, const char *name)
+{
+    if (!kind_by_name(name) && !view_by_name(name)) {
+        fprintf(stderr, "vim-plugin-check: no kind %s; docs/resources.md has them\n", name);
+        return false;
+    }
+    text_printf(kinds, "%s%s", kinds->length > 0 ? " " : "", name);
+    return true;
+}
+
 /* 0: go on; else the exit code plus 1. */
 static int parse_arguments(int argc, char **argv, struct arguments *ret_arguments)
 {
     static const struct option known[] = {{"config", required_argument, NULL, 'c'},
                                           {"only", required_argument, NULL, 'o'},
+                                          {"kind", required_argument, NULL, 'k'},
+                                          {"without", required_argument, NULL, 'w'},
                                           {"verbose", no_argument, NULL, 'v'},
                                           {"help", no_argument, NULL, 'h'},
                                           {0}};
     int option;
 
-    while ((option = getopt_long(argc, argv, "c:o:vh", known, NULL)) != -1) {
+    while ((option = getopt_long(argc, argv, "c:o:k:w:vh", known, NULL)) != -1) {
         if (option == 'h') {
             print_help();
             return 1;
@@ -129,6 +147,9 @@ static int parse_arguments(int argc, char **argv, struct arguments *ret_argument
         } else if (option == 'o' && known_group(optarg) &&
                    ret_arguments->only_count < GROUP_COUNT) {
             ret_arguments->only[ret_arguments->only_count++] = optarg;
+        } else if ((option == 'k' && add_kind(&ret_arguments->kinds, optarg)) ||
+                   (option == 'w' && add_kind(&ret_arguments->without, optarg))) {
+            continue;
         } else {
             return 3;
         }
@@ -261,6 +282,8 @@ int main(int argc, char **argv)
                           .directory = directory,
                           .verbose = arguments.verbose,
                           .timeout_ms = timeout_ms * check_patience(),
+                          .kinds = arguments.kinds.length > 0 ? text_get(&arguments.kinds) : NULL,
+                          .without = text_get(&arguments.without),
                           .tally = tally};
 
         run_groups(&arguments, &run);
@@ -269,6 +292,8 @@ int main(int argc, char **argv)
     remove_directory(directory);
     plugin_free(plugin);
     config_free(config);
+    text_free(&arguments.kinds);
+    text_free(&arguments.without);
     if (code != VIM_OK)
         return 2;
     return tally->failed ? 1 : 0;
