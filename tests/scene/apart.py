@@ -152,7 +152,7 @@ class Apart(vimd.Vimd):
             tree["link"]["logic"] += [one.link for one in self.of("logic")[1:] if self.unix]
         else:
             tree["spool_dir"] = str(self.folder / "uploads")
-            tree["store"] = {"plugin": "store-postgres", "options": {
+            tree["store"] = {"plugin": "store-postgres", "timeout": patient(10), "options": {
                 "hosts": [f"127.0.0.1:{os.environ['TEST_POSTGRES_PORT']}"],
                 "database": "postgres", "schema": self.schema,
                 "password": "${env:TEST_POSTGRES_PASSWORD}", "connect_timeout": patient(5)}}
