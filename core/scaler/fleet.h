@@ -15,6 +15,9 @@
  * its last heartbeat. One that lives, but has not been heard of, is taken to go on as in its last window, for two
  * windows; then its block and edges have no value.
  *
+ * Whose time: a process that its quota keeps from running does not see that a callee has answered. The time of its
+ * calls is its own for that share of the interval, else a starved caller would be taken for a slow callee.
+ *
  * Clocks: times of a process are those of its host. As long as its heartbeats look no older than they can be they are
  * believed; else its clock is taken to be off by so much that the youngest of the last ones came at once.
  */

@@ -55,6 +55,33 @@ static void measure(const struct replica *replica, int64_t from, int64_t to,
     }
 }
 
+/* Share of the interval in which the process was kept from running by its quota. It ran for as long as the processor
+ * time that it used, if one thread did; with more of them it is longer, and this is too little. 0 if not known. */
+static double kept_from_running(const struct stretch *stretch)
+{
+    double throttled = stretch->grown[T_THROTTLED] / stretch->grown[T_PERIODS];
+    double ran = stretch->grown[T_CPU] / 1e6 / stretch->seconds;
+    return throttled > 0 && ran < 1 ? (throttled < 1 ? throttled : 1) * (1 - ran) : 0;
+}
+
+/* A process that is kept from running does not see the answers of those it calls: for so long its calls look as if the
+ * callee had them, while they wait for the process itself. */
+static void take_back_calls(struct stretch *stretch)
+{
+    double share = stretch->seconds > 0 ? kept_from_running(stretch) : 0;
+    for (int caller = 0; share > 0 && caller < CALLERS; caller++) {
+        for (int callee = 0; callee < CALLEES; callee++) {
+            double back = share * stretch->grown[EDGE_TOTAL(caller, callee, E_IN)];
+            if (back > 0) {
+                stretch->grown[EDGE_TOTAL(caller, callee, E_IN)] -= back;
+                if (caller < ROLE_COUNT) {
+                    stretch->grown[BLOCK_TOTAL(caller, B_OWN)] += back;
+                }
+            }
+        }
+    }
+}
+
 /* Of one process: measured, or as in the window before. */
 static void advance(struct replica *replica, int64_t from, int64_t to)
 {
@@ -62,6 +89,7 @@ static void advance(struct replica *replica, int64_t from, int64_t to)
     bool reaches = replica->count > 0 && time_of(replica, replica->count - 1) >= to;
     bool unknown = replica->count > 0 && !replica->from_start && time_of(replica, 0) > from;
     measure(replica, from, to, &stretch);
+    take_back_calls(&stretch);
     if (unknown && replica->listed) {
         replica->missing = true; /* it was there before it was first heard of */
     } else if (reaches || !replica->listed) {

@@ -61,7 +61,7 @@ static const struct vim_policy_ops ops = {
     .size = sizeof ops,
     .needs = VIM_TIER_CPU,
     .prefers = VIM_TIER_IN_FLIGHT,
-    .windows = 24,
+    .windows = SEEN_WINDOWS,
     .decide = similarity_decide,
 };
 

@@ -8,6 +8,7 @@
 
 #include "policy_view.h"
 
+#define SEEN_WINDOWS 24u /* of a snapshot */
 #define RECENT_WINDOWS 4u /* "now": the mean of so many windows */
 #define LEVELS_MAX 8u /* replica counts of a block whose throughput is remembered */
 #define POINTS_MAX (VIEW_WINDOWS_MAX / 2u)

@@ -250,6 +250,26 @@ static void learn(struct similarity *similarity, uint32_t block, double throughp
         learn_level(memory, replicas, throughput);
 }
 
+/* Replicas that a block needs whose demand was never learnt, because it was saturated or next to idle and nothing in
+ * between: once it has been idle for as long as counts, no more than make that a use. 0: not known. */
+static uint32_t need_of_idle(const struct similarity *similarity, uint32_t block)
+{
+    const struct view *view = &similarity->view;
+    uint32_t windows = view->snapshot.windows, ready = view->blocks[block].ready;
+
+    if (ready == 0 || (windows < SEEN_WINDOWS && sizing_stable_ms(view) < STABLE_MS))
+        return 0;
+    for (uint32_t at = 0; at < windows; at++) {
+        double used = similarity->held[block][at];
+
+        if (similarity->tier == VIM_TIER_IN_FLIGHT)
+            used = used / ready / (1 + used / ready);
+        if (!(used < DEMAND_LOW))
+            return 0;
+    }
+    return sizing_need(ready, DEMAND_LOW, similarity->config->target);
+}
+
 void sizing_measure(struct similarity *similarity)
 {
     const struct view *view = &similarity->view;
@@ -273,8 +293,10 @@ void sizing_measure(struct similarity *similarity)
         }
         measure->peak =
             sizing_peak(similarity->memory[i].levels, similarity->memory[i].level_count);
-        if (isnan(demand) || isnan(now))
+        if (isnan(demand) || isnan(now)) {
+            measure->need_long = need_of_idle(similarity, i);
             continue;
+        }
         measure->busy = now * demand;
         if (at == 1 || !similarity->promised) {
             measure->need = sizing_need(now, demand, at);

@@ -122,11 +122,11 @@ class Apart(vimd.Vimd):
         (self.folder / "uploads").mkdir(mode=0o700)
         counts = counts or self.counts
         self.processes = {}
-        for role in ("logic", "worker", "api"):
-            for number in range(counts[role]):
+        for role in ("logic", "worker", "api", "scaler"):
+            for number in range(counts.get(role, 0)):
                 one = Linked(self, role, number)
                 self.processes[one.name] = one
-        self.port = self.processes["api0"].port
+        self.port = self.of("api")[0].port
         self.client = Client(self.port)
 
     def of(self, role):
@@ -148,8 +148,7 @@ class Apart(vimd.Vimd):
         if process.role == "api":
             tree["api"] = {"listen": f"127.0.0.1:{process.port}", "reuse_port": self.shared_port}
             # One is enough: it knows of the others.
-            tree["link"]["logic"] = [self.of("logic")[0].link]
-            tree["link"]["logic"] += [one.link for one in self.of("logic")[1:] if self.unix]
+            tree["link"]["logic"] = [one.link for one in self.of("logic")][:None if self.unix else 1]
         else:
             tree["spool_dir"] = str(self.folder / "uploads")
             tree["store"] = {"plugin": "store-postgres", "timeout": patient(10), "options": {
@@ -188,7 +187,7 @@ class Apart(vimd.Vimd):
 
     def stop(self, seconds=60, expect=0):
         self.client.close()
-        for role in ("api", "logic", "worker"):
+        for role in ("scaler", "api", "logic", "worker"):
             for one in self.of(role):
                 one.stop(seconds, expect)
 

@@ -3,8 +3,10 @@ with the role scaler.
 """
 import http.server
 import json
+import os
 import pathlib
 import shutil
+import signal
 import socketserver
 import tempfile
 import threading
@@ -206,6 +208,17 @@ class Scaled(Vimd):
 
     def wait_event(self, kind, condition=lambda event: True, seconds=60):
         return wait_for(lambda: next((event for event in self.events(kind) if condition(event)), None), f"an event {kind}", seconds)
+
+
+def end_replicas(folder):
+    """Replicas outlive the vimd that started them: ends those that a platform-process with its state in FOLDER did."""
+    for path in pathlib.Path(folder).glob("*.[0-9]*"):
+        text = path.read_text().strip()
+        if text.isdigit() and int(text) > 1:
+            try:
+                os.kill(int(text), signal.SIGKILL)
+            except ProcessLookupError:
+                pass
 
 
 class Scaler(Process):

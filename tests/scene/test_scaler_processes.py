@@ -3,15 +3,12 @@ machine, and no request fails. What is measured is the processor time that platf
 what the replicas' own /metrics say. The policy is one that follows the load without waiting for minutes: this is about
 the way from a measurement to a process.
 """
-import os
-import pathlib
-import signal
 import socket
 import threading
 import time
 import unittest
 
-from scaling import Scaled
+from scaling import Scaled, end_replicas
 from vimd import BUILD, Broken, to_yaml, wait_for
 
 MOST = 3
@@ -154,19 +151,8 @@ class Processes(unittest.TestCase):
             vimd.stop()
         finally:
             vimd.kill()
-            end_replicas(vimd.folder)
+            end_replicas(vimd.state / "here")
             vimd.close()
-
-
-def end_replicas(folder):
-    """Replicas outlive the vimd that started them."""
-    for path in pathlib.Path(folder, "state", "here").glob("logic.[0-9]*"):
-        text = path.read_text().strip()
-        if text.isdigit() and int(text) > 1:
-            try:
-                os.kill(int(text), signal.SIGKILL)
-            except ProcessLookupError:
-                pass
 
 
 if __name__ == "__main__":

@@ -435,6 +435,34 @@ static void idle_services_hold_and_scale_in(void **state)
     assert_int_equal(world.decision.delta, -1);
 }
 
+/* The load has gone at once: a block that was saturated before and next to idle since has shown no demand. */
+static void idle_without_a_known_demand_scales_in(void **state)
+{
+    struct world world = make_world();
+
+    (void)state;
+    world.snapshot.in_flight = world.snapshot.throughput = world.snapshot.offered = flat(0.02);
+    for (int i = 0; i < 3; i++) {
+        world.blocks[i].in_flight = world.blocks[i].own_in_flight = flat(0.005);
+        world.blocks[i].thread_queue = NULL;
+        world.edges[i % 2].in_flight = flat(0.005);
+    }
+    world.blocks[1].ready = world.blocks[1].desired = 3;
+    decide(&world);
+    assert_int_equal(world.decision.verdict, VIM_SCALE_IN);
+    assert_int_equal(world.decision.block, 1);
+    /* It was saturated not long ago, or nobody knows for how long it has been idle. */
+    world.blocks[1].in_flight = world.blocks[1].own_in_flight = stepped(9, 0.005, 2);
+    world.snapshot.in_flight = stepped(9, 0.02, 2);
+    decide(&world);
+    assert_int_equal(world.decision.verdict, VIM_HOLD);
+    world.blocks[1].in_flight = world.blocks[1].own_in_flight = flat(0.005);
+    world.snapshot.in_flight = flat(0.02);
+    world.snapshot.windows = 20;
+    decide(&world);
+    assert_int_equal(world.decision.verdict, VIM_HOLD);
+}
+
 static void memory_survives_as_text(void **state)
 {
     struct world world = make_world();
@@ -494,6 +522,7 @@ int main(void)
         cmocka_unit_test(thin_data_decides_nothing),
         cmocka_unit_test(lower_tiers_say_so),
         cmocka_unit_test(idle_services_hold_and_scale_in),
+        cmocka_unit_test(idle_without_a_known_demand_scales_in),
         cmocka_unit_test(memory_survives_as_text),
         cmocka_unit_test(past_the_peak_is_a_gate),
     };

@@ -65,6 +65,7 @@ struct process {
     int64_t start;
     double rate;
     int64_t skew; /* its clock is ahead by so much */
+    double throttled; /* of the ten periods in a second */
 };
 
 static char *beat(const struct process *process, int64_t now)
@@ -84,10 +85,11 @@ static char *beat(const struct process *process, int64_t now)
         "\"tcp\":{\"store\":{\"connections\":2,\"rtt_ms\":1.5,\"retransmits\":%.0f}},"
         "\"queue\":{\"waiting\":7,\"at_ms\":%lld}}}",
         process->id, (long long)(process->start + process->skew), (long long)(now + process->skew),
-        (long long)(now - process->start + 1000) * 1000, seconds * 5e5, seconds * 10, seconds,
-        seconds * 0.25, count * 20000, count * 10000, count, count, count * 0.02, count, seconds,
-        count * 10000, count * 5000, count, count, count * 0.01, count * 10000, count, count * 5000,
-        count, seconds, seconds * 2, (long long)(now + process->skew));
+        (long long)(now - process->start + 1000) * 1000, seconds * 5e5, seconds * 10,
+        seconds * process->throttled, seconds * 0.25, count * 20000, count * 10000, count, count,
+        count * 0.02, count, seconds, count * 10000, count * 5000, count, count, count * 0.01,
+        count * 10000, count, count * 5000, count, seconds, seconds * 2,
+        (long long)(now + process->skew));
 }
 
 /* Looks at NOW; each process's last heartbeat is PHASE old, of COUNT processes. */
@@ -145,7 +147,7 @@ static void one_process(void **state)
     is(value(HISTORY_BLOCK, 1, "residence"), 10);
     is(value(HISTORY_BLOCK, 1, "self_time"), 5);
     is(value(HISTORY_BLOCK, 1, "cpu"), 0.5);
-    is(value(HISTORY_BLOCK, 1, "throttled"), 0.1);
+    is(value(HISTORY_BLOCK, 1, "throttled"), 0);
     is(value(HISTORY_BLOCK, 1, "pressure_cpu"), 0.25);
     is(value(HISTORY_BLOCK, 1, "memory"), 1000);
     is(value(HISTORY_BLOCK, 2, "rtt"), 1.5);
@@ -158,6 +160,27 @@ static void one_process(void **state)
     assert_true(isnan(value(HISTORY_EDGE, 2, "visits")));
     struct history_block logic = history_get_block(history, 1);
     assert_true(logic.threads == 8 && logic.quota_cores == 1 && logic.ready == 1);
+}
+
+/* In eight of ten periods its quota kept it from running for half of the time, as it ran for the other half: 40 % of the
+ * time of its calls was its own. */
+static void who_is_starved_does_not_blame_its_callees(void **state)
+{
+    (void)state;
+    struct process a = {.id = ID_A, .start = T0 - 100000, .rate = 100, .throttled = 8};
+    for (int i = 0; i <= 2; i++) {
+        look(T0 + i * WINDOW, &a, (int64_t[]){1000}, 1);
+        if (i > 0) {
+            window(T0 + i * WINDOW);
+        }
+    }
+    is(value(HISTORY_BLOCK, 1, "throttled"), 0.8);
+    is(value(HISTORY_EDGE, 1, "in_flight"), 0.5 * 0.6);
+    is(value(HISTORY_BLOCK, 1, "own_in_flight"), 0.5 + 0.5 * 0.4);
+    is(value(HISTORY_EDGE, 0, "in_flight"), 1 * 0.6);
+    is(value(HISTORY_BLOCK, 0, "own_in_flight"), 1 + 1 * 0.4);
+    is(value(HISTORY_BLOCK, 1, "in_flight"), 1); /* what is there is there */
+    is(value(HISTORY_SERVICE, 0, "in_flight"), 2);
 }
 
 /* Processes beat at different times, and look after look nothing is lost or counted twice. */
@@ -299,6 +322,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         HERE(one_process),
+        HERE(who_is_starved_does_not_blame_its_callees),
         HERE(windows_add_up),
         HERE(clocks_may_differ),
         HERE(a_restart_begins_anew),
