@@ -171,21 +171,25 @@ static void child_main(int fd, struct instance *policy, const struct snapshot *s
     _exit(0);
 }
 
-/* Reads all of SIZE, until the child has closed its end or the time is over; the bytes read. */
-static size_t read_all(int fd, void *to, size_t size, int64_t until)
+/* Reads all of SIZE, until the child has closed its end; false if the time was over before. What is there
+ * by then is read, even if we were the slow one: a large process takes long to fork. */
+static bool read_all(int fd, void *to, size_t size, int64_t until, size_t *ret_had)
 {
     size_t had = 0;
+    bool in_time = true;
 
     while (had < size) {
         int64_t left = until - clock_mono_ms();
         struct pollfd readable = {.fd = fd, .events = POLLIN};
-        int ready = left > 0 ? poll(&readable, 1, (int)left) : 0;
+        int ready = poll(&readable, 1, left > 0 ? (int)left : 0);
         ssize_t got;
 
         if (ready < 0 && errno == EINTR)
             continue;
-        if (ready <= 0)
+        if (ready <= 0) {
+            in_time = false;
             break;
+        }
         got = read(fd, (char *)to + had, size - had);
         if (got < 0 && errno == EINTR)
             continue;
@@ -193,7 +197,8 @@ static size_t read_all(int fd, void *to, size_t size, int64_t until)
             break;
         had += (size_t)got;
     }
-    return had;
+    *ret_had = had;
+    return in_time;
 }
 
 static int give_up(struct judgement *judgement, int code, const char *format, ...)
@@ -215,7 +220,8 @@ int judge_apart(struct instance *policy, const struct snapshot *snapshot, int64_
 {
     int64_t until = clock_mono_ms() + timeout_ms;
     int ends[2], status = 0;
-    size_t got;
+    size_t got = 0;
+    bool in_time;
     pid_t child;
 
     memset(ret_judgement, 0, sizeof *ret_judgement);
@@ -231,15 +237,15 @@ int judge_apart(struct instance *policy, const struct snapshot *snapshot, int64_
         close(ends[0]);
         return give_up(ret_judgement, VIM_E_UNAVAILABLE, "no process: %s", strerror(errno));
     }
-    got = read_all(ends[0], ret_judgement, sizeof *ret_judgement, until);
-    close(ends[0]);
-    if (got < sizeof *ret_judgement && clock_mono_ms() >= until)
+    in_time = read_all(ends[0], ret_judgement, sizeof *ret_judgement, until, &got);
+    if (!in_time)
         kill(child, SIGKILL);
+    close(ends[0]);
     while (waitpid(child, &status, 0) < 0 && errno == EINTR)
         ;
     if (got == sizeof *ret_judgement)
         return ret_judgement->code;
-    if (WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL)
+    if (!in_time)
         return give_up(ret_judgement, VIM_E_TIMEOUT, "no decision within %lld ms",
                        (long long)timeout_ms);
     if (WIFSIGNALED(status))

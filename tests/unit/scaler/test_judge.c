@@ -1,5 +1,6 @@
 /* What a policy answers is not trusted: nonsense, hangs and crashes become errors that say why. */
 #include <math.h>
+#include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -228,6 +229,30 @@ static void end(struct vim_policy_decision *decision)
     _exit(7);
 }
 
+static int64_t fork_takes_ms;
+
+static void be_slow(void)
+{
+    clock_sleep_ms(fork_takes_ms);
+}
+
+/* As in a large process on a busy machine: the policy is done before we look. */
+static void what_is_there_counts_however_late_we_look(void **state)
+{
+    (void)state;
+    assert_int_equal(pthread_atfork(NULL, be_slow, NULL), 0);
+    fork_takes_ms = 500;
+    behave = NULL;
+    assert_int_equal(judge_apart(policy, &snapshot, 100, &judgement), VIM_OK);
+    assert_string_equal(judgement.decision.reason, "because");
+    behave = end;
+    assert_int_equal(judge_apart(policy, &snapshot, 100, &judgement), VIM_E_INTERNAL);
+    assert_string_equal(judgement.why, "ended the process (exit status 7)");
+    behave = hang;
+    assert_int_equal(judge_apart(policy, &snapshot, 100, &judgement), VIM_E_TIMEOUT);
+    fork_takes_ms = 0;
+}
+
 static void hangs_and_crashes_stay_apart(void **state)
 {
     int64_t start = clock_mono_ms();
@@ -269,6 +294,7 @@ int main(void)
         cmocka_unit_test(sound_decisions_pass),
         cmocka_unit_test(nonsense_is_refused),
         cmocka_unit_test(hangs_and_crashes_stay_apart),
+        cmocka_unit_test(what_is_there_counts_however_late_we_look),
         cmocka_unit_test(digests_tell_decisions_apart),
     };
 
