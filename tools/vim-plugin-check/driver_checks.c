@@ -39,11 +39,6 @@ static void open_driver(struct run *run)
     run->instance = subject_open(run, "checked");
 }
 
-static bool is_wanted(const struct run *run, const char *kind)
-{
-    return (!run->kinds || text_has_word(run->kinds, kind)) && !text_has_word(run->without, kind);
-}
-
 void run_kind_checks(struct run *run, const struct kind_check *checks, size_t count)
 {
     const struct vim_driver_ops *ops = &run->plugin->ops.driver;
@@ -54,7 +49,7 @@ void run_kind_checks(struct run *run, const struct kind_check *checks, size_t co
         for (size_t j = 0; j < count && run->instance; j++) {
             uint32_t look = checks[j].verbs & ~ops->traits[i].verbs & VIM_VERB_LOOK;
 
-            if (look || !is_wanted(run, ops->traits[i].kind) ||
+            if (look || !kind_is_wanted(run, ops->traits[i].kind) ||
                 (checks[j].kind && strcmp(checks[j].kind, ops->traits[i].kind) != 0))
                 continue; /* not even skipped: it is about other kinds */
             run->trait = &ops->traits[i];

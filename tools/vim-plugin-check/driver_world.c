@@ -18,6 +18,11 @@
 #define LOOK_MS 20
 #define DATA "the data of an image"
 
+bool kind_is_wanted(const struct run *run, const char *kind)
+{
+    return (!run->kinds || text_has_word(run->kinds, kind)) && !text_has_word(run->without, kind);
+}
+
 bool sample_exists(const struct run *run, const char *section, const char *kind)
 {
     return config_get(config_get(config_root(run->config), section), kind);
@@ -289,6 +294,8 @@ bool inventory_take(struct run *run, struct inventory *ret_inventory)
 
     *ret_inventory = (struct inventory){0};
     for (uint32_t i = 0; i < ops->trait_count && !run->failed; i++) {
+        if (!kind_is_wanted(run, ops->traits[i].kind))
+            continue;
         struct sights sights = {0};
         int code = VIM_OK;
 

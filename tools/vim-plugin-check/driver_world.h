@@ -44,7 +44,10 @@ bool world_delete(struct run *run, const char *kind, const char *id);
 /* Deletes everything in WORLD, the last first. */
 void world_clear(struct run *run, struct world *world);
 
-/* "kind/id" of everything that is there, of all kinds that can be listed; sorted. */
+/* May things of KIND be looked at (--kind, --without)? What others make meanwhile of other kinds is no concern. */
+bool kind_is_wanted(const struct run *run, const char *kind);
+
+/* "kind/id" of everything that is there, of all kinds that can be listed and are wanted; sorted. */
 struct inventory {
     char **names;
     size_t count, room;

@@ -53,7 +53,8 @@ static void print_help(void)
         "  --only GROUP    this group of checks alone; may be given several times\n"
         "  --kind KIND     of a driver this kind of resource alone; may be given several times\n"
         "  --without KIND  all kinds but this one; may be given several times. So what has nothing\n"
-        "                  to do with each other can be checked side by side\n"
+        "                  to do with each other can be checked side by side; what is left behind\n"
+        "                  is looked for among the kinds that are checked\n"
         "  --verbose       tell more: the messages of refusals, counts, times\n"
         "\n"
         "Groups; those of another plugin type are left out:");
