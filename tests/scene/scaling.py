@@ -5,6 +5,7 @@ import http.server
 import json
 import os
 import pathlib
+import random
 import shutil
 import signal
 import socketserver
@@ -171,6 +172,15 @@ def service(shop, platform="cluster", group="deployment/", **more):
     return entry
 
 
+def shared_store(folder):
+    """A store for several processes: PostgreSQL beside tests/servers/with, else a file of SQLite in FOLDER."""
+    if "TEST_POSTGRES_PORT" not in os.environ:
+        return {"plugin": "store-sqlite", "options": {"path": str(folder / "shared.db")}}
+    return {"plugin": "store-postgres", "options": {
+        "hosts": [f"127.0.0.1:{os.environ['TEST_POSTGRES_PORT']}"], "database": "postgres",
+        "schema": f"scaler_{random.randrange(10**9)}", "password": "${env:TEST_POSTGRES_PASSWORD}"}}
+
+
 class Scaled(Vimd):
     """One process with all roles, and the scaler."""
 
@@ -180,6 +190,8 @@ class Scaled(Vimd):
         self.plugin_dir = plugins_folder()
         settings = {"roles": self.roles, "plugin_dir": str(self.plugin_dir), "platforms": platforms, "services": services,
                     "heartbeat": "300ms"}
+        if "TEST_POSTGRES_PORT" in os.environ:
+            settings["store"] = shared_store(None)
         settings.update(keywords.pop("settings", {}))
         super().__init__(settings=settings, name="scaler", **keywords)
 

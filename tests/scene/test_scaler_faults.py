@@ -3,7 +3,7 @@ import contextlib
 import time
 import unittest
 
-from scaling import Cluster, Scaled, Scaler, Shop, service
+from scaling import Cluster, Scaled, Scaler, Shop, service, shared_store
 from vimd import wait_for
 
 
@@ -54,7 +54,7 @@ class Faults(unittest.TestCase):
 
     def test_two_scalers(self):
         with scaled(settings={"roles": ["api", "logic", "worker"]}, start=False, cooldown_out="3s") as vimd:
-            vimd.settings["store"] = {"plugin": "store-sqlite", "options": {"path": str(vimd.folder / "shared.db")}}
+            vimd.settings["store"] = shared_store(vimd.folder)
             vimd.write_config()
             vimd.start()
             scalers = [Scaler(vimd, number) for number in (1, 2)]
