@@ -21,6 +21,7 @@ struct connection {
 static struct callee {
     struct connection *items;
     size_t count, room;
+    uint64_t made;
     /* Of those that are closed, and of the others up to what they told last. */
     uint64_t retransmits;
 } callees[TCP_CALLEE_COUNT];
@@ -61,6 +62,7 @@ void tcp_add(enum tcp_callee which, int fd)
         callee->items = memory_resize(callee->items, callee->room, sizeof(*callee->items));
     }
     callee->items[callee->count++] = (struct connection){.fd = fd};
+    callee->made++;
 }
 
 void tcp_remove(enum tcp_callee which, int fd)
@@ -99,6 +101,7 @@ void tcp_look(enum tcp_callee which, struct tcp_sum *ret_sum)
         }
     }
     ret_sum->connections = count;
+    ret_sum->made = callee->made;
     ret_sum->rtt_ms = busy_count ? busy / busy_count : count ? all / count : NAN;
     ret_sum->retransmits = callee->retransmits;
 }

@@ -17,6 +17,7 @@ void tcp_remove(enum tcp_callee callee, int fd); /* unknown ones are fine */
 
 struct tcp_sum {
     unsigned connections; /* that are open */
+    uint64_t made; /* that there ever were */
     /* Smoothed round trip, mean over those that had traffic since the look before, else over all; NaN if there are
      * none. */
     double rtt_ms;

@@ -140,13 +140,13 @@ static void show_tcp(void)
     for (int i = 0; i < TCP_CALLEE_COUNT; i++) {
         struct tcp_sum sum;
         tcp_look(i, &sum);
-        if (sum.connections || sum.retransmits) {
+        if (sum.made) {
             CLEANUP_TEXT struct text labels = {0};
             metrics_label(&labels, "callee", tcp_callee_name(i));
             show("vimd_edge_connections", "TCP connections to another block", false,
                  text_get(&labels), sum.connections);
             show("vimd_edge_rtt_seconds", "Round trip on connections to another block (TCP_INFO)",
-                 false, text_get(&labels), sum.rtt_ms / 1000);
+                 false, text_get(&labels), sum.connections ? sum.rtt_ms / 1000 : 0);
             show("vimd_edge_retransmits_total", "TCP segments sent again to another block", true,
                  text_get(&labels), (double)sum.retransmits);
         }
