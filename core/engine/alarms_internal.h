@@ -24,6 +24,8 @@ struct alarm_vim {
     char name[64];
     int64_t bad_since, quota_due; /* clock_mono_ms(); bad_since 0: it is well */
     bool seen; /* in the last pass */
+    uint64_t looks_begun,
+        look_taken; /* at its quotas: how many, and the number of the last that has told */
     UT_hash_handle hh;
 };
 
@@ -31,6 +33,8 @@ struct alarm_vim {
 struct alarm_look {
     struct alarms *alarms;
     char vim[64], project[64];
+    uint64_t
+        number; /* among those at the VIM: they may end in another order than they were begun in */
     struct alarm_quota {
         char name[64];
         int64_t limit, used;

@@ -134,16 +134,28 @@ static void look_at_quotas(struct alarms *alarms, struct alarm_vim *vim, struct 
     }
     struct alarm_look *look = MEMORY_NEW(struct alarm_look);
     look->alarms = alarms;
+    look->number = ++vim->looks_begun;
     (void)snprintf(look->vim, sizeof(look->vim), "%s", vim->name);
     (void)snprintf(look->project, sizeof(look->project), "%s",
                    vim_target_settings(target)->project);
     vim_target_look(target, KIND_QUOTA, LOOK_TIMEOUT_MS, looked, look);
 }
 
+/* Has one that was begun later told already? */
+static bool is_outdated(struct alarms *alarms, const struct alarm_look *look)
+{
+    struct alarm_vim *vim = remember(alarms, look->vim);
+    if (look->count > 0 && look->number > vim->look_taken) {
+        vim->look_taken = look->number;
+    }
+    return look->number < vim->look_taken;
+}
+
 void alarms_take_look(struct alarms *alarms, struct alarm_look *look)
 {
     int64_t percent = alarms->settings.quota_percent;
-    for (size_t i = 0; i < look->count; i++) {
+    size_t count = is_outdated(alarms, look) ? 0 : look->count;
+    for (size_t i = 0; i < count; i++) {
         const struct alarm_quota *quota = &look->quotas[i];
         char id[ALARM_ID_SIZE];
         alarm_id(ALARM_QUOTA_NEARLY_USED, look->vim, quota->name, id);

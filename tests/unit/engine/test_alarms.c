@@ -9,7 +9,10 @@
 #include "base/ids.h"
 #include "base/json.h"
 #include "base/text.h"
+#include "base/memory.h"
+#include "base/thread.h"
 #include "engine/alarms.h"
+#include "engine/alarms_internal.h"
 #include "engine/events.h"
 
 #define LOOKERS 3
@@ -22,7 +25,8 @@ static struct {
 static void start(void)
 {
     static const struct events_settings for_ever = {0};
-    struct alarms_settings settings = {.vims = house.vims, .vim_after_ms = 1};
+    struct alarms_settings settings = {
+        .vims = house.vims, .vim_after_ms = 1, .quota_percent = 80, .quota_interval_ms = 86400000};
     run.events = events_new(house.store, &for_ever);
     assert_int_equal(events_start(run.events, NULL), VIM_OK);
     for (int i = 0; i < LOOKERS; i++) {
@@ -212,14 +216,54 @@ static void vims(void **state)
     vim_target_release(target);
 }
 
+/* What the NUMBER-th look at the quota of servers has found: of five so many are USED. */
+static void push_look(uint64_t number, int64_t used)
+{
+    struct alarms *alarms = run.alarms[0];
+    struct alarm_look *look = MEMORY_NEW(struct alarm_look);
+    *look = (struct alarm_look){.alarms = alarms,
+                                .vim = "edge",
+                                .project = "p",
+                                .number = number,
+                                .quotas = memory_new_array(1, sizeof(*look->quotas)),
+                                .count = 1,
+                                .next = alarms->looks};
+    look->quotas[0] = (struct alarm_quota){.name = "servers", .limit = 5, .used = used};
+    alarms->looks = look;
+}
+
+/* One look, or two of which the thread gets to know together; NUMBER 0: none. */
+static void push_looks(uint64_t number, int64_t used, uint64_t second, int64_t its)
+{
+    LOCK_GUARD(&run.alarms[0]->mutex);
+    push_look(number, used);
+    if (second) {
+        push_look(second, its);
+    }
+}
+
+/* Calls on a VIM's lane end in any order: an answer that comes late tells of what has been. */
+static void late_looks(void **state)
+{
+    (void)state;
+    start();
+    house_wait(has_head, NULL);
+    clock_sleep_ms(600);
+    push_looks(1, 4, 0, 0);
+    expect("raised quota-nearly-used", 1);
+    push_looks(2, 4, 3, 1);
+    expect("raised quota-nearly-used, cleared quota-nearly-used", 0);
+    push_looks(2, 5, 0, 0);
+    expect("raised quota-nearly-used, cleared quota-nearly-used", 0);
+    stop();
+}
+
 int main(void)
 {
 #define ON_A_HOUSE(test) cmocka_unit_test_setup_teardown(test, house_setup, house_teardown)
     const struct CMUnitTest tests[] = {
-        ON_A_HOUSE(resources),
-        ON_A_HOUSE(rollbacks),
-        ON_A_HOUSE(many),
-        ON_A_HOUSE(vims),
+        ON_A_HOUSE(resources), ON_A_HOUSE(rollbacks),  ON_A_HOUSE(many),
+        ON_A_HOUSE(vims),      ON_A_HOUSE(late_looks),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
