@@ -222,6 +222,12 @@ class Scaled(Vimd):
         return wait_for(lambda: next((event for event in self.events(kind) if condition(event)), None), f"an event {kind}", seconds)
 
 
+def is_sanitized(program):
+    """ASan and TSan have a process do several times as much."""
+    text = pathlib.Path(program).read_bytes()
+    return b"__asan_init" in text or b"__tsan_init" in text
+
+
 def end_replicas(folder):
     """Replicas outlive the vimd that started them: ends those that a platform-process with its state in FOLDER did."""
     for path in pathlib.Path(folder).glob("*.[0-9]*"):

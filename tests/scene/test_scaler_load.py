@@ -9,7 +9,7 @@ import threading
 import unittest
 
 from apart import Apart
-from scaling import end_replicas
+from scaling import end_replicas, is_sanitized
 from vimd import Client, many, to_yaml, unique, wait_for
 
 MOST = 3
@@ -33,7 +33,8 @@ class Stack(Apart):
         """The file of all replicas of ROLE, out of that of a process that has the store."""
         tree = {name: tree[name] for name in ("plugin_dir", "heartbeat", "log", "spool_dir", "store", "queue", "vims")}
         tree.update({"roles": [role], "state_dir": f"{self.folder}/{role}-" + "${env:VIMD_REPLICA}", "link": {
-            "listen": [f"unix:{self.folder}/{role}-" + "${env:VIMD_REPLICA}.sock"], "secret": self.secret}})
+            "listen": [f"unix:{self.folder}/{role}-" + "${env:VIMD_REPLICA}.sock"], "secret": self.secret,
+            "blocking_wait": "60s"}})  # on a machine that is slow, too, nobody is turned away
         path = self.folder / f"{role}.yaml"
         path.write_text(to_yaml(tree) + "\n")
         path.chmod(0o600)
@@ -47,7 +48,7 @@ class Stack(Apart):
         groups = [f"{role} {self.program} --config {self.make_replica_config(role, tree)}" for role in ("logic", "worker")]
         tree["vims"] = []
         tree["platforms"] = [{"name": "here", "driver": "platform-process", "options": {
-            "groups": groups, "cgroup": "required", "cgroup_name": f"vimd-{self.schema}", "cpu": 0.05,
+            "groups": groups, "cgroup": "required", "cgroup_name": f"vimd-{self.schema}", "cpu": 0.2 if is_sanitized(self.program) else 0.05,
             "ready": [f"logic unix:{self.folder}/logic-" + "{replica}.sock"], "restart_delay": "200ms"}}]
         tree["services"] = [{
             "name": "vimd", "mode": "act", "interval": "500ms", "window": "500ms", "slo_p95": "100ms",
@@ -119,7 +120,7 @@ class RealLoad(unittest.TestCase):
             wait_for(lambda: (stack.block("logic") or {}).get("ready", 0) > 1, "a second logic", 120, pause=0.5)
         finally:
             load.end()
-        self.assertEqual([], load.failures)
+        self.assertEqual([], load.failures[:5])
         self.assertGreater(load.answers, 0)
         first = next(one for one in stack.done()[began:] if one["verdict"] == "scale_out" and not one["ruling"]["own"])
         self.assertEqual("logic", first["block"], first)

@@ -3,13 +3,12 @@ machine, and no request fails. What is measured is the processor time that platf
 what the replicas' own /metrics say. The policy is one that follows the load without waiting for minutes: this is about
 the way from a measurement to a process.
 """
-import pathlib
 import socket
 import threading
 import time
 import unittest
 
-from scaling import Scaled, end_replicas
+from scaling import Scaled, end_replicas, is_sanitized
 from vimd import BUILD, Broken, to_yaml, wait_for
 
 MOST = 3
@@ -39,8 +38,7 @@ class Own(Scaled):
 
     def quota(self):
         """Cores of a replica: a load fills them, and what it does by itself is far from it; a sanitizer's takes more."""
-        program = pathlib.Path(self.program).read_bytes()
-        return 0.12 if b"__asan_init" in program or b"__tsan_init" in program else 0.04
+        return 0.12 if is_sanitized(self.program) else 0.04
 
     def config(self):
         tree = super().config()
