@@ -5,6 +5,7 @@ service back, says why in one sentence, scales it out, and in again when the loa
 Requests look through many rows and find nothing: they cost the logic much and everybody else little. So the logic, with
 its quota, is the first to be short on any machine; how short, and when what is decided, is not asked.
 """
+import pathlib
 import threading
 import unittest
 
@@ -72,6 +73,22 @@ class Stack(Apart):
         return self.client.list("services/vimd/decisions", "state=done&sort=time")
 
 
+    def remove_groups(self):
+        """The control groups of replicas that were killed."""
+        for root in ("/sys/fs/cgroup", "/sys/fs/cgroup/cpu", "/sys/fs/cgroup/cpuacct"):
+            folder = pathlib.Path(root, f"vimd-{self.schema}")
+            for group in [*folder.glob("*/"), folder]:
+                def remove():
+                    try:
+                        group.rmdir()
+                    except FileNotFoundError:
+                        pass
+                    except OSError:
+                        return False  # a process that was killed has not ended yet
+                    return True
+                wait_for(remove, f"the end of {group}", 20)
+
+
 class Load:
     """Clients that ask as fast as they are answered."""
 
@@ -103,6 +120,7 @@ class RealLoad(unittest.TestCase):
     def setUp(self):
         self.stack = Stack(vims=[], name="load")
         self.addCleanup(self.stack.close)
+        self.addCleanup(self.stack.remove_groups)
         self.addCleanup(lambda: end_replicas(self.stack.processes["scaler0"].state / "here"))
         self.addCleanup(self.stack.kill)
         self.stack.start()
