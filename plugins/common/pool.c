@@ -15,6 +15,9 @@
 /* How long a caller that has another way may be held up by connecting. */
 #define IMPATIENT_CONNECT_MS 500
 
+/* A place that takes longer than this to take a connection has too much to do. */
+#define SLOW_CONNECT_MS 200
+
 /* After an attempt that took a while, so many times as long passes until the next beside other connections. */
 #define GROW_PAUSE 9
 
@@ -126,7 +129,8 @@ static int64_t connect_at(const struct pool *pool, bool patient, int64_t began)
     if (pool->connecting > 0 || pool->count >= pool->settings.connections)
         return INT64_MAX;
     if (has_others(pool)) {
-        int64_t waited_at = patient ? began + pool->connect_ms : began;
+        bool is_slow = pool->connect_ms > SLOW_CONNECT_MS;
+        int64_t waited_at = patient && is_slow ? began + pool->connect_ms : began;
 
         at = at > waited_at ? at : waited_at;
         at = at > pool->grow_at ? at : pool->grow_at;
