@@ -34,9 +34,11 @@ static const struct vim_option options[] = {
     VIM_OPTION_DURATION(struct store_config, connect_timeout, 0, "5s", 100, 60000,
                         "How long a call waits for the server to come back before it fails as "
                         "unavailable."),
-    VIM_OPTION_DURATION(struct store_config, replica_wait, 0, "20ms", 0, 10000,
-                        "How long a read waits for a replica to have what was committed before it, "
-                        "before the primary answers it."),
+    VIM_OPTION_DURATION(
+        struct store_config, replica_wait, 0, "20ms", 0, 10000,
+        "How long a read waits for a replica to have what was committed before it, "
+        "before the primary answers it; up to 25 times as long while the primary is "
+        "busy."),
     VIM_OPTION_CHOICE(struct store_config, sslmode, 0, NULL,
                       "disable prefer require verify-ca verify-full",
                       "TLS, as libpq names it; left out: verify-full, or prefer if all hosts are "

@@ -121,6 +121,68 @@ static void test_probe_tells(void **state)
     close_both(fixture, writer);
 }
 
+struct busy {
+    void *reader;
+    int found, written;
+    atomic_bool read;
+};
+
+static void *read_behind(void *context)
+{
+    struct busy *busy = context;
+
+    busy->found = scan_few(busy->reader);
+    atomic_store(&busy->read, true);
+    return NULL;
+}
+
+static void *write_locked(void *context)
+{
+    struct busy *busy = context;
+
+    busy->written = put(busy->reader, "first", VIM_EXPECT_ANY);
+    return NULL;
+}
+
+/* A read whose replicas are behind does not queue up at a primary whose connections are all in use, however long
+ * replica_wait has passed: it goes on with the replicas, and is answered as soon as they are there. */
+static void test_busy_primary(void **state)
+{
+    struct fixture *fixture = *state;
+    struct busy busy = {0};
+    pthread_t reading, writing;
+
+    fixture->config.connections = 1;
+    fixture->config.replica_wait = 2000;
+    void *writer = open_both(fixture);
+    busy.reader = fixture->instance;
+    await_replica(fixture);
+    pause_replay(true);
+    assert_int_equal(put(writer, "second", 0), VIM_OK);
+    PGconn *lock = raw_connection();
+    char sql[1024];
+    schema_text(fixture, "BEGIN; LOCK TABLE @.rows IN EXCLUSIVE MODE", sql);
+    PQclear(PQexec(lock, sql));
+    atomic_store(&answered_by_primary, 0);
+    pthread_create(&reading, NULL, read_behind, &busy);
+    usleep(1000000); /* it has asked for the position by then */
+    pthread_create(&writing, NULL, write_locked, &busy);
+    usleep(2500000);
+    assert_false(atomic_load(&busy.read));
+    pause_replay(false);
+    for (int i = 0; i < 2000 && !atomic_load(&busy.read); i++)
+        usleep(10000);
+    assert_true(atomic_load(&busy.read));
+    PQclear(PQexec(lock, "ROLLBACK"));
+    PQfinish(lock);
+    pthread_join(reading, NULL);
+    pthread_join(writing, NULL);
+    assert_int_equal(busy.found, 2);
+    assert_int_equal(busy.written, VIM_OK);
+    assert_int_equal(atomic_load(&answered_by_primary), 0);
+    close_both(fixture, writer);
+}
+
 /* Replicas that stop replaying cost the reads little: they are passed over, not waited for each time. */
 static void test_paused(void **state)
 {
@@ -337,6 +399,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(test_sees_what_was_committed),
         TEST(test_probe_tells),
+        TEST(test_busy_primary),
         TEST(test_paused),
         TEST(test_one_hangs_and_one_is_gone),
         TEST(test_no_replica),
