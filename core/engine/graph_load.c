@@ -7,6 +7,7 @@
 #include "base/json.h"
 #include "base/memory.h"
 #include "base/text.h"
+#include "model/rows.h"
 
 struct loading {
     struct graph *graph;
@@ -21,12 +22,7 @@ static int take_row(void *argument, const struct vim_item *item)
 {
     struct loading *loading = argument;
     struct graph *graph = loading->graph;
-    struct row row = {.id = (char *)(uintptr_t)item->id,
-                      .parent = (char *)(uintptr_t)item->parent,
-                      .body = (char *)(uintptr_t)item->body,
-                      .body_length = strlen(item->body),
-                      .revision = item->revision,
-                      .state = item->state};
+    struct row row = row_of_item(item);
     struct node node = {0};
     loading->code = node_parse(&row, &node, loading->failure);
     if (loading->code != VIM_OK) {

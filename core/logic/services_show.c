@@ -13,6 +13,7 @@
 #include "logic/resources.h"
 #include "logic/route.h"
 #include "logic/vocabularies.h"
+#include "model/rows.h"
 
 struct showing {
     struct logic *logic;
@@ -37,12 +38,7 @@ static void mix(uint64_t *tag, const char *text, uint64_t number)
 static int take_node(void *argument, const struct vim_item *item)
 {
     struct showing *showing = argument;
-    struct row row = {.id = (char *)(uintptr_t)item->id,
-                      .parent = (char *)(uintptr_t)item->parent,
-                      .body = (char *)(uintptr_t)item->body,
-                      .body_length = strlen(item->body),
-                      .revision = item->revision,
-                      .state = item->state};
+    struct row row = row_of_item(item);
     if (showing->count == showing->capacity) {
         showing->capacity = showing->capacity ? showing->capacity * 2 : 64;
         showing->nodes = memory_resize(showing->nodes, showing->capacity, sizeof(*showing->nodes));

@@ -27,3 +27,14 @@ void rows_free(struct rows *rows)
     free(rows->items);
     *rows = (struct rows){0};
 }
+
+struct row row_of_item(const struct vim_item *item)
+{
+    return (struct row){.id = (char *)(uintptr_t)item->id,
+                        .parent = (char *)(uintptr_t)item->parent,
+                        .body = (char *)(uintptr_t)item->body,
+                        .body_length = strlen(item->body),
+                        .due = item->due,
+                        .revision = item->revision,
+                        .state = item->state};
+}
