@@ -92,6 +92,7 @@ struct remote {
     struct wire *wires, *dead;
     struct flights active, queue;
     int64_t up_since; /* that any replica takes requests */
+    int64_t halved; /* `chosen` of all */
     bool try_queue; /* something has changed that those in the queue wait for */
     uint64_t seed;
     struct metric *retries, *unknown, *shed;
@@ -119,6 +120,7 @@ struct replica {
     bool leave; /* what is under way there goes elsewhere, if it may */
     enum replica_state state;
     unsigned in_flight; /* probes not counted */
+    uint64_t chosen; /* for so many requests, those of long ago counted less */
     struct wire *idle; /* the one used last first */
     struct flight *probe;
     int64_t probe_due, since;
@@ -126,8 +128,9 @@ struct replica {
 
 /* Makes the list that of KNOWN. */
 void replicas_update(struct remote *remote);
-/* The less busy of two picked at random among those up that FLIGHT has not tried; else one of which it is
- * not known that it is down. NULL: there is none, *RET_FULL tells whether that is for want of room. */
+/* The less busy of two picked at random among those up that FLIGHT has not tried, and of two about as
+ * busy the one that was chosen for fewer lately; else one of which it is not known that it is down. NULL:
+ * there is none, *RET_FULL tells whether that is for want of room. */
 struct replica *replicas_choose(struct remote *remote, const struct flight *flight, bool *ret_full);
 void replica_set(struct remote *remote, struct replica *replica, enum replica_state state,
                  const char *why);

@@ -12,6 +12,10 @@
 
 /* Shorter than the other end's patience, so that it never closes what is just being used. */
 #define IDLE_MS 30000
+/* So many times as much under way is another load, not chance. */
+#define MUCH_BUSIER 2
+/* After so long, what a replica was chosen for counts half. */
+#define CHOSEN_HALVES_MS 2000
 
 static const char *const replica_states[] = {"unknown", "up", "sick", "draining", "down"};
 
@@ -34,6 +38,19 @@ static void replicas_count(struct remote *remote)
     atomic_store(&remote->up, up);
 }
 
+/* Who joins has nothing to make up for. */
+static uint64_t replicas_chosen(const struct remote *remote)
+{
+    uint64_t sum = 0, count = 0;
+    for (const struct replica *one = remote->replicas; one; one = one->next) {
+        if (one->wanted && one->state == REPLICA_UP) {
+            sum += one->chosen;
+            count++;
+        }
+    }
+    return count ? sum / count : 0;
+}
+
 void replica_set(struct remote *remote, struct replica *replica, enum replica_state state,
                  const char *why)
 {
@@ -41,6 +58,9 @@ void replica_set(struct remote *remote, struct replica *replica, enum replica_st
     /* A broken connection says less than what is known of it by now. */
     if (before == state || (state == REPLICA_UNKNOWN && before != REPLICA_UP)) {
         return;
+    }
+    if (state == REPLICA_UP) {
+        replica->chosen = replicas_chosen(remote);
     }
     replica->state = state;
     replica->since = clock_mono_ms();
@@ -162,6 +182,17 @@ static unsigned replica_grade(const struct replica *replica)
     }
 }
 
+/* Much less is under way there; or about as much, and it had fewer lately. A replica that its host lets
+ * wait for some milliseconds is some requests behind, which says little about how busy it is: going by
+ * each of them gives the fewest requests to who has bad luck with the scheduler. */
+static bool replica_goes_before(const struct replica *one, const struct replica *other)
+{
+    if (one->in_flight * MUCH_BUSIER < other->in_flight) {
+        return true;
+    }
+    return one->in_flight <= other->in_flight * MUCH_BUSIER && one->chosen < other->chosen;
+}
+
 struct replica *replicas_choose(struct remote *remote, const struct flight *flight, bool *ret_full)
 {
     struct replica *first = NULL, *second = NULL;
@@ -194,9 +225,11 @@ struct replica *replicas_choose(struct remote *remote, const struct flight *flig
             *(at == 0 ? &first : &second) = one;
         }
     }
-    if (second && (second->in_flight < first->in_flight || (second->in_flight == first->in_flight &&
-                                                            (replicas_random(remote) >> 32 & 1)))) {
-        return second;
+    if (second && replica_goes_before(second, first)) {
+        first = second;
+    }
+    if (first) {
+        first->chosen++;
     }
     return first;
 }
@@ -273,6 +306,12 @@ static void replica_probe(struct remote *remote, struct replica *replica, int64_
 
 void replicas_tick(struct remote *remote, int64_t now)
 {
+    if (now - remote->halved >= CHOSEN_HALVES_MS) {
+        remote->halved = now;
+        for (struct replica *one = remote->replicas; one; one = one->next) {
+            one->chosen /= 2;
+        }
+    }
     for (struct replica *one = remote->replicas; one; one = one->next) {
         while (one->idle && now - one->idle->since > IDLE_MS) {
             wire_close(remote, one->idle);

@@ -85,35 +85,6 @@ static void test_unix_socket(void **state)
     side_close(&side, 0);
 }
 
-static void test_spread(void **state)
-{
-    (void)state;
-    struct side sides[3];
-    for (int i = 0; i < 3; i++) {
-        side_open(&sides[i], "s", NULL, SECRET, 0);
-    }
-    struct link *link = link_to("", sides[0].address, sides[1].address, sides[2].address, NULL);
-    UNTIL(link_is_ready(link));
-    struct asked *asked[600];
-    for (int round = 0; round < 600; round += 6) {
-        for (int i = 0; i < 6; i++) {
-            asked[i] = ask(link, "GET", "/v1/version", NULL, NULL);
-        }
-        for (int i = 0; i < 6; i++) {
-            struct reply reply = asked_wait(asked[i]);
-            assert_int_equal(reply.status, 200);
-            reply_free(&reply);
-        }
-    }
-    for (int i = 0; i < 3; i++) {
-        assert_in_range(atomic_load(&sides[i].calls), 140, 260);
-    }
-    link_free(link);
-    for (int i = 0; i < 3; i++) {
-        side_close(&sides[i], 0);
-    }
-}
-
 /* Nothing was sent where nobody listens, so that everything may go elsewhere. */
 static void test_nobody_there(void **state)
 {
@@ -631,7 +602,6 @@ int main(void)
         cmocka_unit_test(test_target_is_made),
         cmocka_unit_test(test_own_routes_do_not_cross),
         cmocka_unit_test(test_unix_socket),
-        cmocka_unit_test(test_spread),
         cmocka_unit_test(test_nobody_there),
         cmocka_unit_test(test_breaks_off),
         cmocka_unit_test(test_dies_while_it_works),
