@@ -1,3 +1,11 @@
+# vim_bound_tests(SECONDS TEST...): what the tests may take before ctest ends them, VIMD_TEST_TIMEOUT_FACTOR times
+# longer where everything is slower. A property, since `ctest --timeout` is for tests without one.
+set(VIMD_TEST_TIMEOUT_FACTOR 1 CACHE STRING "how many times longer tests may take before they are ended")
+function(vim_bound_tests seconds)
+    math(EXPR bound "${seconds} * ${VIMD_TEST_TIMEOUT_FACTOR}")
+    set_tests_properties(${ARGN} PROPERTIES TIMEOUT ${bound})
+endfunction()
+
 # vim_add_test(NAME SOURCES ... USES ... [LABEL unit] [SERVERS ...]): a cmocka program, run by ctest
 # under LABEL; beside private SERVERS of its own (tests/servers/with), skipped where they are not installed
 # and labelled `served` too.
@@ -18,7 +26,8 @@ function(vim_add_test name)
     else()
         add_test(NAME ${name} COMMAND ${name})
     endif()
-    set_tests_properties(${name} PROPERTIES LABELS "${TEST_LABEL}" TIMEOUT 900)
+    set_tests_properties(${name} PROPERTIES LABELS "${TEST_LABEL}")
+    vim_bound_tests(900 ${name})
 endfunction()
 
 # vim_add_fuzzer(NAME SOURCES ... USES ...): LLVMFuzzerTestOneInput in SOURCES. With the preset
@@ -32,6 +41,7 @@ function(vim_add_fuzzer name)
     else()
         target_sources(${name} PRIVATE ${CMAKE_SOURCE_DIR}/tests/fuzz/run_corpus.c)
         add_test(NAME ${name} COMMAND ${name} ${CMAKE_SOURCE_DIR}/tests/fuzz/corpus/${name})
-        set_tests_properties(${name} PROPERTIES LABELS fuzz TIMEOUT 300)
+        set_tests_properties(${name} PROPERTIES LABELS fuzz)
+        vim_bound_tests(300 ${name})
     endif()
 endfunction()
