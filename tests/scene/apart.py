@@ -13,7 +13,7 @@ import subprocess
 import tempfile
 
 import vimd
-from vimd import BUILD, PATIENCE, WRAPPER, Broken, Client, free_port, mock, patient, to_yaml, wait_for
+from vimd import BUILD, PATIENCE, WRAPPER, Broken, Client, every, free_port, mock, patient, to_yaml, wait_for
 
 
 class Process:
@@ -140,7 +140,7 @@ class Apart(vimd.Vimd):
         tree = {
             "state_dir": str(process.state),
             "plugin_dir": str(self.build / "plugins"),
-            "heartbeat": "300ms",
+            "heartbeat": every(300),
             "log": {"level": "info"},
             "health": {"listen": f"127.0.0.1:{process.health}", "metrics": True},
             "link": {"secret": self.secret},

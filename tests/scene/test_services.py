@@ -1,9 +1,9 @@
 """Network services on the mock: made, shown, scaled, changed, healed, deleted, taken back."""
 import unittest
 
-from vimd import Scene, mock, target_id, unique, wait_for
+from vimd import Scene, every, mock, target_id, unique, wait_for
 
-SETTINGS = {"tasks": {"backoff_base": "10ms", "backoff_cap": "100ms", "sweep": "200ms"}}
+SETTINGS = {"tasks": {"backoff_base": "10ms", "backoff_cap": "100ms", "sweep": every(200)}}
 
 
 def description(name, vnfs=None, **more):

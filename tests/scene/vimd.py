@@ -58,6 +58,12 @@ def patient(seconds):
     return f"{min(int(PATIENCE * seconds), 60)}s"
 
 
+def every(milliseconds):
+    """How often vimd does something of itself, as an option's value: more seldom under much patience, or several
+    processes that are many times slower would do nothing else."""
+    return f"{int(milliseconds * max(1, PATIENCE / 5))}ms"
+
+
 def is_readable(connected):
     ready = select.poll()
     ready.register(connected, select.POLLIN)
@@ -117,7 +123,7 @@ def mock(name="edge1", call_timeout=None, poll=None, quotas=None, check_quota=No
     """One VIM on the mock driver, quick and steady unless told otherwise. QUOTAS: {kind: count}; network services
     meet them on the way, unless they are to be checked beforehand."""
     entry = {"name": name, "driver": "mock", "project": PROJECT,
-             **(poll or {"poll_pending": "50ms", "poll_idle": "300ms", "poll_full": "600ms",
+             **(poll or {"poll_pending": every(50), "poll_idle": every(300), "poll_full": every(600),
                         "poll_backoff": "1s"})}
     if call_timeout:
         entry["call_timeout"] = call_timeout
