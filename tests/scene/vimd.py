@@ -110,9 +110,14 @@ def is_duration(value):
 
 
 def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+    """One at which nobody listens, below those that the kernel hands out to connections: one of these could have
+    taken it by the time that vimd starts again."""
+    first = int(pathlib.Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
+    for _ in range(1000):
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", random.SystemRandom().randrange(min(10240, first // 2), first)))
+            return probe.getsockname()[1]
+    raise Broken("no port is free")
 
 
 # Options of the mock, by the shorter names that scenes use.
