@@ -175,13 +175,23 @@ static struct config_struct *filled_of(const struct config_table *table, const c
     return filled;
 }
 
+/* What is slow because valgrind runs it is not dead. */
+static int patience(void)
+{
+    const char *text = getenv("VIMD_TEST_PATIENCE");
+    int times = text ? atoi(text) : 1;
+    return times < 1 ? 1 : times > 20 ? 20 : times;
+}
+
 void side_open(struct side *side, const char *name, const char *listen, const char *secret,
                int64_t in_flight)
 {
     memset(side, 0, sizeof *side);
     side->link.ops = &side_ops;
     side->name = name;
-    struct config_struct *filled = filled_of(&api_table, "threads: 2\naccess_log: off\n");
+    CLEANUP_FREE char *yaml =
+        text_format("threads: 2\naccess_log: off\nheader_timeout: %ds\n", 10 * patience());
+    struct config_struct *filled = filled_of(&api_table, yaml);
     struct api_config config = *(const struct api_config *)config_data(filled);
     config.listen = listen ? listen : "127.0.0.1:0";
     config.side = API_PEERS;
@@ -237,9 +247,10 @@ static bool rogue_answer(struct rogue *rogue, int fd, const char *request)
     static const char well[] =
         "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\n{}";
     bool probe = strstr(request, " /link/state ") != NULL;
-    const char *answer = rogue->way == ROGUE_ANSWERS           ? rogue->answer
-                         : rogue->way == ROGUE_BREAKS && probe ? well
-                                                               : NULL;
+    const char *answer = rogue->way == ROGUE_CLOSES    ? NULL
+                         : probe                       ? well
+                         : rogue->way == ROGUE_ANSWERS ? rogue->answer
+                                                       : NULL;
     if (answer) {
         (void)!send(fd, answer, strlen(answer), MSG_NOSIGNAL);
     }
@@ -315,14 +326,6 @@ static struct logic *own;
 void own_end(void)
 {
     logic_free(TAKE(own));
-}
-
-/* What is slow because valgrind runs it is not dead. */
-static int patience(void)
-{
-    const char *text = getenv("VIMD_TEST_PATIENCE");
-    int times = text ? atoi(text) : 1;
-    return times < 1 ? 1 : times > 4 ? 4 : times;
 }
 
 struct link *link_to(const char *more, ...)

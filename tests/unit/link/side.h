@@ -44,7 +44,7 @@ enum rogue_way {
     ROGUE_CLOSES, /* after the whole request */
     ROGUE_SILENT, /* takes the connection, and reads and says nothing */
     ROGUE_BREAKS, /* is well, and keeps all requests until it is closed */
-    ROGUE_ANSWERS /* with `answer`, whatever is asked, and closes */
+    ROGUE_ANSWERS /* is well, answers each request with `answer`, and closes */
 };
 struct rogue;
 struct rogue *rogue_open(enum rogue_way way, const char *answer, char **ret_address);

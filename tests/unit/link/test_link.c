@@ -28,7 +28,9 @@ static void test_what_crosses(void **state)
     assert_non_null(strstr(reply.body, "header:idempotency-key=k1\nheader:prefer=wait=3\n"
                                        "header:prefer=respond-async\n"));
     assert_non_null(strstr(reply.body, "who=t-1 blue An\u00f6 nym%us\n"));
-    assert_non_null(strstr(reply.body, "left=30\n"));
+    const char *left = strstr(reply.body, "left=");
+    assert_non_null(left);
+    assert_in_range(atoi(left + strlen("left=")), 1, 30);
     assert_non_null(strstr(reply.body, "body={\"x\":1}\n"));
     assert_string_equal(reply.headers,
                         "ETag: \"7\"\nLocation: /x\nContent-Type: application/json\n");
