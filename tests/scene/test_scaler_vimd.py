@@ -5,7 +5,7 @@ import tempfile
 import unittest
 
 import vimd
-from vimd import Vimd, many, mock, unique, wait_for
+from vimd import Vimd, every, many, mock, unique, wait_for
 
 READS, CREATES = 400, 6
 BLOCKS = ["api", "logic", "worker", "store", "queue", "nfvi"]
@@ -15,8 +15,9 @@ class Watched(Vimd):
     def __init__(self):
         self.traces = tempfile.TemporaryDirectory(prefix="vimd-trace-")
         self.trace = pathlib.Path(self.traces.name) / "trace.csv"
-        settings = {"roles": ["api", "logic", "worker", "scaler"], "heartbeat": "1s", "services": [{
-            "name": "itself", "mode": "advise", "window": "1s", "interval": "1s", "policy": "scaler-similarity",
+        settings = {"roles": ["api", "logic", "worker", "scaler"], "heartbeat": every(1000), "services": [{
+            "name": "itself", "mode": "advise", "window": every(1000), "interval": every(1000),
+            "policy": "scaler-similarity",
             "source": {"type": "vimd", "timeout": "500ms"}, "record": str(self.trace),
             "blocks": [{"name": block} for block in BLOCKS],
             "edges": ["api -> logic", "logic -> store", "logic -> queue", "worker -> store", "worker -> queue",
