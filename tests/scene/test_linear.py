@@ -20,7 +20,7 @@ from history import DONE, FOREVER, LOST, READ, REFUSED, SET, History, Operation,
 from vimd import Broken, mock, unique
 
 SEED = int(os.environ.get("VIMD_TEST_SEED", "1"))
-SECONDS = float(os.environ.get("VIMD_TEST_LINEAR_SECONDS", "12"))
+SECONDS = float(os.environ.get("VIMD_TEST_LINEAR_SECONDS", "12")) * max(1, vimd.PATIENCE / 5)
 KEYS, WRITERS = 4, 8
 
 
