@@ -81,6 +81,47 @@ static void marks_free(struct marks *marks)
     free(marks->items);
 }
 
+typedef int (*is_listed_fn)(struct call *call, const struct marked *marked, bool *ret_is,
+                            struct failure *failure);
+
+/* Answers with those that have MEMBER, and of which IS_LISTED (NULL: all) says so. */
+static void list_marked(struct call *call, const struct vocabulary *vocabulary, const char *name,
+                        const char *member, is_listed_fn is_listed)
+{
+    const char *const members[] = {"id",      "kind",   "name",       "vim",
+                                   "project", "status", "backend_id", member};
+    struct lister lister;
+    struct marks marks;
+    struct failure failure = {0};
+    if (!list_begin(call, vocabulary, name, NULL, &lister)) {
+        return;
+    }
+    int code = find_marked(call, member, &marks, &failure);
+    bool full = false;
+    for (size_t n = 0; n < marks.count && code == VIM_OK && !full; n++) {
+        const struct marked *marked =
+            &marks.items[lister.query.descending ? marks.count - 1 - n : n];
+        CLEANUP_TEXT struct text text = {0};
+        bool listed = true;
+        if (is_listed) {
+            code = is_listed(call, marked, &listed, &failure);
+        }
+        if (code == VIM_OK && listed &&
+            (lister.query.sort || !list_is_before(&lister, marked->id))) {
+            fields_project(members, sizeof(members) / sizeof(members[0]), marked->body,
+                           strlen(marked->body), &text);
+            full = list_offer(&lister, marked->id, text_get(&text), text.length) != 0;
+        }
+    }
+    marks_free(&marks);
+    if (code != VIM_OK) {
+        list_free(&lister);
+        logic_failure(call, &failure, ORIGIN_OWN);
+        return;
+    }
+    list_finish(call, &lister);
+}
+
 /* --- Orphans --------------------------------------------------------------------------------- */
 
 /* Is there anything that was made under TAG: a resource, or the task that did it? What another vimd has made is that
@@ -113,43 +154,19 @@ static char *tag_of(const char *body)
     return tag;
 }
 
-static void show(const char *const *members, unsigned count, const char *body, struct text *text)
+static int is_orphan(struct call *call, const struct marked *marked, bool *ret_is,
+                     struct failure *failure)
 {
-    fields_project(members, count, body, strlen(body), text);
+    CLEANUP_FREE char *tag = tag_of(marked->body);
+    bool owned = true;
+    int code = tag ? has_owner(call->logic->environment.store, tag, &owned, failure) : VIM_OK;
+    *ret_is = !owned;
+    return code;
 }
 
 void orphans_list(struct call *call)
 {
-    static const char *const members[] = {"id",      "kind",   "name",       "vim",
-                                          "project", "status", "backend_id", "tag"};
-    struct lister lister;
-    struct marks marks;
-    struct failure failure = {0};
-    if (!list_begin(call, &vocabulary_orphans, "orphans", NULL, &lister)) {
-        return;
-    }
-    int code = find_marked(call, "tag", &marks, &failure);
-    bool full = false;
-    for (size_t n = 0; n < marks.count && code == VIM_OK && !full; n++) {
-        const struct marked *marked =
-            &marks.items[lister.query.descending ? marks.count - 1 - n : n];
-        CLEANUP_FREE char *tag = tag_of(marked->body);
-        CLEANUP_TEXT struct text text = {0};
-        bool owned = true;
-        code = tag ? has_owner(call->logic->environment.store, tag, &owned, &failure) : VIM_OK;
-        if (code == VIM_OK && !owned &&
-            (lister.query.sort || !list_is_before(&lister, marked->id))) {
-            show(members, sizeof(members) / sizeof(members[0]), marked->body, &text);
-            full = list_offer(&lister, marked->id, text_get(&text), text.length) != 0;
-        }
-    }
-    marks_free(&marks);
-    if (code != VIM_OK) {
-        list_free(&lister);
-        logic_failure(call, &failure, ORIGIN_OWN);
-        return;
-    }
-    list_finish(call, &lister);
+    list_marked(call, &vocabulary_orphans, "orphans", "tag", is_orphan);
 }
 
 /* The resource that the path names, of whatever kind, for a change; else answers. */
@@ -261,32 +278,7 @@ void orphans_delete(struct call *call)
 
 void drift_list(struct call *call)
 {
-    static const char *const members[] = {"id",      "kind",   "name",       "vim",
-                                          "project", "status", "backend_id", "drift"};
-    struct lister lister;
-    struct marks marks;
-    struct failure failure = {0};
-    if (!list_begin(call, &vocabulary_drift, "drift", NULL, &lister)) {
-        return;
-    }
-    int code = find_marked(call, "drift", &marks, &failure);
-    bool full = false;
-    for (size_t n = 0; n < marks.count && code == VIM_OK && !full; n++) {
-        const struct marked *marked =
-            &marks.items[lister.query.descending ? marks.count - 1 - n : n];
-        CLEANUP_TEXT struct text text = {0};
-        if (lister.query.sort || !list_is_before(&lister, marked->id)) {
-            show(members, sizeof(members) / sizeof(members[0]), marked->body, &text);
-            full = list_offer(&lister, marked->id, text_get(&text), text.length) != 0;
-        }
-    }
-    marks_free(&marks);
-    if (code != VIM_OK) {
-        list_free(&lister);
-        logic_failure(call, &failure, ORIGIN_OWN);
-        return;
-    }
-    list_finish(call, &lister);
+    list_marked(call, &vocabulary_drift, "drift", "drift", NULL);
 }
 
 static bool load_drifted(struct call *call, struct resource *ret_resource)

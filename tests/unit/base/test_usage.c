@@ -1,42 +1,8 @@
-#include "test.h"
-#include <stdio.h>
+#include "root.h"
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include "base/clock.h"
-#include "base/text.h"
 #include "base/usage.h"
-
-static char root[32];
-
-static int make_root(void **state)
-{
-    (void)state;
-    strcpy(root, "/tmp/vimd-usage-XXXXXX");
-    return mkdtemp(root) ? 0 : -1;
-}
-
-static int remove_root(void **state)
-{
-    (void)state;
-    char *command = text_format("rm -rf %s", root);
-    int code = system(command);
-    free(command);
-    return code;
-}
-
-static void put(const char *path, const char *text)
-{
-    char *command = text_format("mkdir -p %s$(dirname '%s')", root, path);
-    assert_int_equal(system(command), 0);
-    free(command);
-    char *full = text_format("%s%s", root, path);
-    FILE *file = fopen(full, "w");
-    assert_non_null(file);
-    fputs(text, file);
-    fclose(file);
-    free(full);
-}
 
 static void time_and_memory_grow_with_use(void **state)
 {

@@ -1,42 +1,9 @@
 /* Control groups of made-up trees, as versions 1 and 2 and a container show them. */
-#include "test.h"
+#include "root.h"
 #include <math.h>
 #include <stdbool.h>
-#include <stdio.h>
 #include <stdlib.h>
-#include "base/text.h"
 #include "base/usage_group.h"
-
-static char root[32];
-
-static int make_root(void **state)
-{
-    (void)state;
-    strcpy(root, "/tmp/vimd-group-XXXXXX");
-    return mkdtemp(root) ? 0 : -1;
-}
-
-static int remove_root(void **state)
-{
-    (void)state;
-    char *command = text_format("rm -rf %s", root);
-    int code = system(command);
-    free(command);
-    return code;
-}
-
-static void put(const char *path, const char *text)
-{
-    char *command = text_format("mkdir -p %s$(dirname '%s')", root, path);
-    assert_int_equal(system(command), 0);
-    free(command);
-    char *full = text_format("%s%s", root, path);
-    FILE *file = fopen(full, "w");
-    assert_non_null(file);
-    fputs(text, file);
-    fclose(file);
-    free(full);
-}
 
 #define GROUP "/sys/fs/cgroup"
 
