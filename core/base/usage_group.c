@@ -156,6 +156,18 @@ static void read_v1(const char *root, struct usage_group *group)
     folders_free(&memory);
 }
 
+/* Is it the group of all that runs? That one has no type; the one that a container sees as the root has. */
+static bool is_whole_machine(const struct folders *folders)
+{
+    FILE *file = folders->root && strcmp(folders->named, folders->root) == 0
+                     ? open_file(folders->root, "cgroup.type")
+                     : NULL;
+    if (file) {
+        (void)fclose(file);
+    }
+    return folders->root && strcmp(folders->named, folders->root) == 0 && !file;
+}
+
 /* What version 1 does not tell. With both side by side each controller is in one of them. */
 static void read_v2(const char *root, struct usage_group *group)
 {
@@ -174,6 +186,7 @@ static void read_v2(const char *root, struct usage_group *group)
         (void)snprintf(name, sizeof(name), "%s.pressure", usage_pressure_name(i));
         group->pressure[i] = read_pressure(open_in(&folders, name));
     }
+    group->pressure_of_system = !isnan(group->pressure[PRESSURE_CPU]) && is_whole_machine(&folders);
     folders_free(&folders);
 }
 

@@ -17,7 +17,7 @@ struct usage_group {
     double throttled; /* of these, in which the quota was exhausted */
     double throttled_seconds;
     double pressure[PRESSURE_COUNT]; /* seconds in which something waited for it (PSI, "some") */
-    /* The group has no files of its own (version 1): it is all the machine's. */
+    /* The group has no files of its own (version 1), or is the one of all that runs: it is all the machine's. */
     bool pressure_of_system;
     double memory, memory_limit; /* bytes, now; a limit of infinity is none */
 };

@@ -5,6 +5,8 @@
 #include "base/text.h"
 
 #define HELD_MAX 2u
+/* What the queue has told holds for so many heartbeats. */
+#define ASKED_INTERVALS 5
 
 /* --- What happened in an interval ---------------------------------------------------------------- */
 
@@ -255,10 +257,69 @@ static void set_state(const struct putting *putting, uint32_t block, int role)
     history_set_block(putting->history, block, &state);
 }
 
+static bool is_watched(const struct service *service, int callee)
+{
+    for (uint32_t i = 0; i < service->block_count; i++) {
+        if (fleet_callee(service->blocks[i].role) == callee) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Requests that a block holds itself: those that it works on, and those on calls to what is no block of the service.
+ * Else nobody would have these, and what waits behind them would look as if it waited for the callees that are. */
+static double own_grown(const struct fleet *fleet, int role)
+{
+    double own = block_grown(fleet, role, B_OWN);
+    for (int callee = 0; callee < CALLEES; callee++) {
+        double calls = grown(fleet, role, EDGE_TOTAL(role, callee, E_IN));
+        if (!is_watched(fleet->service, callee) && !isnan(calls)) {
+            own += calls;
+        }
+    }
+    return own;
+}
+
+/* Hints that wait in the queue, which is one; whoever has asked it last knows best. One that has not answered for
+ * long is not known. */
+static double queue_waiting(const struct fleet *fleet)
+{
+    const struct replica *last = NULL;
+    for (size_t i = 0; i < fleet->count; i++) {
+        const struct replica *replica = &fleet->items[i];
+        if (replica->listed && replica->has_queue && !replica->missing &&
+            fleet->now - (replica->queue_at + replica->skew) <=
+                ASKED_INTERVALS * replica->interval &&
+            (!last || replica->queue_at + replica->skew > last->queue_at + last->skew)) {
+            last = replica;
+        }
+    }
+    return last ? last->queue_waiting : NAN;
+}
+
+/* Requests (times the window) whose tasks wait in the queue for a worker: no block has them. There are no more of
+ * them than requests that wait for a task at all; of the other tasks that wait there nobody feels anything. */
+static double waiting_for_worker(const struct putting *putting)
+{
+    const struct fleet *fleet = putting->fleet;
+    double waiting = queue_waiting(fleet) * 1e6 * putting->seconds;
+    double requests = block_grown(fleet, ROLE_LOGIC, B_IN) -
+                      block_grown(fleet, ROLE_LOGIC, B_QUEUED) -
+                      block_grown(fleet, ROLE_LOGIC, B_OWN);
+    for (int callee = 0; callee < CALLEES; callee++) {
+        double calls = grown(fleet, ROLE_LOGIC, EDGE_TOTAL(ROLE_LOGIC, callee, E_IN));
+        requests -= isnan(calls) ? 0 : calls;
+    }
+    waiting = waiting > requests ? requests : waiting;
+    return waiting > 0 ? waiting : 0;
+}
+
 static void put_role(const struct putting *putting, uint32_t block, int role)
 {
     const struct fleet *all = putting->fleet;
-    double in = block_grown(all, role, B_IN) / 1e6, own = block_grown(all, role, B_OWN) / 1e6;
+    double waiting = role == ROLE_WORKER ? waiting_for_worker(putting) / 1e6 : 0;
+    double in = block_grown(all, role, B_IN) / 1e6 + waiting, own = own_grown(all, role) / 1e6;
     /* A worker looks at hints too; its requests are steps of tasks. */
     double calls = block_grown(all, role, role == ROLE_WORKER ? B_ENDED : B_BEGAN);
     put(putting, HISTORY_BLOCK, block, "cpu", share(all, role, T_CPU, -1, true) / 1e6);
@@ -272,7 +333,7 @@ static void put_role(const struct putting *putting, uint32_t block, int role)
     put(putting, HISTORY_BLOCK, block, "in_flight", in / putting->seconds);
     put(putting, HISTORY_BLOCK, block, "own_in_flight", own / putting->seconds);
     put(putting, HISTORY_BLOCK, block, "thread_queue",
-        block_grown(all, role, B_QUEUED) / 1e6 / putting->seconds);
+        (block_grown(all, role, B_QUEUED) / 1e6 + waiting) / putting->seconds);
     if (calls > 0) {
         put(putting, HISTORY_BLOCK, block, "residence", in / calls * 1000);
         put(putting, HISTORY_BLOCK, block, "self_time", own / calls * 1000);
@@ -303,18 +364,25 @@ static void put_network(const struct putting *putting, enum history_scope scope,
     put(putting, scope, index, "retransmits", sum_value(&again) / putting->seconds);
 }
 
-/* The queue is one; whoever has asked it last knows best. */
 static void put_depth(const struct putting *putting, uint32_t block)
 {
-    const struct replica *last = NULL;
-    for (size_t i = 0; i < putting->fleet->count; i++) {
-        const struct replica *replica = &putting->fleet->items[i];
-        if (replica->listed && replica->has_queue && !replica->missing &&
-            (!last || replica->queue_at + replica->skew > last->queue_at + last->skew)) {
-            last = replica;
+    put(putting, HISTORY_BLOCK, block, "queue_depth", queue_waiting(putting->fleet));
+}
+
+/* Of a block that tells nothing itself: what others ask it. */
+static void put_asked(const struct putting *putting, uint32_t block, int callee)
+{
+    struct sum began = {0};
+    for (int caller = 0; caller < CALLERS; caller++) {
+        for (size_t i = 0; i < putting->fleet->count; i++) {
+            const struct replica *replica = &putting->fleet->items[i];
+            began.missing |= replica->missing;
+            if (replica->last.seconds > 0) {
+                sum_add(&began, replica->last.grown[EDGE_TOTAL(caller, callee, E_BEGAN)]);
+            }
         }
     }
-    put(putting, HISTORY_BLOCK, block, "queue_depth", last ? last->queue_waiting : NAN);
+    put(putting, HISTORY_BLOCK, block, "calls", sum_value(&began) / putting->seconds);
 }
 
 static void put_block(const struct putting *putting, uint32_t block)
@@ -326,6 +394,9 @@ static void put_block(const struct putting *putting, uint32_t block)
     }
     if (callee >= 0) {
         put_network(putting, HISTORY_BLOCK, block, -1, callee);
+    }
+    if (role < 0 && callee >= 0) {
+        put_asked(putting, block, callee);
     }
     if (callee == CALLEE_OF_QUEUE) {
         put_depth(putting, block);

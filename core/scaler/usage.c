@@ -30,7 +30,7 @@ struct usage {
     struct replica *replicas;
     uint64_t look;
     double quota; /* of the block; 0: not known */
-    struct mean cpu, memory, throttled, pressure_cpu, pressure_memory, pressure_io;
+    struct mean cpu, memory, cores, throttled, pressure_cpu, pressure_memory, pressure_io;
 };
 
 static void add(struct mean *mean, double value)
@@ -78,6 +78,7 @@ static void take(void *argument, const struct group_usage *seen)
     double cores = isfinite(seen->cpu_cores) ? seen->cpu_cores : grown[CPU] / seconds;
     add(&usage->cpu, quota > 0 ? cores / quota : NAN);
     add(&usage->memory, seen->memory_bytes);
+    add(&usage->cores, seen->quota_cores > 0 ? seen->quota_cores : NAN);
     add(&usage->throttled, grown[PERIODS] > 0 ? grown[THROTTLED] / grown[PERIODS] : NAN);
     add(&usage->pressure_cpu, grown[PRESSURE_CPU] / seconds);
     add(&usage->pressure_memory, grown[PRESSURE_MEMORY] / seconds);
@@ -89,6 +90,16 @@ static void put(struct history *history, uint32_t block, const char *name, const
     uint32_t metric = history_metric(HISTORY_BLOCK, name);
     if (mean->count && isnan(history_get(history, HISTORY_BLOCK, block, metric, 0))) {
         history_put(history, HISTORY_BLOCK, block, metric, mean->sum / mean->count);
+    }
+}
+
+/* What one replica may use, where neither the configuration nor the source has told. */
+static void put_quota(struct history *history, uint32_t block, const struct mean *cores)
+{
+    struct history_block state = history_get_block(history, block);
+    if (cores->count && !(state.quota_cores > 0)) {
+        state.quota_cores = cores->sum / cores->count;
+        history_set_block(history, block, &state);
     }
 }
 
@@ -120,6 +131,7 @@ void usage_measure(struct watch *watch, uint32_t block, int64_t timeout_ms)
         return; /* it is one more source: what it does not tell is not there */
     }
     forget(usage, false);
+    put_quota(watch->history, block, &usage->cores);
     put(watch->history, block, "cpu", &usage->cpu);
     put(watch->history, block, "memory", &usage->memory);
     put(watch->history, block, "throttled", &usage->throttled);

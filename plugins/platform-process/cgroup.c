@@ -177,6 +177,27 @@ static double read_pressure(const char *folder, const char *file)
     return total ? strtod(total + 6, NULL) / 1e6 : NAN;
 }
 
+/* The share that the group has now: somebody may have changed it since the replica was started. */
+static double read_share(const struct process_config *config, const char *path)
+{
+    double quota = NAN, period = NAN;
+    if (is_v2()) {
+        char file[PATH_SIZE + 64];
+        (void)snprintf(file, sizeof(file), "%s/cpu.max", path);
+        FILE *stream = fopen(file, "re");
+        if (stream && fscanf(stream, "%lf %lf", &quota, &period) != 2) {
+            quota = NAN;
+        }
+        if (stream) {
+            (void)fclose(stream);
+        }
+    } else {
+        quota = read_number(path, "cpu.cfs_quota_us", NULL);
+        period = read_number(path, "cpu.cfs_period_us", NULL);
+    }
+    return quota > 0 && period > 0 ? quota / period : config->cpu;
+}
+
 void cgroup_sample(const struct process_platform *platform, const char *replica,
                    struct group_sample *sample)
 {
@@ -184,7 +205,7 @@ void cgroup_sample(const struct process_platform *platform, const char *replica,
     (void)group_path(platform->config, 0, replica, path);
     sample->periods = read_number(path, "cpu.stat", "nr_periods");
     sample->throttled_periods = read_number(path, "cpu.stat", "nr_throttled");
-    sample->quota_cores = platform->config->cpu;
+    sample->quota_cores = read_share(platform->config, path);
     if (is_v2()) {
         sample->cpu_seconds = read_number(path, "cpu.stat", "usage_usec") / 1e6;
         sample->memory_bytes = read_number(path, "memory.current", NULL);

@@ -1,8 +1,9 @@
 /*
  * What is kept between decisions, as text: one line per block, fields separated by tabs:
  * name, demand, decisions that the slots rest on, mean and variance of the bare time for each number of slots that
- * is tried, replicas, how long there have been so many, checksum of the neighbours, then replicas:throughput of each
- * level. The first line is the service's, without a name: spare, and the decisions it rests on.
+ * is tried, replicas, how long there have been so many, checksum of the neighbours, "q" and the quota if that is known,
+ * then replicas:throughput of each level. The first line is the service's, without a name: spare, and the decisions it
+ * rests on.
  */
 #include <math.h>
 #include <stdio.h>
@@ -10,6 +11,9 @@
 #include <string.h>
 
 #include "similarity.h"
+
+/* Shares that differ by less are the same: a platform rounds. */
+#define QUOTA_CHANGE 0.1
 
 static struct memory *find_memory(struct similarity *similarity, const char *name, size_t length)
 {
@@ -61,6 +65,7 @@ static void parse_line(struct similarity *similarity, const char *line, const ch
     memory->replicas = (uint32_t)strtoul(at = next, &next, 10);
     memory->steady = (uint32_t)strtoul(at = next, &next, 10);
     memory->neighbours = (uint32_t)strtoul(at = next, &next, 10);
+    memory->quota = next < end && strncmp(next, "\tq", 2) == 0 ? strtod(next + 2, &next) : 0;
     for (at = next; at < end && memory->level_count < LEVELS_MAX; at = next) {
         struct usl_level level;
 
@@ -71,6 +76,18 @@ static void parse_line(struct similarity *similarity, const char *line, const ch
         if (level.replicas && level.throughput > 0 && isfinite(level.throughput))
             memory->levels[memory->level_count++] = level;
     }
+}
+
+/* A replica that may use more or less of a processor than before is another one: its times, its demand and what so many
+ * of them carry are not those that were learnt. */
+static void forget_other_quota(struct memory *memory, double quota)
+{
+    double change = fabs(quota - memory->quota);
+
+    if (quota > 0 && memory->quota > 0 && change > QUOTA_CHANGE * memory->quota)
+        *memory = (struct memory){.demand = NAN, .slots = 1};
+    if (quota > 0)
+        memory->quota = quota;
 }
 
 void memory_parse(struct similarity *similarity, const char *kept)
@@ -88,6 +105,8 @@ void memory_parse(struct similarity *similarity, const char *kept)
             parse_line(similarity, kept, end);
         kept = *end ? end + 1 : end;
     }
+    for (uint32_t i = 0; i < similarity->view.block_count; i++)
+        forget_other_quota(&similarity->memory[i], similarity->view.blocks[i].quota_cores);
 }
 
 static size_t print_memory(const struct memory *memory, const char *name, char *to, size_t size)
@@ -103,6 +122,10 @@ static size_t print_memory(const struct memory *memory, const char *name, char *
     if (used < size) {
         length = snprintf(to + used, size - used, "\t%u\t%u\t%u", memory->replicas, memory->steady,
                           memory->neighbours);
+        used += length > 0 ? (size_t)length : size;
+    }
+    if (memory->quota > 0 && used < size) {
+        length = snprintf(to + used, size - used, "\tq%.6g", memory->quota);
         used += length > 0 ? (size_t)length : size;
     }
     for (uint32_t i = 0; i < memory->level_count && used < size; i++) {

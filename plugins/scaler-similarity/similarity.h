@@ -45,6 +45,7 @@ struct memory {
     uint32_t replicas,
         steady; /* how many were ready, for so many decisions (up to RECENT_WINDOWS) */
     uint32_t neighbours; /* checksum of the replicas of all others when the levels were seen */
+    double quota; /* cores of one replica that all of this was learnt with; 0: not known */
     uint32_t level_count;
     struct usl_level levels[LEVELS_MAX];
 };

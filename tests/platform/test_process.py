@@ -223,6 +223,13 @@ def test_a_share_of_the_processor():
     for a, b in zip(start, ended):
         # The share binds: what a busy replica got is not more than it, give or take a period.
         assert b["cpu_seconds"] - a["cpu_seconds"] < 0.2 * took + 0.1, (a, b, took)
+    # What counts is what a replica has now, not what it was started with.
+    for path in folders():
+        for name, text in (("cpu.cfs_quota_us", "3000"), ("cpu.max", "3000 20000")):
+            if os.path.exists(f"{path}/web-2/{name}"):
+                with open(f"{path}/web-2/{name}", "w") as file:
+                    file.write(text)
+    assert sorted(body["quota_cores"] for body in bodies()) == [0.15, 0.2], bodies()
     end(client, "web")
     for path in folders():
         assert not [entry for entry in os.scandir(path) if entry.is_dir()], path

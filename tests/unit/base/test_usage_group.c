@@ -95,6 +95,23 @@ static void both_side_by_side(void **state)
     assert_true(group.memory == 55 && isnan(group.memory_limit));
 }
 
+/* The control groups in version 1, and nobody has made one in version 2. */
+static void pressure_of_the_root_is_the_machine_s(void **state)
+{
+    (void)state;
+    struct usage_group group;
+    put("/proc/self/cgroup", "2:cpu:/a\n0::/\n");
+    put(GROUP "/cpu/cgroup.procs", "");
+    put(GROUP "/cpu/a/cpu.stat", "nr_periods 1\nnr_throttled 1\nthrottled_time 0\n");
+    put(GROUP "/unified/cgroup.procs", "");
+    put(GROUP "/unified/cpu.pressure", "some avg10=0.00 avg60=0.00 avg300=0.00 total=2000000\n");
+    usage_group_at(root, &group);
+    assert_true(group.pressure[PRESSURE_CPU] == 2 && group.pressure_of_system);
+    put(GROUP "/unified/cgroup.type", "domain\n"); /* a container's own */
+    usage_group_at(root, &group);
+    assert_true(group.pressure[PRESSURE_CPU] == 2 && !group.pressure_of_system);
+}
+
 static void nonsense_is_not_known(void **state)
 {
     (void)state;
@@ -119,6 +136,7 @@ int main(void)
         WITH_ROOT(a_container_sees_its_group_as_the_root),
         WITH_ROOT(version_1),
         WITH_ROOT(both_side_by_side),
+        WITH_ROOT(pressure_of_the_root_is_the_machine_s),
         WITH_ROOT(nonsense_is_not_known),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -502,6 +502,31 @@ static void past_the_peak_is_a_gate(void **state)
     assert_int_not_equal(world.decision.block, 2);
 }
 
+/* With half of the processor so many carry something else. */
+static void another_quota_makes_another_block(void **state)
+{
+    struct world world = make_world();
+    char text[256];
+    uint32_t others = (2166136261u ^ 1u) * 16777619u;
+
+    (void)state;
+    others = (others ^ 1u) * 16777619u;
+    world.blocks[2].ready = world.blocks[2].desired = 4;
+    world.blocks[2].quota_cores = 0.52;
+    snprintf(text, sizeof text,
+             "db\t0.01\t0\t0\t0\t0\t0\t0\t0\t0\t0\t0\t0\t4\t4\t%u\tq0.5\t1:95.24\t2:128.7\t3:132.3",
+             others);
+    world.snapshot.kept = text;
+    decide(&world);
+    assert_true(world.scores[2].gates & VIM_GATE_PEAK);
+    assert_non_null(strstr(kept, "\tq0.52"));
+    world.blocks[2].quota_cores = 0.25;
+    world.snapshot.kept = text;
+    decide(&world);
+    assert_false(world.scores[2].gates & VIM_GATE_PEAK);
+    assert_non_null(strstr(kept, "\tq0.25"));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -525,6 +550,7 @@ int main(void)
         cmocka_unit_test(idle_without_a_known_demand_scales_in),
         cmocka_unit_test(memory_survives_as_text),
         cmocka_unit_test(past_the_peak_is_a_gate),
+        cmocka_unit_test(another_quota_makes_another_block),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

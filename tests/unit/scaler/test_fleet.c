@@ -66,11 +66,19 @@ struct process {
     double rate;
     int64_t skew; /* its clock is ahead by so much */
     double throttled; /* of the ten periods in a second */
+    double abroad; /* ms of each that the logic waits for the infrastructure */
+    double
+        task; /* ms of each that it waits for its task; there is a worker, too, which does nothing */
+    bool silent; /* the queue has not answered since the start */
 };
 
 static char *beat(const struct process *process, int64_t now)
 {
     double seconds = (double)(now - process->start) / 1000, count = seconds * process->rate;
+    const char *worker = process->task > 0
+                             ? ",\"worker\":{\"in_flight_us\":0,\"own_us\":0,\"queued_us\":0,"
+                               "\"began\":0,\"ended\":0,\"seconds\":0,\"buckets\":[],\"threads\":4}"
+                             : "";
     return text_format(
         "{\"id\":\"%s\",\"state\":\"up\",\"expires_ms\":10000,\"started\":%lld,\"signals\":{"
         "\"at\":%lld,\"mono_us\":%lld,\"cores\":1,\"cpu_us\":%.0f,\"memory\":1000,\"periods\":%.0f,"
@@ -78,18 +86,20 @@ static char *beat(const struct process *process, int64_t now)
         "\"blocks\":{\"api\":{\"in_flight_us\":%.0f,\"own_us\":%.0f,\"began\":%.0f,\"ended\":%.0f,"
         "\"seconds\":%.6f,\"buckets\":[0,0,0,0,0,%.0f,0,0,0,0,0,0,0,0,0],\"errors\":%.0f},"
         "\"logic\":{\"in_flight_us\":%.0f,\"own_us\":%.0f,\"queued_us\":0,\"began\":%.0f,"
-        "\"ended\":%.0f,\"seconds\":%.6f,\"buckets\":[],\"threads\":8}},"
+        "\"ended\":%.0f,\"seconds\":%.6f,\"buckets\":[],\"threads\":8}%s},"
         "\"edges\":{\"api>logic\":{\"in_flight_us\":%.0f,\"began\":%.0f},"
         "\"logic>store\":{\"in_flight_us\":%.0f,\"began\":%.0f},"
+        "\"logic>nfvi\":{\"in_flight_us\":%.0f,\"began\":%.0f},"
         "\"aside>store\":{\"in_flight_us\":0,\"began\":%.0f}},"
         "\"tcp\":{\"store\":{\"connections\":2,\"rtt_ms\":1.5,\"retransmits\":%.0f}},"
         "\"queue\":{\"waiting\":7,\"at_ms\":%lld}}}",
         process->id, (long long)(process->start + process->skew), (long long)(now + process->skew),
         (long long)(now - process->start + 1000) * 1000, seconds * 5e5, seconds * 10,
         seconds * process->throttled, seconds * 0.25, count * 20000, count * 10000, count, count,
-        count * 0.02, count, seconds, count * 10000, count * 5000, count, count, count * 0.01,
-        count * 10000, count, count * 5000, count, seconds, seconds * 2,
-        (long long)(now + process->skew));
+        count * 0.02, count, seconds, count * (10 + process->task) * 1000, count * 5000, count,
+        count, count * 0.01, worker, count * 10000, count, count * 5000, count,
+        count * process->abroad * 1000, count, seconds, seconds * 2,
+        (long long)((process->silent ? process->start : now) + process->skew));
 }
 
 /* Looks at NOW; each process's last heartbeat is PHASE old, of COUNT processes. */
@@ -151,6 +161,7 @@ static void one_process(void **state)
     is(value(HISTORY_BLOCK, 1, "pressure_cpu"), 0.25);
     is(value(HISTORY_BLOCK, 1, "memory"), 1000);
     is(value(HISTORY_BLOCK, 2, "rtt"), 1.5);
+    is(value(HISTORY_BLOCK, 2, "calls"), 101); /* as its callers see it */
     is(value(HISTORY_BLOCK, 3, "queue_depth"), 7);
     is(value(HISTORY_EDGE, 0, "in_flight"), 1);
     is(value(HISTORY_EDGE, 1, "visits"), 101); /* with what no request waits for */
@@ -181,6 +192,61 @@ static void who_is_starved_does_not_blame_its_callees(void **state)
     is(value(HISTORY_BLOCK, 0, "own_in_flight"), 1 + 1 * 0.4);
     is(value(HISTORY_BLOCK, 1, "in_flight"), 1); /* what is there is there */
     is(value(HISTORY_SERVICE, 0, "in_flight"), 2);
+}
+
+/* The infrastructure is no block of this service: what waits for it is held by who asks it. */
+static void calls_to_what_is_not_watched_are_the_caller_s_own(void **state)
+{
+    (void)state;
+    struct process a = {.id = ID_A, .start = T0 - 100000, .rate = 100, .abroad = 3};
+    for (int i = 0; i <= 2; i++) {
+        look(T0 + i * WINDOW, &a, (int64_t[]){1000}, 1);
+        if (i > 0) {
+            window(T0 + i * WINDOW);
+        }
+    }
+    is(value(HISTORY_BLOCK, 1, "own_in_flight"), 0.5 + 0.3);
+    is(value(HISTORY_BLOCK, 1, "self_time"), 5 + 3);
+    is(value(HISTORY_BLOCK, 0, "own_in_flight"), 1);
+}
+
+static void look_twice(struct process a)
+{
+    for (int i = 0; i <= 2; i++) {
+        look(T0 + i * WINDOW, &a, (int64_t[]){1000}, 1);
+        if (i > 0) {
+            window(T0 + i * WINDOW);
+        }
+    }
+}
+
+/* Seven hints wait in the queue, and five requests for their tasks: these are the worker's, though it has not seen
+ * them. */
+static void what_waits_in_the_queue_is_the_worker_s(void **state)
+{
+    (void)state;
+    look_twice((struct process){.id = ID_A, .start = T0 - 100000, .rate = 100, .task = 50});
+    is(value(HISTORY_BLOCK, 4, "thread_queue"), 5);
+    is(value(HISTORY_BLOCK, 4, "in_flight"), 5);
+    is(value(HISTORY_BLOCK, 4, "own_in_flight"), 0);
+    is(value(HISTORY_BLOCK, 1, "in_flight"), 6);
+}
+
+/* Ten requests wait, for seven hints: three of their tasks are under way. */
+static void no_more_wait_than_are_in_the_queue(void **state)
+{
+    (void)state;
+    look_twice((struct process){.id = ID_A, .start = T0 - 100000, .rate = 100, .task = 100});
+    is(value(HISTORY_BLOCK, 4, "thread_queue"), 7);
+}
+
+static void what_a_silent_queue_told_once_is_forgotten(void **state)
+{
+    (void)state;
+    look_twice((struct process){
+        .id = ID_A, .start = T0 - 100000, .rate = 100, .task = 50, .silent = true});
+    assert_true(isnan(value(HISTORY_BLOCK, 3, "queue_depth")));
+    is(value(HISTORY_BLOCK, 4, "thread_queue"), 0);
 }
 
 /* Processes beat at different times, and look after look nothing is lost or counted twice. */
@@ -323,6 +389,10 @@ int main(void)
     const struct CMUnitTest tests[] = {
         HERE(one_process),
         HERE(who_is_starved_does_not_blame_its_callees),
+        HERE(calls_to_what_is_not_watched_are_the_caller_s_own),
+        HERE(what_waits_in_the_queue_is_the_worker_s),
+        HERE(no_more_wait_than_are_in_the_queue),
+        HERE(what_a_silent_queue_told_once_is_forgotten),
         HERE(windows_add_up),
         HERE(clocks_may_differ),
         HERE(a_restart_begins_anew),
