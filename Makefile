@@ -2,7 +2,7 @@
 # needs (scripts/install-packages; VIMD_INSTALL=no leaves that out).
 .POSIX:
 .SUFFIXES:
-.PHONY: build release demo test test-chaos test-openstack test-deploy test-sanitizers fuzz bench bench-calls bench-graph bench-testbed install clean format help
+.PHONY: build release demo test test-chaos test-openstack test-deploy test-sanitizers fuzz bench bench-calls bench-graph bench-testbed bench-faults install clean format help
 
 JOBS ?= $(shell nproc)
 FUZZ_MINUTES ?= 10
@@ -78,6 +78,11 @@ bench-testbed: ## throughput of the real vimd against logic and database replica
 	@scripts/install-packages --for bench
 	@$(MAKE) --no-print-directory release
 	@bench/testbed.py
+
+bench-faults: ## labelled faults on the real vimd: which block or hop each scaling policy names (root; 40 min)
+	@scripts/install-packages --for bench
+	@$(MAKE) --no-print-directory release
+	@bench/faults.py $(FAULTS)
 
 bench-scaling: ## scaling policies on simulated services: the table S1 to S13 and its figures
 	@scripts/install-packages --for bench
