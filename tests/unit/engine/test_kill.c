@@ -159,10 +159,18 @@ static int run(const char *folder, bool deletes, int kill_at, const char *when)
     return WIFSIGNALED(status) ? -WTERMSIG(status) : WEXITSTATUS(status);
 }
 
+/* Where a few kills are asked for, as under valgrind, commits are left out. */
+static int step(void)
+{
+    const char *kills = getenv("VIMD_TEST_KILLS");
+    int count = kills ? atoi(kills) : 50;
+    return count < 1 || count >= 50 ? 1 : 50 / count;
+}
+
 static void kill_everywhere(bool deletes, int last)
 {
     int kills = 0;
-    for (int kill_at = 1; kill_at <= last; kill_at++) {
+    for (int kill_at = 1; kill_at <= last; kill_at += step()) {
         for (int after = 0; after < 2; after++) {
             char folder[] = "/tmp/test-kill-XXXXXX";
             assert_non_null(mkdtemp(folder));
@@ -178,7 +186,7 @@ static void kill_everywhere(bool deletes, int last)
             assert_int_equal(system(command), 0);
         }
     }
-    assert_true(kills >= last);
+    assert_true(kills >= last / step());
 }
 
 static void create(void **state)
