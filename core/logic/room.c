@@ -89,9 +89,10 @@ static void told(void *argument, int code, const struct vim_item *items, size_t 
     if (code != VIM_OK) {
         not_told(asking->room, steps[asking->step].aspect, failure ? failure->text : "");
     } else {
-        CLEANUP_JSON json_t *list = list_of(items, count);
+        json_t *list = list_of(items, count);
         size_t before = findings->count;
         compare(asking, list);
+        json_decref(list); /* before another thread may be asked to go on */
         if (findings->count > before && !asking->again) {
             /* It may be long past: once more, as of now. */
             findings->count = before;
