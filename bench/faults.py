@@ -270,12 +270,6 @@ def run_case(stack, case):
     scores = " ".join(f"{one['block']}:{one['score']:.2f}" for one in decision.get("scores", [])
                       if one.get("score") is not None)
     numbers = [f"{pair[at]:.1f}" for at in (0, 1) for pair in (before, during, after)]
-    if os.environ.get("FAULTS_DEBUG"):
-        say(" ".join(f"{name}={value:.3f}" for name, value in needed.items()))
-        for one in service["blocks"]:
-            say(f"  {one['name']}: " + " ".join(f"{key}={value:.3g}" for key, value in
-                                              one["now"].items()))
-        say(f"  p95 {service['trend'].get('latency_p95', [])[-4:]}")
     return (case.number, case.kind, case.load, case.fault, case.strength, case.truth, *numbers,
             *said, decision["reason"], scores)
 

@@ -159,13 +159,14 @@ static void read_v1(const char *root, struct usage_group *group)
 /* Is it the group of all that runs? That one has no type; the one that a container sees as the root has. */
 static bool is_whole_machine(const struct folders *folders)
 {
-    FILE *file = folders->root && strcmp(folders->named, folders->root) == 0
-                     ? open_file(folders->root, "cgroup.type")
-                     : NULL;
-    if (file) {
-        (void)fclose(file);
+    if (!folders->root || strcmp(folders->named, folders->root) != 0) {
+        return false;
     }
-    return folders->root && strcmp(folders->named, folders->root) == 0 && !file;
+    FILE *type = open_file(folders->root, "cgroup.type");
+    if (type) {
+        (void)fclose(type);
+    }
+    return !type;
 }
 
 /* What version 1 does not tell. With both side by side each controller is in one of them. */
