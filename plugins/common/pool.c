@@ -42,14 +42,25 @@ int pool_init(struct pool *pool)
     return rc ? -1 : 0;
 }
 
-void pool_clear(struct pool *pool)
+void pool_empty(struct pool *pool)
 {
-    while (pool->free) {
-        struct pooled *connection = pool->free;
+    struct pooled *connection, *next;
 
-        pool->free = connection->next;
+    pthread_mutex_lock(&pool->lock);
+    connection = pool->free;
+    pool->free = NULL;
+    pool->count = pool->failures = 0;
+    pool->retry_at = pool->connect_ms = pool->grow_at = pool->returned_at = 0;
+    pthread_mutex_unlock(&pool->lock);
+    for (; connection; connection = next) {
+        next = connection->next;
         pool->settings.close(connection);
     }
+}
+
+void pool_clear(struct pool *pool)
+{
+    pool_empty(pool);
     pthread_cond_destroy(&pool->freed);
     pthread_mutex_destroy(&pool->lock);
 }

@@ -66,7 +66,11 @@ struct pool {
 /* Returns 0, or -1. */
 int pool_init(struct pool *pool);
 
-/* Closes the connections, all of which have been given back. */
+/* Closes the connections, all of which have been given back, and forgets how connecting went: the pool can be used
+ * for another place. */
+void pool_empty(struct pool *pool);
+
+/* The same, and the end of the pool. */
 void pool_clear(struct pool *pool);
 
 /* Takes a connection, making one if need be. With PATIENT it waits: while all are in use, for as long as

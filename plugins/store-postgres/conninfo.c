@@ -2,6 +2,7 @@
  * From the options to libpq's parameters. All that matters is set here, so that a PGHOST or
  * PGSSLMODE in the environment changes nothing.
  */
+#include <arpa/inet.h>
 #include <ctype.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -9,11 +10,10 @@
 
 #include "postgres_store.h"
 
-#define ADDRESS_MAX 255
+#define ADDRESS_MAX (HOST_NAME_SIZE - 1)
 
 struct host {
-    char name[ADDRESS_MAX + 1];
-    char port[8];
+    struct replica_name at;
     bool replica;
 };
 
@@ -21,6 +21,15 @@ static bool is_local(const char *name)
 {
     return name[0] == '/' || strcmp(name, "localhost") == 0 || strcmp(name, "::1") == 0 ||
            strncmp(name, "127.", 4) == 0;
+}
+
+/* Is it one to look up, which may have any number of addresses? */
+static bool is_looked_up(const char *name)
+{
+    unsigned char bytes[sizeof(struct in6_addr)];
+
+    return !is_local(name) && !strchr(name, '%') && inet_pton(AF_INET, name, bytes) != 1 &&
+           inet_pton(AF_INET6, name, bytes) != 1;
 }
 
 static bool valid_port(const char *text)
@@ -63,8 +72,8 @@ static bool parse_host(const char *text, struct host *ret_host)
         port = default_port;
     if (!valid_name(name) || !valid_port(port))
         return false;
-    memcpy(ret_host->name, name, strlen(name) + 1);
-    memcpy(ret_host->port, port, strlen(port) + 1);
+    memcpy(ret_host->at.name, name, strlen(name) + 1);
+    memcpy(ret_host->at.port, port, strlen(port) + 1);
     ret_host->replica = strcmp(role, "replica") == 0;
     return true;
 }
@@ -89,7 +98,7 @@ void conninfo_clear(struct conninfo *conninfo)
 }
 
 /* Another host behind those that are there, separated by commas. */
-static int add_host(struct conninfo *conninfo, const struct host *host)
+static int add_host(struct conninfo *conninfo, const struct replica_name *host)
 {
     const char *values[2] = {host->name, host->port};
 
@@ -134,22 +143,57 @@ static int add_common(struct postgres_store *store, struct place *place, bool lo
     rc |= set(conninfo, "target_session_attrs", place->replica ? "any" : "read-write");
     if (strcmp(config->durability, "process") == 0)
         rc |= set(conninfo, "options", "-c synchronous_commit=off");
-    snprintf(place->name, sizeof place->name, "%.90s (port %.20s)", conninfo->values[0],
-             conninfo->values[1]);
+    snprintf(place->name, sizeof place->name, "%.70s%s%.40s (port %.5s)", conninfo->values[0],
+             place->address[0] ? " " : "", place->address, conninfo->values[1]);
     return rc;
+}
+
+int conninfo_fill_found(struct postgres_store *store, struct place *place,
+                        const struct replica_name *name, const char *address)
+{
+    snprintf(place->address, sizeof place->address, "%s", address);
+    /* By the name its certificate is known, at the address it is reached. */
+    if (add_host(&place->conninfo, name) < 0 || set(&place->conninfo, "hostaddr", address) < 0)
+        return -1;
+    return add_common(store, place, false);
+}
+
+/* One more host that is a replica: a place, or a name under which there are such. */
+static int add_replica(struct postgres_store *store, const struct replica_name *host,
+                       struct store_error *ret_error)
+{
+    unsigned at = (unsigned)__builtin_popcount(atomic_load(&store->serving));
+    struct place *place = &store->replicas[at];
+
+    store->has_replicas = true;
+    if (is_looked_up(host->name)) {
+        if (store->name_count == REPLICA_NAMES_MAX)
+            return store_error_set(ret_error, VIM_E_INVALID,
+                                   "hosts: more than %d names of replicas", REPLICA_NAMES_MAX);
+        store->names[store->name_count++] = *host;
+        return VIM_OK;
+    }
+    if (at == REPLICAS_MAX)
+        return store_error_set(ret_error, VIM_E_INVALID, "hosts: more than %d replicas",
+                               REPLICAS_MAX);
+    place->taken = true;
+    atomic_fetch_or(&store->serving, (uint32_t)1 << at);
+    if (add_host(&place->conninfo, host) < 0 || add_common(store, place, is_local(host->name)) < 0)
+        return store_error_set(ret_error, VIM_E_UNAVAILABLE, "out of memory");
+    return VIM_OK;
 }
 
 int conninfo_fill(struct postgres_store *store, struct store_error *ret_error)
 {
     static const char *const local_host[] = {"127.0.0.1"};
     struct vim_texts hosts = store->config->hosts;
-    bool primary_local = true, replica_local[REPLICAS_MAX];
+    struct conninfo *primary = &store->primary.conninfo;
+    bool primary_local = true;
     int rc = 0;
 
     if (hosts.count == 0)
         hosts = (struct vim_texts){.count = 1, .items = local_host};
     for (uint32_t i = 0; i < hosts.count && rc == 0; i++) {
-        struct place *place = &store->primary;
         struct host host;
 
         if (!parse_host(hosts.items[i], &host))
@@ -157,22 +201,15 @@ int conninfo_fill(struct postgres_store *store, struct store_error *ret_error)
                                    "hosts: \"%.100s\" is not HOST, HOST:PORT or a folder, with "
                                    "\"primary\" or \"replica\" behind it",
                                    hosts.items[i]);
-        if (host.replica && store->replica_count == REPLICAS_MAX)
-            return store_error_set(ret_error, VIM_E_INVALID, "hosts: more than %d replicas",
-                                   REPLICAS_MAX);
-        if (host.replica) {
-            replica_local[store->replica_count] = is_local(host.name);
-            place = &store->replicas[store->replica_count++];
-            place->replica = true;
-        } else {
-            primary_local &= is_local(host.name);
+        if (!host.replica) {
+            primary_local &= is_local(host.at.name);
+            rc = add_host(primary, &host.at);
+        } else if (add_replica(store, &host.at, ret_error) < 0) {
+            return ret_error->code;
         }
-        rc = add_host(&place->conninfo, &host);
     }
-    if (rc == 0 && store->primary.conninfo.count == 0)
+    if (rc == 0 && primary->count == 0)
         return store_error_set(ret_error, VIM_E_INVALID, "hosts: none of them is a primary");
-    for (unsigned i = 0; i < store->replica_count && rc == 0; i++)
-        rc = add_common(store, &store->replicas[i], replica_local[i]);
     if (rc == 0)
         rc = add_common(store, &store->primary, primary_local);
     return rc == 0 ? VIM_OK : store_error_set(ret_error, VIM_E_UNAVAILABLE, "out of memory");

@@ -7,15 +7,12 @@
 
 #define SCHEMA_NAME_MAX 63
 
-/* Between two attempts to connect; a replica can be done without. */
-#define BACKOFF_MAX_MS 1000
-#define REPLICA_BACKOFF_MAX_MS 10000
-
 static const struct vim_option options[] = {
     VIM_OPTION_LIST(struct store_config, hosts, 0,
                     "Where PostgreSQL is: HOST, HOST:PORT, [IPV6]:PORT or the folder of a unix "
                     "socket, each with a role behind it, primary (the default) or replica; several "
-                    "primaries are tried in order until one takes writes. Left out: 127.0.0.1."),
+                    "primaries are tried in order until one takes writes. Each address of a "
+                    "replica's name is one. Left out: 127.0.0.1."),
     VIM_OPTION_TEXT(struct store_config, database, 0, "vimd",
                     "Name of the database, which has to exist."),
     VIM_OPTION_TEXT(struct store_config, user, 0, "vimd", "Role to log in as."),
@@ -39,6 +36,10 @@ static const struct vim_option options[] = {
         "How long a read waits for a replica to have what was committed before it, "
         "before the primary answers it; up to 25 times as long while the primary is "
         "busy."),
+    VIM_OPTION_DURATION(
+        struct store_config, replica_refresh, 0, "2s", 100, 3600000,
+        "Between looks for the addresses of replicas' names. One that is gone is not read any "
+        "more, and what it is reading is read to the end."),
     VIM_OPTION_CHOICE(struct store_config, sslmode, 0, NULL,
                       "disable prefer require verify-ca verify-full",
                       "TLS, as libpq names it; left out: verify-full, or prefer if all hosts are "
@@ -79,34 +80,9 @@ static int check_config(const struct store_config *config, struct store_error *r
     return VIM_OK;
 }
 
-static void place_clear(struct place *place)
-{
-    pool_clear(&place->pool);
-    conninfo_clear(&place->conninfo);
-}
-
-static int place_init(struct place *place, struct postgres_store *store, bool replica)
-{
-    place->store = store;
-    place->replica = replica;
-    place->pool.settings = (struct pool_settings){
-        .host = store->host,
-        .self = store->self,
-        .connections = store->config->connections,
-        .connect_timeout = store->config->connect_timeout,
-        .backoff_max = replica ? REPLICA_BACKOFF_MAX_MS : BACKOFF_MAX_MS,
-        .open = connection_open,
-        .close = connection_close,
-        .alive = connection_alive,
-    };
-    return pool_init(&place->pool);
-}
-
 static void store_free(struct postgres_store *store)
 {
-    place_clear(&store->primary);
-    for (unsigned i = 0; i < REPLICAS_MAX; i++)
-        place_clear(&store->replicas[i]);
+    places_clear(store);
     replicas_clear(store);
     scan_sql_clear(store);
     pthread_mutex_destroy(&store->sql_lock);
@@ -126,14 +102,11 @@ static int store_open(struct vim_call *call, const struct vim_host *host, struct
     store->self = self;
     store->config = config;
     pthread_mutex_init(&store->sql_lock, NULL);
-    rc = replicas_init(store);
-    rc |= place_init(&store->primary, store, false);
-    for (unsigned i = 0; i < REPLICAS_MAX; i++)
-        rc |= place_init(&store->replicas[i], store, true);
+    rc = replicas_init(store) | places_init(store);
     if (rc)
         store_error_set(&error, VIM_E_UNAVAILABLE, "out of memory");
-    else if (check_config(config, &error) == VIM_OK)
-        conninfo_fill(store, &error);
+    else if (check_config(config, &error) == VIM_OK && conninfo_fill(store, &error) == VIM_OK)
+        places_start(store, &error);
     if (error.code < 0) {
         store_free(store);
         return host->fail(call, error.code, 0, error.text);
@@ -154,7 +127,7 @@ static int store_probe(struct vim_call *call, void *instance)
     PGresult *result = NULL;
     struct store_error error;
     char body[360];
-    unsigned reachable = 0, in_step = 0;
+    unsigned replicas = 0, reachable = 0, in_step = 0;
     struct vim_item item = {.size = sizeof item, .kind = "vim", .id = "store", .body = body};
     int version, code = connection_borrow(call, &store->primary, true, &connection, &error);
 
@@ -164,14 +137,13 @@ static int store_probe(struct vim_call *call, void *instance)
     code = connection_run(call, connection, INT64_MAX, NULL,
                           "SELECT current_setting('synchronous_commit')", 0, NULL, &result, &error);
     if (code == VIM_OK) {
-        replicas_count(call, store, &reachable, &in_step);
+        replicas = replicas_count(call, store, &reachable, &in_step);
         snprintf(body, sizeof body,
                  "{\"postgresql\":\"%d.%d\",\"schema\":%d,\"synchronous_commit\":\"%.20s\","
                  "\"tls\":%s,\"replicas\":%u,\"replicas_reachable\":%u,"
                  "\"replicas_in_step\":%u}",
                  version / 10000, version % 10000, schema_version(), PQgetvalue(result, 0, 0),
-                 PQsslInUse(connection->pg) ? "true" : "false", store->replica_count, reachable,
-                 in_step);
+                 PQsslInUse(connection->pg) ? "true" : "false", replicas, reachable, in_step);
     }
     PQclear(result);
     connection_return(connection);

@@ -2,6 +2,7 @@
  * postgres_store.h - what the files of the plugin share.
  *
  *   plugin.c      descriptor, options, open, close, probe
+ *   places.c      where replicas are: addresses that come and go under a name
  *   conninfo.c    from the options to libpq's parameters
  *   connection.c  one connection: connecting, sending, waiting, errors in the store's terms
  *   schema.c      the tables, made and migrated by one of several processes that start at once
@@ -36,13 +37,19 @@ struct store_config {
     const char *durability;
     int64_t connect_timeout;
     int64_t replica_wait;
+    int64_t replica_refresh;
     const char *sslmode;
     const char *ca_file;
     const char *certificate;
     const char *key;
 };
 
-#define REPLICAS_MAX 16
+/* As many as a set has bits. */
+#define REPLICAS_MAX 32
+
+#define REPLICA_NAMES_MAX 16
+#define HOST_NAME_SIZE 256
+#define ADDRESS_SIZE 64
 
 /* Ways in which the SQL of one scan differs from that of another; see scan_sql.c. */
 #define SCAN_SHAPES 640
@@ -68,17 +75,38 @@ struct connection {
     char history[HISTORY_SIZE]; /* that a primary with replicas writes; "": not known */
 };
 
-/* The primary, wherever it is among its hosts, or one replica. */
+/* The primary, wherever it is among its hosts, or one replica. One of a name's addresses is taken by, and given up
+ * by, the thread that looks names up; see places.c. */
 struct place {
     struct pool pool;
     struct postgres_store *store;
     bool replica;
     struct conninfo conninfo;
     char name[128]; /* hosts, for messages */
+    bool taken; /* replica: there is one here */
+    char address[ADDRESS_SIZE]; /* replica: found under the name NAME_AT; "": as configured */
+    unsigned name_at;
+    atomic_uint users; /* replica: who has to do with it now */
     atomic_bool schema_ready; /* tables looked at since the plugin was opened */
     _Atomic int64_t pass_until; /* replica: is passed over until then, on pool_now() */
     _Atomic bool behind; /* replica: it was when it was asked last */
     _Atomic unsigned misses; /* replica: times in a row that it could not answer */
+};
+
+/* A name under which replicas are found. */
+struct replica_name {
+    char name[HOST_NAME_SIZE];
+    char port[8];
+};
+
+/* The thread that looks names up. */
+struct lookup {
+    pthread_t thread;
+    bool started;
+    bool full; /* told that there are more replicas than places */
+    pthread_mutex_t lock; /* guards stop */
+    pthread_cond_t stopped;
+    bool stop;
 };
 
 /* How far a primary's log had come: a place in one history. */
@@ -98,14 +126,18 @@ struct question {
 };
 
 /* One instance. Made by open(), gone after close(), which is only called when no other call is in
- * progress. It has no threads of its own. */
+ * progress. It has a thread of its own only if replicas are found under a name. */
 struct postgres_store {
     const struct vim_host *host;
     struct vim_self *self;
     const struct store_config *config;
     struct place primary;
     struct place replicas[REPLICAS_MAX];
-    unsigned replica_count;
+    _Atomic uint32_t serving; /* the set of replicas that may be read: a bit for each */
+    bool has_replicas; /* some are configured, whether there are any now or not */
+    struct replica_name names[REPLICA_NAMES_MAX];
+    unsigned name_count;
+    struct lookup lookup;
     _Atomic unsigned next_replica;
     _Atomic unsigned reading; /* gets and scans in progress */
     atomic_bool warned; /* that no replica can be used */
@@ -116,10 +148,33 @@ struct postgres_store {
 
 /* --- conninfo.c */
 
-/* Reads the hosts and fills in the pools' parameters. The caller frees them with conninfo_clear(), also
- * after an error. */
+/* Reads the hosts and fills in the pools' parameters, and the names under which replicas are to be found. The caller
+ * frees the parameters with conninfo_clear(), also after an error. */
 int conninfo_fill(struct postgres_store *store, struct store_error *ret_error);
+
+/* Those of a replica that was found at ADDRESS under NAME. Returns 0, or -1: no memory. */
+int conninfo_fill_found(struct postgres_store *store, struct place *place,
+                        const struct replica_name *name, const char *address);
 void conninfo_clear(struct conninfo *conninfo);
+
+/* --- places.c */
+
+int places_init(struct postgres_store *store);
+
+/* Begins to look up the names of replicas, if there are any. */
+int places_start(struct postgres_store *store, struct store_error *ret_error);
+
+/* Ends that, waiting for a look-up in progress, and closes all connections. */
+void places_clear(struct postgres_store *store);
+
+/* Puts the numbers of the replicas that may be read in RET_ORDER, beginning with another one for each FIRST. Returns
+ * how many there are. */
+unsigned places_in_turn(struct postgres_store *store, unsigned first,
+                        unsigned char ret_order[REPLICAS_MAX]);
+
+/* Enters a replica, so that it stays what it is until it is left. False: it may not be read any more. */
+bool place_enter(struct place *place);
+void place_leave(struct place *place);
 
 /* --- connection.c */
 
@@ -244,9 +299,9 @@ int replicas_note_history(struct vim_call *call, struct connection *connection, 
 bool replicas_read(struct vim_call *call, struct postgres_store *store, struct read *read,
                    int *ret_code, struct store_error *ret_error);
 
-/* How many replicas can be reached, and how many of them have all that is committed. */
-void replicas_count(struct vim_call *call, struct postgres_store *store, unsigned *ret_reachable,
-                    unsigned *ret_in_step);
+/* How many replicas there are, can be reached, and have all that is committed. */
+unsigned replicas_count(struct vim_call *call, struct postgres_store *store,
+                        unsigned *ret_reachable, unsigned *ret_in_step);
 
 /* --- scan_sql.c */
 

@@ -121,7 +121,7 @@ int replicas_note_history(struct vim_call *call, struct connection *connection, 
     struct postgres_store *store = connection->place->store;
     int code;
 
-    if (store->replica_count == 0)
+    if (!store->has_replicas)
         return VIM_OK;
     code = write_history(call, connection, deadline, ret_error);
     if (code == VIM_OK)
@@ -323,25 +323,27 @@ static enum outcome read_on(struct vim_call *call, struct place *place,
     return outcome;
 }
 
-/* Asks those that may be asked, beginning with the one numbered FIRST, until one answers or was behind: so are the
+/* Asks those that may be asked, another one first for each FIRST, until one answers or was behind: so are the
  * others, more often than not. BUSY and BEHIND: some may answer in a moment. The one that was behind gets its
  * bit in *BEHIND_BITS. */
 static enum outcome read_on_any(struct vim_call *call, struct postgres_store *store, unsigned first,
                                 const struct position *position, bool together, struct read *read,
-                                unsigned *behind_bits, int *ret_code, struct store_error *ret_error)
+                                uint32_t *behind_bits, int *ret_code, struct store_error *ret_error)
 {
+    unsigned char order[REPLICAS_MAX];
+    unsigned count = places_in_turn(store, first, order);
     enum outcome any = FAILED;
 
-    for (unsigned i = 0; i < store->replica_count; i++) {
-        unsigned at = (first + i) % store->replica_count;
-        struct place *place = &store->replicas[at];
+    for (unsigned i = 0; i < count; i++) {
+        struct place *place = &store->replicas[order[i]];
         enum outcome outcome;
 
-        if (is_passed_over(place))
+        if (is_passed_over(place) || !place_enter(place))
             continue;
         outcome = read_on(call, place, position, together, read, ret_code, ret_error);
+        place_leave(place);
         if (outcome == BEHIND)
-            *behind_bits |= 1u << at;
+            *behind_bits |= (uint32_t)1 << order[i];
         if (outcome == ANSWERED || outcome == BEHIND)
             return outcome;
         if (outcome == BUSY)
@@ -350,9 +352,9 @@ static enum outcome read_on_any(struct vim_call *call, struct postgres_store *st
     return any;
 }
 
-static void pass_over_all(struct postgres_store *store, unsigned behind)
+static void pass_over_all(struct postgres_store *store, uint32_t behind)
 {
-    for (unsigned i = 0; i < store->replica_count; i++)
+    for (unsigned i = 0; i < REPLICAS_MAX; i++)
         if (behind >> i & 1)
             pass_over(&store->replicas[i]);
 }
@@ -376,7 +378,7 @@ static bool read_in_time(struct vim_call *call, struct postgres_store *store,
     unsigned first = atomic_fetch_add(&store->next_replica, 1);
     int64_t began = pool_now(), wait = store->config->replica_wait;
     bool together = !read->scan || (read->scan->limit && read->scan->limit <= TOGETHER_ROWS_MAX);
-    unsigned behind = 0;
+    uint32_t behind = 0;
 
     for (int64_t pause = 1;; first++) {
         enum outcome outcome =
@@ -399,10 +401,12 @@ static bool read_in_time(struct vim_call *call, struct postgres_store *store,
 /* Is there a replica that may answer, and is the read worth the question? */
 static bool is_worth_it(struct postgres_store *store, const struct read *read)
 {
+    unsigned char order[REPLICAS_MAX];
+
     if (!read->scan && atomic_load(&store->reading) <= store->config->connections)
         return false;
-    for (unsigned i = 0; i < store->replica_count; i++)
-        if (!is_passed_over(&store->replicas[i]))
+    for (unsigned i = 0, count = places_in_turn(store, 0, order); i < count; i++)
+        if (!is_passed_over(&store->replicas[order[i]]))
             return true;
     return false;
 }
@@ -414,7 +418,7 @@ bool replicas_read(struct vim_call *call, struct postgres_store *store, struct r
     bool answered = false;
     int code = VIM_E_UNSUPPORTED;
 
-    if (store->replica_count == 0)
+    if (!store->has_replicas)
         return false;
     if (is_worth_it(store, read))
         code = find_position(call, store, &position, ret_error);
@@ -429,27 +433,41 @@ bool replicas_read(struct vim_call *call, struct postgres_store *store, struct r
     return answered;
 }
 
-void replicas_count(struct vim_call *call, struct postgres_store *store, unsigned *ret_reachable,
-                    unsigned *ret_in_step)
+static void count_one(struct vim_call *call, struct place *place, const struct position *position,
+                      unsigned *reachable, unsigned *in_step)
 {
+    int64_t end = pool_now() + place->store->config->replica_wait, pause = 1;
+    struct connection *connection = NULL;
+    struct store_error error;
+    bool is_there = false;
+
+    if (connection_borrow(call, place, false, &connection, &error) < 0)
+        return;
+    while (ask_replica(call, connection, position, NULL, &is_there, &error) == VIM_OK &&
+           !is_there && pool_now() + pause <= end && pool_pause(call, place->store->host, pause))
+        pause *= 2;
+    *reachable += !connection->pooled.broken;
+    *in_step += is_there;
+    connection_return(connection);
+}
+
+unsigned replicas_count(struct vim_call *call, struct postgres_store *store,
+                        unsigned *ret_reachable, unsigned *ret_in_step)
+{
+    unsigned char order[REPLICAS_MAX];
+    unsigned count = places_in_turn(store, 0, order);
     struct position position;
     struct store_error error;
-    bool known =
-        store->replica_count > 0 && find_position(call, store, &position, &error) == VIM_OK;
+    bool known = count > 0 && find_position(call, store, &position, &error) == VIM_OK;
 
     *ret_reachable = *ret_in_step = 0;
-    for (unsigned i = 0; i < store->replica_count && known; i++) {
-        int64_t end = pool_now() + store->config->replica_wait, pause = 1;
-        struct connection *connection = NULL;
-        bool in_step = false;
+    for (unsigned i = 0; i < count && known; i++) {
+        struct place *place = &store->replicas[order[i]];
 
-        if (connection_borrow(call, &store->replicas[i], false, &connection, &error) < 0)
-            continue;
-        while (ask_replica(call, connection, &position, NULL, &in_step, &error) == VIM_OK &&
-               !in_step && pool_now() + pause <= end && pool_pause(call, store->host, pause))
-            pause *= 2;
-        *ret_reachable += !connection->pooled.broken;
-        *ret_in_step += in_step;
-        connection_return(connection);
+        if (place_enter(place)) {
+            count_one(call, place, &position, ret_reachable, ret_in_step);
+            place_leave(place);
+        }
     }
+    return count;
 }

@@ -48,6 +48,7 @@ int fixture_setup(void **state)
         .durability = "power",
         .connect_timeout = 20000,
         .replica_wait = 2000,
+        .replica_refresh = 100,
         .ca_file = "/etc/ssl/certs/ca-certificates.crt",
     };
     *state = fixture;

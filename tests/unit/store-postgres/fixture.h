@@ -17,7 +17,7 @@ struct config {
     const char *database, *user, *password, *schema;
     int64_t connections;
     const char *durability;
-    int64_t connect_timeout, replica_wait;
+    int64_t connect_timeout, replica_wait, replica_refresh;
     const char *sslmode, *ca_file, *certificate, *key;
 };
 

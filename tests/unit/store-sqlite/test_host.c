@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "test_host.h"
 
@@ -35,6 +36,8 @@ static const char *host_about(struct vim_self *self, const char *name)
 
 static int host_emit(struct vim_call *call, const struct vim_item *item)
 {
+    if (call->emit_pause_ms)
+        usleep(call->emit_pause_ms * 1000);
     if (call->rows && call->count < TEST_ITEMS_MAX) {
         struct test_row *row = &call->rows[call->count];
 

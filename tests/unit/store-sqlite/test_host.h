@@ -23,6 +23,7 @@ struct test_row {
 struct vim_call {
     int64_t deadline_ms; /* on test_now(); 0 for a minute from now */
     atomic_bool cancelled;
+    uint32_t emit_pause_ms; /* that emit() takes for each item */
     uint32_t stop_after; /* emit() says "no more" from this many on; 0: never */
     uint32_t count;
     struct test_row *rows; /* of TEST_ITEMS_MAX, or NULL to count only */
