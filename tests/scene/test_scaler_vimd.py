@@ -8,6 +8,8 @@ import vimd
 from vimd import Vimd, every, many, mock, unique, wait_for
 
 READS, CREATES = 400, 6
+WINDOW = every(1000)
+WINDOW_S = int(WINDOW.removesuffix("ms")) / 1000  # more than one under much patience; what is told is per second
 BLOCKS = ["api", "logic", "worker", "store", "queue", "nfvi"]
 
 
@@ -16,7 +18,7 @@ class Watched(Vimd):
         self.traces = tempfile.TemporaryDirectory(prefix="vimd-trace-")
         self.trace = pathlib.Path(self.traces.name) / "trace.csv"
         settings = {"roles": ["api", "logic", "worker", "scaler"], "heartbeat": every(1000), "services": [{
-            "name": "itself", "mode": "advise", "window": every(1000), "interval": every(1000),
+            "name": "itself", "mode": "advise", "window": WINDOW, "interval": WINDOW,
             "policy": "scaler-similarity",
             "source": {"type": "vimd", "timeout": "500ms"}, "record": str(self.trace),
             "blocks": [{"name": block} for block in BLOCKS],
@@ -69,19 +71,21 @@ class ScalerVimd(unittest.TestCase):
         for _ in range(CREATES):
             daemon.must(client.post("/v1/networks", {"vim": "edge1", "name": unique("n")}, wait=30), 201, 202, 200)
         asked = READS + CREATES + 1
-        end = daemon.wait_quiet(after=begin + 1000)
+        end = daemon.wait_quiet(after=begin + WINDOW_S * 1000)
         rows = daemon.rows()
 
         def total(scope, name, metric):
-            return sum(value for at, value in rows.get((scope, name, metric), {}).items() if begin < at <= end)
+            """Over the time, not over the windows."""
+            return WINDOW_S * sum(value for at, value in rows.get((scope, name, metric), {}).items()
+                                  if begin < at <= end)
 
         self.assertAlmostEqual(total("service", "itself", "throughput"), asked, delta=0.01)
         self.assertAlmostEqual(total("service", "itself", "offered"), asked, delta=0.01)
         self.assertAlmostEqual(total("service", "itself", "errors"), 0, delta=0.01)
         self.assertAlmostEqual(total("block", "api", "calls"), asked, delta=0.01)
         # Little's law: requests in flight over time are the latencies of all of them.
-        spent = sum(value * rows["service", "itself", "throughput"][at] / 1000
-                    for at, value in rows["service", "itself", "latency"].items() if begin < at <= end)
+        spent = WINDOW_S * sum(value * rows["service", "itself", "throughput"][at] / 1000
+                               for at, value in rows["service", "itself", "latency"].items() if begin < at <= end)
         self.assertAlmostEqual(total("service", "itself", "in_flight"), spent, delta=0.001 + spent / 1000)
         self.assertGreater(spent, CREATES * 0.03)
         # Calls of the infrastructure take 30 ms each, and no time of the worker's own.
