@@ -15,6 +15,14 @@ int64_t test_now(void)
     return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
 }
 
+int test_patience(int most)
+{
+    const char *text = getenv("VIMD_TEST_PATIENCE");
+    int times = text ? atoi(text) : 1;
+
+    return times < 1 ? 1 : times > most ? most : times;
+}
+
 static void host_log(struct vim_self *self, int level, const char *event, const char *fields)
 {
     fprintf(stderr, "%s: %d %s %s\n", self->instance, level, event, fields ? fields : "");

@@ -41,6 +41,10 @@ extern const struct vim_host test_host;
 /* Milliseconds on the monotonic clock. */
 int64_t test_now(void);
 
+/* How many times as long as usual something may take, since a sanitizer or valgrind runs it: what
+ * VIMD_TEST_PATIENCE says, but at most MOST. */
+int test_patience(int most);
+
 /* Loads PATH with dlopen and returns its descriptor; ends the test if it cannot. */
 const struct vim_plugin *test_load(const char *path);
 
