@@ -205,6 +205,39 @@ void integral_return(enum integral call, int64_t at_us)
     write_end(counts);
 }
 
+/* Nothing waits for calls outside of a scope. */
+static enum integral waits_of(enum integral call)
+{
+    return call >= ASIDE_TO_STORE    ? INTEGRAL_NONE
+           : call >= WORKER_TO_STORE ? WAITS_WORKER
+                                     : WAITS_LOGIC;
+}
+
+/* It is the same call as before: nothing new has begun. */
+static void call_move(enum integral call, int to_wait, int64_t at_us)
+{
+    if (call == INTEGRAL_NONE) {
+        return;
+    }
+    enum integral waits = waits_of(call);
+    struct counts *counts = write_begin();
+    place_add(&counts->places[call], -to_wait, at_us);
+    if (waits != INTEGRAL_NONE) {
+        place_add(&counts->places[waits], to_wait, at_us);
+    }
+    write_end(counts);
+}
+
+void integral_wait(enum integral call, int64_t at_us)
+{
+    call_move(call, 1, at_us);
+}
+
+void integral_go_on(enum integral call, int64_t at_us)
+{
+    call_move(call, -1, at_us);
+}
+
 /* --- Reading --------------------------------------------------------------------------------------- */
 
 struct copied {

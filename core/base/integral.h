@@ -31,6 +31,10 @@ enum integral {
     /* That have a thread and wait for no callee. The API has no threads: there it is IN_API less API_TO_LOGIC. */
     OWN_LOGIC,
     OWN_WORKER,
+    /* That have a thread and wait for what others of this process have: a connection to a callee. Part of IN_LOGIC,
+     * IN_WORKER. */
+    WAITS_LOGIC,
+    WAITS_WORKER,
     /* Calls under way on behalf of a request. In the order of enum integral_callee. */
     API_TO_LOGIC,
     LOGIC_TO_STORE,
@@ -64,6 +68,10 @@ enum integral_scope integral_scope_now(void);
 /* The calling thread calls CALLEE. Returns what to end the call with. A call within a call is not counted. */
 enum integral integral_call(enum integral_callee callee, int64_t at_us);
 void integral_return(enum integral call, int64_t at_us);
+
+/* Between the two the CALL that the calling thread has begun waits, and is not under way. */
+void integral_wait(enum integral call, int64_t at_us);
+void integral_go_on(enum integral call, int64_t at_us);
 
 struct integral_sum {
     int64_t us; /* request-microseconds up to now, of those that are there too; never decreases */

@@ -21,15 +21,16 @@
 /* A block of this process: where its numbers are. */
 static const struct block {
     const char *name;
-    enum integral in, queued, own; /* INTEGRAL_NONE: there is none */
+    enum integral in, queued, waits, own; /* INTEGRAL_NONE: there is none */
     bool queue_is_apart; /* `queued` is not part of `in` */
     const char *seconds, *with, *threads;
 } blocks[] = {
-    {"api", IN_API, INTEGRAL_NONE, INTEGRAL_NONE, false, "vimd_http_request_seconds", NULL, NULL},
-    {"logic", IN_LOGIC, QUEUED_LOGIC, OWN_LOGIC, true, "vimd_logic_request_seconds",
+    {"api", IN_API, INTEGRAL_NONE, INTEGRAL_NONE, INTEGRAL_NONE, false, "vimd_http_request_seconds",
+     NULL, NULL},
+    {"logic", IN_LOGIC, QUEUED_LOGIC, WAITS_LOGIC, OWN_LOGIC, true, "vimd_logic_request_seconds",
      "wait=\"false\"", "vimd_link_threads"},
-    {"worker", IN_WORKER, QUEUED_WORKER, OWN_WORKER, false, "vimd_task_step_seconds", NULL,
-     "vimd_lane_threads"},
+    {"worker", IN_WORKER, QUEUED_WORKER, WAITS_WORKER, OWN_WORKER, false, "vimd_task_step_seconds",
+     NULL, "vimd_lane_threads"},
 };
 #define BLOCK_COUNT (sizeof(blocks) / sizeof(blocks[0]))
 
@@ -86,6 +87,12 @@ static bool has_role(const struct totals *totals, const struct block *block)
     return text_has_word(totals->roles, block->name);
 }
 
+/* Request-microseconds that waited in the process: for a thread, or with one for a connection to a callee. */
+static int64_t block_queued(const struct block *block, const struct integral_sum *sums)
+{
+    return sums[block->queued].us + sums[block->waits].us;
+}
+
 /* --- /metrics ------------------------------------------------------------------------------------------- */
 
 static const char in_flight_name[] = "vimd_inflight_seconds_total";
@@ -109,11 +116,12 @@ static void show_block(const struct block *block, const struct integral_sum *sum
     show(in_flight_name, in_flight_help, true, text_get(&with_edge),
          (double)block_in(block, sums).us / 1e6);
     show("vimd_own_inflight_seconds_total",
-         "Request-seconds in a block that wait for no callee and for no thread", true,
+         "Request-seconds in a block that wait for no callee, no thread and no connection", true,
          text_get(&labels), (double)block_own(block, sums) / 1e6);
-    show("vimd_thread_queue_seconds_total", "Request-seconds that waited for a thread of a block",
-         true, text_get(&labels),
-         block->queued == INTEGRAL_NONE ? NAN : (double)sums[block->queued].us / 1e6);
+    show("vimd_thread_queue_seconds_total",
+         "Request-seconds that waited for a thread of a block, or for one of its connections", true,
+         text_get(&labels),
+         block->queued == INTEGRAL_NONE ? NAN : (double)block_queued(block, sums) / 1e6);
 }
 
 static void show_edges(const struct integral_sum *sums)
@@ -227,7 +235,7 @@ static json_t *block_json(const struct block *block, const struct integral_sum *
     json_set_integer(shown, "in_flight_us", in.us);
     json_set_integer(shown, "own_us", block_own(block, sums));
     if (block->queued != INTEGRAL_NONE) {
-        json_set_integer(shown, "queued_us", sums[block->queued].us);
+        json_set_integer(shown, "queued_us", block_queued(block, sums));
     }
     json_set_integer(shown, "began", (int64_t)in.began);
     json_set_integer(shown, "ended", (int64_t)seconds.count);

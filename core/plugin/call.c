@@ -243,6 +243,15 @@ int64_t call_host_left_ms(struct vim_call *call)
     return call_left_ms(call);
 }
 
+void call_host_waiting(struct vim_call *call, int waits)
+{
+    assert(call && call->magic == CALL_MAGIC);
+    if (call->waits != (waits != 0)) {
+        call->waits = waits != 0;
+        (waits ? integral_wait : integral_go_on)(call->integral, clock_mono_us());
+    }
+}
+
 static struct call_note *find_note(struct vim_call *call, const char *name)
 {
     for (uint32_t i = 0; i < call->note_count; i++) {

@@ -74,6 +74,7 @@ struct vim_call {
     bool idle; /* call_set_idle() */
     /* What it is counted as, between instance_enter() and instance_leave(). */
     enum integral integral;
+    bool waits; /* call_host_waiting() */
 };
 
 /* DEADLINE in clock_mono_ms(); INT64_MAX for none. */

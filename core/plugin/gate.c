@@ -134,6 +134,7 @@ static void count_error(const struct instance *instance, int code)
 int instance_leave(struct instance *instance, struct vim_call *call, int code)
 {
     code = checked_code(call, code);
+    call_host_waiting(call, 0);
     call->ended_us = clock_mono_us();
     integral_return(call->integral, call->ended_us);
     metric_observe(instance->seconds, (double)(call->ended_us - call->started_us) / 1e6);

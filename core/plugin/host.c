@@ -123,4 +123,5 @@ const struct vim_host host_services = {
     .note = call_host_note,
     .read = call_host_read,
     .connection = host_connection,
+    .waiting = call_host_waiting,
 };

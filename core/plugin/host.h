@@ -67,6 +67,7 @@ void call_host_await(struct vim_call *call, const char *kind, const char *id, ui
 int call_host_fail(struct vim_call *call, int code, uint32_t retry_after_ms, const char *text);
 int64_t call_host_left_ms(struct vim_call *call);
 void call_host_note(struct vim_call *call, const char *name, const char *value);
+void call_host_waiting(struct vim_call *call, int waits);
 int64_t call_host_read(struct vim_call *call, uint64_t offset, void *buffer, size_t size);
 
 /* host.c */

@@ -173,6 +173,12 @@ struct vim_host {
      * connected, and 0 right before it is closed. vimd reads nothing from it and writes nothing to it; it asks
      * the kernel how the network is (round trip, segments sent again), which /metrics shows. */
     void (*connection)(struct vim_self *self, int fd, int open);
+
+    /* Optional for both sides. From now on (WAITS is 1) the call waits for something of this process that its
+     * other calls have, a connection of a pool say; or no longer (0). vimd counts that time as waiting, not as
+     * a call that is under way to the far side, and so can tell a far side that is slow from one that is not
+     * asked. Telling the same twice does nothing; what still waits when the call returns no longer does. */
+    void (*waiting)(struct vim_call *call, int waits);
 };
 
 #define VIM_KEPT_MAX 16384u

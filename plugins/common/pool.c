@@ -197,6 +197,7 @@ int pool_borrow(struct vim_call *call, struct pool *pool, bool patient,
             continue;
         }
         if (connect_at(pool, patient, began) <= pool_now()) {
+            pool_tell_waiting(call, pool->settings.host, false);
             code = connect_one(call, pool, patient, &connection, ret_error);
             if (code == VIM_OK ||
                 ((VIM_IS_PERMANENT(code) || code == VIM_E_CREDENTIAL) && !has_others(pool))) {
@@ -204,6 +205,7 @@ int pool_borrow(struct vim_call *call, struct pool *pool, bool patient,
                 break;
             }
         } else if (patient) {
+            pool_tell_waiting(call, pool->settings.host, true);
             await_freed(pool, patient, began, left);
         }
         pthread_mutex_unlock(&pool->lock);
@@ -212,9 +214,10 @@ int pool_borrow(struct vim_call *call, struct pool *pool, bool patient,
         if (!pool->free && (!patient || !may_wait(pool, left, end))) {
             code = give_up(pool, ret_error);
             pthread_mutex_unlock(&pool->lock);
-            return code;
+            break;
         }
     }
+    pool_tell_waiting(call, pool->settings.host, false);
     if (code == VIM_OK)
         *ret_connection = connection;
     return code;
@@ -291,4 +294,10 @@ void pool_tell_connection(const struct vim_host *host, struct vim_self *self, in
 {
     if (VIM_HAS(host, struct vim_host, connection) && host->connection)
         host->connection(self, fd, open);
+}
+
+void pool_tell_waiting(struct vim_call *call, const struct vim_host *host, bool waits)
+{
+    if (call && VIM_HAS(host, struct vim_host, waiting) && host->waiting)
+        host->waiting(call, waits);
 }

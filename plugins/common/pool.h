@@ -101,4 +101,7 @@ bool pool_await_socket(struct vim_call *call, const struct vim_host *host, int f
 /* Tells vimd of a connection that was made (OPEN), or is to be closed, if it wants to know. */
 void pool_tell_connection(const struct vim_host *host, struct vim_self *self, int fd, bool open);
 
+/* Tells vimd that CALL, which may be NULL, waits for what other calls have, or no longer, if it wants to know. */
+void pool_tell_waiting(struct vim_call *call, const struct vim_host *host, bool waits);
+
 #endif

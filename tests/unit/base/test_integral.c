@@ -99,6 +99,33 @@ static void time_is_spent_once(void **state)
     assert_string_equal(integral_edge(IN_LOGIC), "");
 }
 
+/* 30 ms on a call of the store, of which 20 are waiting for a connection; the call has begun once. */
+static void waiting_is_no_call(void **state)
+{
+    (void)state;
+    int64_t now = integral_read(before), at = now - 200000;
+    enum integral_scope outside = integral_enter(SCOPE_WORKER, at);
+    enum integral call = integral_call(CALLEE_STORE, at + 1000);
+    integral_wait(call, at + 3000);
+    integral_go_on(call, at + 23000);
+    integral_return(call, at + 31000);
+    integral_leave(outside, at + 40000);
+    call = integral_call(CALLEE_STORE, at + 50000);
+    integral_wait(call, at + 51000); /* nobody waits for it */
+    integral_go_on(call, at + 58000);
+    integral_return(call, at + 60000);
+    integral_wait(INTEGRAL_NONE, at + 70000);
+    integral_read(after);
+    assert_int_equal(grown(OWN_WORKER), 10000);
+    assert_int_equal(grown(WORKER_TO_STORE), 10000);
+    assert_int_equal(grown(WAITS_WORKER), 20000);
+    assert_int_equal(after[WORKER_TO_STORE].began - before[WORKER_TO_STORE].began, 1);
+    assert_int_equal(grown(ASIDE_TO_STORE), 3000);
+    for (int i = 0; i < INTEGRAL_COUNT; i++) {
+        assert_int_equal(after[i].here, 0);
+    }
+}
+
 static atomic_bool stop;
 
 static void *hurry(void *argument)
@@ -143,6 +170,7 @@ int main(void)
         cmocka_unit_test(what_is_there_counts_up_to_now),
         cmocka_unit_test(a_request_may_leave_on_another_thread),
         cmocka_unit_test(time_is_spent_once),
+        cmocka_unit_test(waiting_is_no_call),
         cmocka_unit_test(readers_see_whole_numbers),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 #include "base/clock.h"
+#include "base/integral.h"
 #include "base/log.h"
 #include "base/metrics.h"
 #include "base/thread.h"
@@ -108,6 +109,43 @@ static void outcome_arrives(void **state)
     unlink(path);
     instance_release(instance);
     assert_int_equal(scripted.closed, 1);
+}
+
+/* Waits twice as told, is told twice that it waits, and has not gone on when it returns. */
+static int wait_for_others(struct vim_call *call, const struct vim_op *op)
+{
+    (void)op;
+    struct integral_sum sums[INTEGRAL_COUNT];
+    scripted.host->waiting(call, 1);
+    scripted.host->waiting(call, 1);
+    integral_read(sums);
+    assert_int_equal(sums[WAITS_WORKER].here, 1);
+    assert_int_equal(sums[WORKER_TO_NFVI].here, 0);
+    scripted.host->waiting(call, 0);
+    integral_read(sums);
+    assert_int_equal(sums[WAITS_WORKER].here, 0);
+    assert_int_equal(sums[WORKER_TO_NFVI].here, 1);
+    scripted.host->waiting(call, 1);
+    return VIM_OK;
+}
+
+static void a_call_that_waits_is_not_under_way(void **state)
+{
+    (void)state;
+    struct instance *instance = scripted_instance(plugin, "one");
+    struct integral_sum sums[INTEGRAL_COUNT];
+    struct vim_call call;
+    scripted.step = wait_for_others;
+    call_init(&call, INT64_MAX);
+    enum integral_scope before = integral_enter(SCOPE_WORKER, clock_mono_us());
+    assert_int_equal(step(instance, &call), VIM_OK);
+    integral_leave(before, clock_mono_us());
+    call_free(&call);
+    instance_release(instance);
+    integral_read(sums);
+    for (int i = 0; i < INTEGRAL_COUNT; i++) {
+        assert_int_equal(sums[i].here, 0);
+    }
 }
 
 static int fail_secretly(struct vim_call *call, const struct vim_op *op)
@@ -442,6 +480,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(outcome_arrives, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_call_that_waits_is_not_under_way, setup, teardown),
         cmocka_unit_test_setup_teardown(failure_arrives_without_secrets, setup, teardown),
         cmocka_unit_test_setup_teardown(broken_rules_are_internal_errors, setup, teardown),
         cmocka_unit_test_setup_teardown(an_instance_that_cannot_open_is_told, setup, teardown),

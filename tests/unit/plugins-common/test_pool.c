@@ -129,6 +129,26 @@ static void test_waits_as_long_as_connecting_takes(void **state)
     pool_return(second);
 }
 
+/* Whoever waits for a connection that others have is told to wait, and who makes one is not. */
+static void test_tells_who_waits(void **state)
+{
+    struct vim_call call = {0};
+    struct pooled *connections[MANY], *one = NULL;
+    struct store_error error;
+
+    (void)state;
+    assert_int_equal(pool_borrow(&call, &pool, true, &connections[0], &error), VIM_OK);
+    assert_int_equal(call.waited, 0);
+    for (int i = 1; i < MANY; i++)
+        connections[i] = borrow();
+    call.deadline_ms = test_now() + 50;
+    assert_int_equal(pool_borrow(&call, &pool, true, &one, &error), VIM_E_BUSY);
+    assert_int_equal(call.waited, 1);
+    assert_false(call.waits);
+    for (int i = 0; i < MANY; i++)
+        pool_return(connections[i]);
+}
+
 static void *borrow_and_return(void *argument)
 {
     (void)argument;
@@ -193,7 +213,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(test_grows_to_what_is_needed),     TEST(test_waits_as_long_as_connecting_takes),
         TEST(test_failing_growth_fails_nobody), TEST(test_impatient_are_told_busy),
-        TEST(test_place_that_is_down),
+        TEST(test_place_that_is_down),          TEST(test_tells_who_waits),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -76,6 +76,12 @@ static int64_t host_left_ms(struct vim_call *call)
     return left < 0 || atomic_load(&call->cancelled) ? 0 : left;
 }
 
+static void host_waiting(struct vim_call *call, int waits)
+{
+    call->waited += waits && !call->waits;
+    call->waits = waits;
+}
+
 const struct vim_host test_host = {
     .size = sizeof test_host,
     .abi = VIM_ABI,
@@ -85,6 +91,7 @@ const struct vim_host test_host = {
     .emit = host_emit,
     .fail = host_fail,
     .left_ms = host_left_ms,
+    .waiting = host_waiting,
 };
 
 const struct vim_plugin *test_load(const char *path)

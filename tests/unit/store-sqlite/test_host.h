@@ -27,6 +27,8 @@ struct vim_call {
     uint32_t stop_after; /* emit() says "no more" from this many on; 0: never */
     uint32_t count;
     struct test_row *rows; /* of TEST_ITEMS_MAX, or NULL to count only */
+    uint32_t waited; /* how often it was told to wait */
+    bool waits; /* and not yet to go on */
     int failed; /* code given to fail(), 0 if none */
     char text[512]; /* and its text */
 };
