@@ -210,7 +210,8 @@ static enum integral waits_of(enum integral call)
 {
     return call >= ASIDE_TO_STORE    ? INTEGRAL_NONE
            : call >= WORKER_TO_STORE ? WAITS_WORKER
-                                     : WAITS_LOGIC;
+           : call >= LOGIC_TO_STORE  ? WAITS_LOGIC
+                                     : WAITS_API;
 }
 
 /* It is the same call as before: nothing new has begun. */

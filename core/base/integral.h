@@ -31,8 +31,9 @@ enum integral {
     /* That have a thread and wait for no callee. The API has no threads: there it is IN_API less API_TO_LOGIC. */
     OWN_LOGIC,
     OWN_WORKER,
-    /* That have a thread and wait for what others of this process have: a connection to a callee. Part of IN_LOGIC,
-     * IN_WORKER. */
+    /* That wait for what others of this process have: room at a logic process, or with a thread for a connection to a
+     * callee. Part of IN_API, IN_LOGIC, IN_WORKER. */
+    WAITS_API,
     WAITS_LOGIC,
     WAITS_WORKER,
     /* Calls under way on behalf of a request. In the order of enum integral_callee. */
@@ -69,7 +70,7 @@ enum integral_scope integral_scope_now(void);
 enum integral integral_call(enum integral_callee callee, int64_t at_us);
 void integral_return(enum integral call, int64_t at_us);
 
-/* Between the two the CALL that the calling thread has begun waits, and is not under way. */
+/* Between the two the CALL, API_TO_LOGIC or one that integral_call() returned, waits and is not under way. */
 void integral_wait(enum integral call, int64_t at_us);
 void integral_go_on(enum integral call, int64_t at_us);
 

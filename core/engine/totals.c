@@ -25,7 +25,7 @@ static const struct block {
     bool queue_is_apart; /* `queued` is not part of `in` */
     const char *seconds, *with, *threads;
 } blocks[] = {
-    {"api", IN_API, INTEGRAL_NONE, INTEGRAL_NONE, INTEGRAL_NONE, false, "vimd_http_request_seconds",
+    {"api", IN_API, INTEGRAL_NONE, WAITS_API, INTEGRAL_NONE, false, "vimd_http_request_seconds",
      NULL, NULL},
     {"logic", IN_LOGIC, QUEUED_LOGIC, WAITS_LOGIC, OWN_LOGIC, true, "vimd_logic_request_seconds",
      "wait=\"false\"", "vimd_link_threads"},
@@ -78,7 +78,7 @@ static int64_t block_own(const struct block *block, const struct integral_sum *s
         return sums[block->own].us;
     }
     /* A call that the API has given up may go on; then it is nobody's. */
-    int64_t own = sums[block->in].us - sums[API_TO_LOGIC].us;
+    int64_t own = sums[block->in].us - sums[API_TO_LOGIC].us - sums[block->waits].us;
     return own > 0 ? own : 0;
 }
 
@@ -87,10 +87,11 @@ static bool has_role(const struct totals *totals, const struct block *block)
     return text_has_word(totals->roles, block->name);
 }
 
-/* Request-microseconds that waited in the process: for a thread, or with one for a connection to a callee. */
+/* Request-microseconds that waited in the process: for a thread, or for a way to a callee. */
 static int64_t block_queued(const struct block *block, const struct integral_sum *sums)
 {
-    return sums[block->queued].us + sums[block->waits].us;
+    int64_t queued = block->queued != INTEGRAL_NONE ? sums[block->queued].us : 0;
+    return queued + sums[block->waits].us;
 }
 
 /* --- /metrics ------------------------------------------------------------------------------------------- */
@@ -119,9 +120,8 @@ static void show_block(const struct block *block, const struct integral_sum *sum
          "Request-seconds in a block that wait for no callee, no thread and no connection", true,
          text_get(&labels), (double)block_own(block, sums) / 1e6);
     show("vimd_thread_queue_seconds_total",
-         "Request-seconds that waited for a thread of a block, or for one of its connections", true,
-         text_get(&labels),
-         block->queued == INTEGRAL_NONE ? NAN : (double)block_queued(block, sums) / 1e6);
+         "Request-seconds that waited for a thread of a block, or for a way from it to another one",
+         true, text_get(&labels), (double)block_queued(block, sums) / 1e6);
 }
 
 static void show_edges(const struct integral_sum *sums)
@@ -234,9 +234,7 @@ static json_t *block_json(const struct block *block, const struct integral_sum *
     }
     json_set_integer(shown, "in_flight_us", in.us);
     json_set_integer(shown, "own_us", block_own(block, sums));
-    if (block->queued != INTEGRAL_NONE) {
-        json_set_integer(shown, "queued_us", block_queued(block, sums));
-    }
+    json_set_integer(shown, "queued_us", block_queued(block, sums));
     json_set_integer(shown, "began", (int64_t)in.began);
     json_set_integer(shown, "ended", (int64_t)seconds.count);
     json_object_set_new(shown, "seconds", number_or_null(seconds.value));

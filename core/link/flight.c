@@ -12,6 +12,7 @@
 #include <string.h>
 #include <unistd.h>
 #include "base/clock.h"
+#include "base/integral.h"
 #include "base/log.h"
 #include "base/memory.h"
 #include "base/metrics.h"
@@ -135,6 +136,9 @@ static void flight_queue(struct remote *remote, struct flight *flight)
     flights_remove(&remote->active, flight);
     flight->tries = 0;
     flight->is_queued = true;
+    if (flight->counted) {
+        integral_wait(API_TO_LOGIC, clock_mono_us());
+    }
     flights_add(&remote->queue, flight);
     atomic_fetch_add(&remote->queued, 1);
 }
@@ -226,6 +230,9 @@ static void flight_unqueue(struct remote *remote, struct flight *flight)
     flights_remove(&remote->queue, flight);
     atomic_fetch_sub(&remote->queued, 1);
     flight->is_queued = false;
+    if (flight->counted) {
+        integral_go_on(API_TO_LOGIC, clock_mono_us());
+    }
     flights_add(&remote->active, flight);
 }
 

@@ -277,6 +277,7 @@ static void remote_call(struct link *link, const struct request *request, logic_
     } else {
         struct flight *flight = flight_new(request, respond, argument);
         flight->deadline += GRACE_MS;
+        flight->counted = true;
         flight->repeatable |= info.is_keyed && flight_has_key(request);
         remote_post(remote, flight);
     }

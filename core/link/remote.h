@@ -186,6 +186,7 @@ struct flight {
     void *argument;
     struct replica *only; /* of a probe */
     bool repeatable; /* may happen twice */
+    bool counted; /* as API_TO_LOGIC: somebody outside waits for it (base/integral.h) */
     bool sent; /* of this try some bytes have left */
     bool is_queued, busy; /* busy: all that were tried had no room */
     int64_t deadline, started, queue_until;

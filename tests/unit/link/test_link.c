@@ -11,6 +11,7 @@
 #include "base/clock.h"
 #include "base/digest.h"
 #include "base/file.h"
+#include "base/integral.h"
 #include "base/text.h"
 
 static void test_what_crosses(void **state)
@@ -330,6 +331,14 @@ static void test_full(void **state)
     side_close(&side, 0);
 }
 
+/* Requests that are counted as waiting for room at a logic process. */
+static int64_t waiting_for_room(void)
+{
+    struct integral_sum sums[INTEGRAL_COUNT];
+    (void)integral_read(sums);
+    return sums[WAITS_API].here;
+}
+
 /* Of an API process: so many requests at each logic process, so many that wait, and for so long. */
 static void test_queue(void **state)
 {
@@ -355,6 +364,7 @@ static void test_queue(void **state)
     for (int i = 0; i < 3; i++) {
         waits[i] = ask(link, "POST", "/v1/servers", NULL, "{}");
     }
+    UNTIL(waiting_for_room() == 3);
     atomic_store(&side.release, true);
     for (int i = 0; i < 3; i++) {
         struct reply reply = asked_wait(waits[i]);
@@ -365,6 +375,7 @@ static void test_queue(void **state)
         struct reply reply = asked_wait(held[i]);
         reply_free(&reply);
     }
+    assert_int_equal(waiting_for_room(), 0);
     link_free(link);
     side_close(&side, 0);
 }
