@@ -49,8 +49,8 @@ static const struct vim_option api_options[] = {
      .minimum = 1,
      .maximum = 256,
      .offset = AT(blocking_threads),
-     .help = "Threads for requests that wait for a commit of the store; half as many more for "
-             "searches and large lists, which have a queue of their own."},
+     .help = "Threads for requests that wait for a commit of the store; half as many more, up to "
+             "4, or an eighth, for searches and large lists, which have a queue of their own."},
     {.name = "blocking_queue",
      .type = VIM_INTEGER,
      .default_value = "1024",

@@ -37,7 +37,7 @@ int link_check(const struct link_config *config, struct failure *failure);
 
 /* A link to LOGIC in this process, which must outlive it. Requests that may block run on THREADS
  * threads of the link's own, behind a queue of QUEUE_MAX; searches (logic_is_search()) on half as many
- * others, and what other processes of the service ask on two, each behind a queue of their own. A full
+ * others, up to 4, or an eighth, and what other processes of the service ask on two, each behind a queue of their own. A full
  * queue answers 503, as does one in which requests wait too long: none is begun later than WAIT_MS after it
  * came. */
 int link_new_local(struct logic *logic, unsigned threads, unsigned queue_max, int64_t wait_ms,

@@ -19,6 +19,7 @@
 
 #define LOCAL_MAGIC 0x6c6e6b31u
 #define PEERS_THREADS 2
+#define SEARCHES_MIN 4
 
 /* Threads, and those that wait for one. */
 struct local_queue {
@@ -197,12 +198,19 @@ static const struct link_ops local_ops = {
     .authenticate = local_authenticate,
 };
 
+/* Threads that wait for the store do no work: many of them are fine. A search is work all the time. */
+static unsigned searching(unsigned threads)
+{
+    unsigned half = (threads + 1) / 2;
+    return half < SEARCHES_MIN ? half : threads / 8 < SEARCHES_MIN ? SEARCHES_MIN : threads / 8;
+}
+
 int link_new_local(struct logic *logic, unsigned threads, unsigned queue_max, int64_t wait_ms,
                    struct link **ret_link)
 {
     struct local *local = MEMORY_NEW(struct local);
     int code = pool_open("link", threads, queue_max, &local->requests.pool);
-    code = code ? code : pool_open("search", (threads + 1) / 2, queue_max, &local->searches.pool);
+    code = code ? code : pool_open("search", searching(threads), queue_max, &local->searches.pool);
     code = code ? code : pool_open("peers", PEERS_THREADS, queue_max, &local->peers.pool);
     if (code) {
         local_close(local);

@@ -80,12 +80,13 @@ static const struct vim_option link_options[] = {
      .help = "Of a logic process: network threads; 0 takes one per processor, at most 8."},
     {.name = "blocking_threads",
      .type = VIM_INTEGER,
-     .default_value = "8",
+     .default_value = "32",
      .minimum = 1,
      .maximum = 256,
      .offset = AT(blocking_threads),
      .help = "Of a logic process: threads for requests that wait for the store; half as many "
-             "more for searches and large lists, which have a queue of their own."},
+             "more, up to 4, or an eighth, for searches and large lists, which have a queue of "
+             "their own."},
     {.name = "blocking_queue",
      .type = VIM_INTEGER,
      .default_value = "1024",

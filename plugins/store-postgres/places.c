@@ -58,6 +58,11 @@ void place_leave(struct place *place)
     atomic_fetch_sub(&place->users, 1);
 }
 
+unsigned places_count(struct postgres_store *store)
+{
+    return (unsigned)__builtin_popcount(atomic_load(&store->serving));
+}
+
 unsigned places_in_turn(struct postgres_store *store, unsigned first,
                         unsigned char ret_order[REPLICAS_MAX])
 {

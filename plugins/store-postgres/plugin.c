@@ -84,6 +84,7 @@ static void store_free(struct postgres_store *store)
 {
     places_clear(store);
     replicas_clear(store);
+    batches_clear(store);
     scan_sql_clear(store);
     pthread_mutex_destroy(&store->sql_lock);
     free(store);
@@ -103,6 +104,7 @@ static int store_open(struct vim_call *call, const struct vim_host *host, struct
     store->config = config;
     pthread_mutex_init(&store->sql_lock, NULL);
     rc = replicas_init(store) | places_init(store);
+    batches_init(store);
     if (rc)
         store_error_set(&error, VIM_E_UNAVAILABLE, "out of memory");
     else if (check_config(config, &error) == VIM_OK && conninfo_fill(store, &error) == VIM_OK)

@@ -8,6 +8,7 @@
  *   schema.c      the tables, made and migrated by one of several processes that start at once
  *   writer.c      commit: one pipeline, one transaction, one round trip
  *   reader.c      get and scan
+ *   batches.c     gets and short scans that wait together go together
  *   replicas.c    when a replica may answer them
  *   scan_sql.c    the SELECT of a scan
  *
@@ -125,6 +126,21 @@ struct question {
     struct position position;
 };
 
+/* Reads that are sent together, at most. */
+#define BATCH_MAX 32
+
+struct waiting;
+
+/* The reads that wait for others, and how many batches of them may be on their way; see batches.c. */
+struct batches {
+    pthread_mutex_t lock; /* guards what follows */
+    struct waiting *first, **end;
+    unsigned running, most; /* batches */
+    int64_t began; /* when the last one did */
+    unsigned quick; /* in a row while as many as may be were running */
+    int64_t least_ms; /* that one took; INT64_MAX: not known */
+};
+
 /* One instance. Made by open(), gone after close(), which is only called when no other call is in
  * progress. It has a thread of its own only if replicas are found under a name. */
 struct postgres_store {
@@ -138,10 +154,10 @@ struct postgres_store {
     struct replica_name names[REPLICA_NAMES_MAX];
     unsigned name_count;
     struct lookup lookup;
-    _Atomic unsigned next_replica;
-    _Atomic unsigned reading; /* gets and scans in progress */
+    _Atomic unsigned next_replica, next_place;
     atomic_bool warned; /* that no replica can be used */
     struct question question;
+    struct batches batches;
     char *sql[SCAN_SHAPES]; /* of the scans; guarded by sql_lock until set, then constant */
     pthread_mutex_t sql_lock;
 };
@@ -166,6 +182,9 @@ int places_start(struct postgres_store *store, struct store_error *ret_error);
 
 /* Ends that, waiting for a look-up in progress, and closes all connections. */
 void places_clear(struct postgres_store *store);
+
+/* How many replicas may be read. */
+unsigned places_count(struct postgres_store *store);
 
 /* Puts the numbers of the replicas that may be read in RET_ORDER, beginning with another one for each FIRST. Returns
  * how many there are. */
@@ -263,23 +282,47 @@ struct read {
     const char *collection;
     const char *id; /* of a get */
     const struct vim_scan *scan; /* or NULL: a get */
+    bool is_long; /* it goes alone; its rows are emitted as they are received */
     bool emitted; /* rows were: it cannot begin again */
     bool enough; /* emit() wants no more */
+    PGresult
+        *result; /* of one that is not long: all its rows, to be emitted by the thread that asked */
+};
+
+/* Reads that are sent together: one that is long, or up to BATCH_MAX that are not. Those that have their
+ * result are not sent again. */
+struct batch {
+    unsigned count;
+    struct read *reads[BATCH_MAX];
 };
 
 int reader_prepare(struct connection *connection);
 
-/* Sends READ's statement and the end of the pipeline. */
-int reader_send(struct connection *connection, const struct read *read,
+/* Sends the statements of BATCH and the end of the pipeline. */
+int reader_send(struct connection *connection, const struct batch *batch,
                 struct store_error *ret_error);
 
-/* Receives and emits its rows, waiting up to PATIENCE milliseconds for each part of the result. */
-int reader_receive(struct vim_call *call, struct connection *connection, struct read *read,
+/* Receives what comes of them, waiting up to PATIENCE milliseconds for each part of it. After an error some of
+ * the reads may have their results. */
+int reader_receive(struct vim_call *call, struct connection *connection, struct batch *batch,
                    int64_t patience, struct store_error *ret_error);
+
+/* Has BATCH answered, by a replica or by the primary. */
+int reader_run(struct vim_call *call, struct postgres_store *store, struct batch *batch,
+               struct store_error *ret_error);
 
 /* The get and scan of store.h. */
 int reader_get(struct vim_call *call, void *instance, const char *collection, const char *id);
 int reader_scan(struct vim_call *call, void *instance, const struct vim_scan *scan);
+
+/* --- batches.c */
+
+void batches_init(struct postgres_store *store);
+void batches_clear(struct postgres_store *store);
+
+/* Has READ, which is not long, answered, maybe together with others. */
+int batches_read(struct vim_call *call, struct postgres_store *store, struct read *read,
+                 struct store_error *ret_error);
 
 /* --- replicas.c */
 
@@ -294,9 +337,9 @@ int replicas_prepare(struct connection *connection);
 int replicas_note_history(struct vim_call *call, struct connection *connection, int64_t deadline,
                           struct store_error *ret_error);
 
-/* Lets a replica answer READ, if one has all that was committed before. False if none could: nothing
- * was emitted then. Else *RET_CODE is the outcome. */
-bool replicas_read(struct vim_call *call, struct postgres_store *store, struct read *read,
+/* Lets a replica answer BATCH, if one has all that was committed before. False if none could, or not
+ * all of it: nothing was emitted then. Else *RET_CODE is the outcome. */
+bool replicas_read(struct vim_call *call, struct postgres_store *store, struct batch *batch,
                    int *ret_code, struct store_error *ret_error);
 
 /* How many replicas there are, can be reached, and have all that is committed. */

@@ -1,8 +1,7 @@
 /*
  * get and scan. One SELECT is one snapshot. The primary answers, or a replica that has all that was
- * committed before: see replicas.c.
+ * committed before: see replicas.c. What is short may go together with others: see batches.c.
  */
-#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -11,6 +10,10 @@
 
 #define STATEMENT_MAX 200
 #define OID_TEXT 25
+
+/* A scan of up to this many rows goes together with others, and with the question whether a replica is in
+ * step; what comes of it then is small enough to be kept, or to be thrown away. */
+#define SHORT_ROWS_MAX 100
 
 /* A result of up to this many rows is taken as a whole, a larger one row by row. */
 #define WHOLE_ROWS_MAX 1000
@@ -54,6 +57,13 @@ static bool may_retry(struct vim_call *call, const struct postgres_store *store,
     return pool_now() < end && pool_pause(call, store->host, 2 + random() % 8);
 }
 
+static int send_failed(struct connection *connection, struct store_error *ret_error)
+{
+    connection->pooled.broken = true;
+    return store_error_set(ret_error, VIM_E_LOST, "postgresql: %.300s",
+                           PQerrorMessage(connection->pg));
+}
+
 /* Prepares the scan's statement on this connection if it is not yet, and sends it. */
 static int send_scan(struct connection *connection, const struct vim_scan *scan,
                      struct store_error *ret_error)
@@ -74,12 +84,9 @@ static int send_scan(struct connection *connection, const struct vim_scan *scan,
         connection->scans[number / 64] |= (uint64_t)1 << number % 64;
     }
     if (sent &&
-        PQsendQueryPrepared(connection->pg, name, p.count, p.values, p.lengths, p.formats, 1) &&
-        PQpipelineSync(connection->pg))
+        PQsendQueryPrepared(connection->pg, name, p.count, p.values, p.lengths, p.formats, 1))
         return VIM_OK;
-    connection->pooled.broken = true;
-    return store_error_set(ret_error, VIM_E_LOST, "postgresql: %.300s",
-                           PQerrorMessage(connection->pg));
+    return send_failed(connection, ret_error);
 }
 
 static int send_get(struct connection *connection, const struct read *read,
@@ -87,19 +94,26 @@ static int send_get(struct connection *connection, const struct read *read,
 {
     const char *values[] = {read->collection, read->id};
 
-    if (PQsendQueryPrepared(connection->pg, "get", 2, values, NULL, NULL, 1) &&
-        PQpipelineSync(connection->pg))
+    if (PQsendQueryPrepared(connection->pg, "get", 2, values, NULL, NULL, 1))
         return VIM_OK;
-    connection->pooled.broken = true;
-    return store_error_set(ret_error, VIM_E_LOST, "postgresql: %.300s",
-                           PQerrorMessage(connection->pg));
+    return send_failed(connection, ret_error);
 }
 
-int reader_send(struct connection *connection, const struct read *read,
+int reader_send(struct connection *connection, const struct batch *batch,
                 struct store_error *ret_error)
 {
-    return read->scan ? send_scan(connection, read->scan, ret_error)
-                      : send_get(connection, read, ret_error);
+    int code = VIM_OK;
+
+    for (unsigned i = 0; i < batch->count && code == VIM_OK; i++) {
+        const struct read *read = batch->reads[i];
+
+        if (!read->result)
+            code = read->scan ? send_scan(connection, read->scan, ret_error)
+                              : send_get(connection, read, ret_error);
+    }
+    if (code == VIM_OK && !PQpipelineSync(connection->pg))
+        code = send_failed(connection, ret_error);
+    return code;
 }
 
 /* Sends the rows on as they come, to the end of the pipeline. */
@@ -143,20 +157,51 @@ static int receive_rows(struct vim_call *call, struct connection *connection, st
     }
 }
 
-int reader_receive(struct vim_call *call, struct connection *connection, struct read *read,
+/* Gives the reads their results, to the end of the pipeline. */
+static int receive_results(struct vim_call *call, struct connection *connection,
+                           struct batch *batch, int64_t patience, struct store_error *ret_error)
+{
+    int code = VIM_OK;
+
+    for (unsigned next = 0;;) {
+        int64_t deadline = patience == INT64_MAX ? INT64_MAX : pool_now() + patience;
+        PGresult *result = NULL;
+        struct store_error error;
+        ExecStatusType status;
+
+        if (connection_result(call, connection, deadline, &result, &error) < 0) {
+            if (code == VIM_OK)
+                *ret_error = error;
+            return ret_error->code;
+        }
+        status = result ? PQresultStatus(result) : PGRES_EMPTY_QUERY;
+        if (status == PGRES_FATAL_ERROR && code == VIM_OK)
+            code = connection_error(connection, result, ret_error);
+        while (next < batch->count && batch->reads[next]->result)
+            next++;
+        if (status == PGRES_TUPLES_OK && next < batch->count)
+            batch->reads[next]->result = result;
+        else
+            PQclear(result);
+        if (status == PGRES_PIPELINE_SYNC)
+            return code;
+    }
+}
+
+int reader_receive(struct vim_call *call, struct connection *connection, struct batch *batch,
                    int64_t patience, struct store_error *ret_error)
 {
-    int code = receive_rows(call, connection, read, patience, ret_error);
+    struct read *first = batch->reads[0];
+    int code = first->is_long ? receive_rows(call, connection, first, patience, ret_error)
+                              : receive_results(call, connection, batch, patience, ret_error);
 
-    if (code == VIM_OK && !read->scan && !read->emitted)
-        return store_error_set(ret_error, VIM_E_NOT_FOUND, "no such row");
     /* What is prepared on it is not known any more. */
     if (code < 0)
         connection->pooled.broken = true;
     return code;
 }
 
-static int read_on_primary(struct vim_call *call, struct postgres_store *store, struct read *read,
+static int read_on_primary(struct vim_call *call, struct postgres_store *store, struct batch *batch,
                            struct store_error *ret_error)
 {
     int64_t end = pool_now() + store->config->connect_timeout;
@@ -167,23 +212,47 @@ static int read_on_primary(struct vim_call *call, struct postgres_store *store, 
 
         code = connection_borrow(call, &store->primary, true, &connection, ret_error);
         if (code == VIM_OK)
-            code = reader_send(connection, read, ret_error);
+            code = reader_send(connection, batch, ret_error);
         if (code == VIM_OK)
-            code = reader_receive(call, connection, read, INT64_MAX, ret_error);
+            code = reader_receive(call, connection, batch, INT64_MAX, ret_error);
         connection_return(connection);
-    } while (!read->emitted && may_retry(call, store, code, end));
+    } while (!batch->reads[0]->emitted && may_retry(call, store, code, end));
     return code;
+}
+
+int reader_run(struct vim_call *call, struct postgres_store *store, struct batch *batch,
+               struct store_error *ret_error)
+{
+    int code;
+
+    if (!replicas_read(call, store, batch, &code, ret_error))
+        code = read_on_primary(call, store, batch, ret_error);
+    return code;
+}
+
+/* Emits what was received for READ. */
+static int emit_result(struct vim_call *call, struct postgres_store *store, struct read *read,
+                       struct store_error *ret_error)
+{
+    int rows = PQntuples(read->result);
+
+    for (int i = 0; i < rows && !read->enough; i++)
+        read->enough = emit_row(call, store, read->result, i, read->collection);
+    if (rows == 0 && !read->scan)
+        return store_error_set(ret_error, VIM_E_NOT_FOUND, "no such row");
+    return VIM_OK;
 }
 
 static int run_read(struct vim_call *call, struct postgres_store *store, struct read *read)
 {
+    struct batch alone = {1, {read}};
     struct store_error error;
-    int code;
+    int code = read->is_long ? reader_run(call, store, &alone, &error)
+                             : batches_read(call, store, read, &error);
 
-    atomic_fetch_add(&store->reading, 1);
-    if (!replicas_read(call, store, read, &code, &error))
-        code = read_on_primary(call, store, read, &error);
-    atomic_fetch_sub(&store->reading, 1);
+    if (code == VIM_OK && read->result)
+        code = emit_result(call, store, read, &error);
+    PQclear(read->result);
     if (code == VIM_OK)
         return VIM_OK;
     /* That a read's outcome is unknown is no news: it has none. */
@@ -214,5 +283,6 @@ int reader_scan(struct vim_call *call, void *instance, const struct vim_scan *as
     if (limits_scan(&scan, &error) < 0)
         return store->host->fail(call, error.code, 0, error.text);
     read.collection = scan.collection;
+    read.is_long = scan.limit == 0 || scan.limit > SHORT_ROWS_MAX;
     return run_read(call, store, &read);
 }

@@ -16,9 +16,11 @@
  * writes the name of its history (of the cluster and the timeline) into a table, and a replica
  * counts only if it has replayed that row.
  *
- * A get is no more work than the question, and takes one round trip instead of two. It goes to a replica only when
- * more reads are in progress than there are connections to the primary: it would have to wait anyway, and
- * shares the question.
+ * A get is no more work than the question, and takes one round trip instead of two. It goes to a replica only in
+ * a batch (batches.c): it had to wait anyway, and shares the question.
+ *
+ * Batches are a sign that there is too much to do. Of those the primary has its share, one of as many as there are
+ * servers, unless it is busy.
  *
  * A replica that is down, hangs, or is behind is passed over for a while, which doubles from one time to the
  * next: it costs a read now and then a little time, not each.
@@ -32,9 +34,6 @@
 
 #define STATEMENT_MAX 300
 #define OID_TEXT 25
-
-/* Rows that are not worth a round trip of their own for the question before them. */
-#define TOGETHER_ROWS_MAX 100
 
 /* How long a replica is passed over after it could not answer. */
 #define PASS_FIRST_MS 50
@@ -257,20 +256,20 @@ static int receive_answer(struct vim_call *call, struct connection *connection, 
     return code;
 }
 
-/* Is the replica where the position is? With READ, which may be NULL, its statement is sent as well; what
+/* Is the replica where the position is? With BATCH, which may be NULL, its statements are sent as well; what
  * comes of it is thrown away if the replica was not there. */
 static int ask_replica(struct vim_call *call, struct connection *connection,
-                       const struct position *position, const struct read *read, bool *ret_in_step,
-                       struct store_error *ret_error)
+                       const struct position *position, const struct batch *batch,
+                       bool *ret_in_step, struct store_error *ret_error)
 {
     struct store_error ignored;
     int code = send_question(connection, position, ret_error);
 
-    if (code == VIM_OK && read)
-        code = reader_send(connection, read, ret_error);
+    if (code == VIM_OK && batch)
+        code = reader_send(connection, batch, ret_error);
     if (code == VIM_OK)
         code = receive_answer(call, connection, ret_in_step, ret_error);
-    if (code == VIM_OK && read && !*ret_in_step)
+    if (code == VIM_OK && batch && !*ret_in_step)
         connection_finish(call, connection, pool_now() + PATIENCE_MS, &ignored);
     return code;
 }
@@ -280,15 +279,15 @@ enum outcome { ANSWERED, BUSY, BEHIND, FAILED };
 /* Asks the replica whether it is there; reads when it is. TOGETHER: both at once, if it was there when it was asked
  * last: an answer to be thrown away is as much work for it as any. */
 static enum outcome read_in_step(struct vim_call *call, struct connection *connection,
-                                 const struct position *position, bool together, struct read *read,
-                                 int *ret_code, struct store_error *ret_error)
+                                 const struct position *position, bool together,
+                                 struct batch *batch, int *ret_code, struct store_error *ret_error)
 {
     struct place *place = connection->place;
     bool in_step = false;
     int code;
 
     together = together && !atomic_load(&place->behind);
-    code = ask_replica(call, connection, position, together ? read : NULL, &in_step, ret_error);
+    code = ask_replica(call, connection, position, together ? batch : NULL, &in_step, ret_error);
 
     if (code < 0 || connection->pooled.broken)
         return FAILED;
@@ -296,15 +295,15 @@ static enum outcome read_in_step(struct vim_call *call, struct connection *conne
     if (!in_step)
         return BEHIND;
     if (!together)
-        code = reader_send(connection, read, ret_error);
+        code = reader_send(connection, batch, ret_error);
     if (code == VIM_OK)
-        code = reader_receive(call, connection, read, PATIENCE_MS, ret_error);
+        code = reader_receive(call, connection, batch, PATIENCE_MS, ret_error);
     *ret_code = code;
-    return code == VIM_OK || code == VIM_E_NOT_FOUND || read->emitted ? ANSWERED : FAILED;
+    return code == VIM_OK || batch->reads[0]->emitted ? ANSWERED : FAILED;
 }
 
 static enum outcome read_on(struct vim_call *call, struct place *place,
-                            const struct position *position, bool together, struct read *read,
+                            const struct position *position, bool together, struct batch *batch,
                             int *ret_code, struct store_error *ret_error)
 {
     struct connection *connection = NULL;
@@ -314,7 +313,7 @@ static enum outcome read_on(struct vim_call *call, struct place *place,
     if (code == VIM_E_BUSY)
         return BUSY; /* others have all connections: that is no fault of its own */
     if (code == VIM_OK)
-        outcome = read_in_step(call, connection, position, together, read, ret_code, ret_error);
+        outcome = read_in_step(call, connection, position, together, batch, ret_code, ret_error);
     connection_return(connection);
     if (outcome == ANSWERED)
         atomic_store(&place->misses, 0);
@@ -327,7 +326,7 @@ static enum outcome read_on(struct vim_call *call, struct place *place,
  * others, more often than not. BUSY and BEHIND: some may answer in a moment. The one that was behind gets its
  * bit in *BEHIND_BITS. */
 static enum outcome read_on_any(struct vim_call *call, struct postgres_store *store, unsigned first,
-                                const struct position *position, bool together, struct read *read,
+                                const struct position *position, bool together, struct batch *batch,
                                 uint32_t *behind_bits, int *ret_code, struct store_error *ret_error)
 {
     unsigned char order[REPLICAS_MAX];
@@ -340,7 +339,7 @@ static enum outcome read_on_any(struct vim_call *call, struct postgres_store *st
 
         if (is_passed_over(place) || !place_enter(place))
             continue;
-        outcome = read_on(call, place, position, together, read, ret_code, ret_error);
+        outcome = read_on(call, place, position, together, batch, ret_code, ret_error);
         place_leave(place);
         if (outcome == BEHIND)
             *behind_bits |= (uint32_t)1 << order[i];
@@ -372,17 +371,17 @@ static bool primary_is_busy(struct postgres_store *store)
 
 /* Has a replica that was there at POSITION answer. False: the primary has to. */
 static bool read_in_time(struct vim_call *call, struct postgres_store *store,
-                         const struct position *position, struct read *read, int *ret_code,
+                         const struct position *position, struct batch *batch, int *ret_code,
                          struct store_error *ret_error)
 {
     unsigned first = atomic_fetch_add(&store->next_replica, 1);
     int64_t began = pool_now(), wait = store->config->replica_wait;
-    bool together = !read->scan || (read->scan->limit && read->scan->limit <= TOGETHER_ROWS_MAX);
+    bool together = !batch->reads[0]->is_long;
     uint32_t behind = 0;
 
     for (int64_t pause = 1;; first++) {
-        enum outcome outcome =
-            read_on_any(call, store, first, position, together, read, &behind, ret_code, ret_error);
+        enum outcome outcome = read_on_any(call, store, first, position, together, batch, &behind,
+                                           ret_code, ret_error);
         bool is_busy = primary_is_busy(store);
         int64_t until = began + (is_busy ? BUSY_PRIMARY_WAITS * wait : wait);
 
@@ -399,11 +398,11 @@ static bool read_in_time(struct vim_call *call, struct postgres_store *store,
 }
 
 /* Is there a replica that may answer, and is the read worth the question? */
-static bool is_worth_it(struct postgres_store *store, const struct read *read)
+static bool is_worth_it(struct postgres_store *store, const struct batch *batch)
 {
     unsigned char order[REPLICAS_MAX];
 
-    if (!read->scan && atomic_load(&store->reading) <= store->config->connections)
+    if (batch->count == 1 && !batch->reads[0]->scan)
         return false;
     for (unsigned i = 0, count = places_in_turn(store, 0, order); i < count; i++)
         if (!is_passed_over(&store->replicas[order[i]]))
@@ -411,7 +410,15 @@ static bool is_worth_it(struct postgres_store *store, const struct read *read)
     return false;
 }
 
-bool replicas_read(struct vim_call *call, struct postgres_store *store, struct read *read,
+/* Where reads wait for each other all servers have much to do. Then the primary takes its share as well, for as
+ * long as it has time for it: it answers questions and feeds the replicas before all. */
+static bool is_the_primarys(struct postgres_store *store, const struct batch *batch)
+{
+    return batch->count > 1 && !primary_is_busy(store) &&
+           atomic_fetch_add(&store->next_place, 1) % (places_count(store) + 1) == 0;
+}
+
+bool replicas_read(struct vim_call *call, struct postgres_store *store, struct batch *batch,
                    int *ret_code, struct store_error *ret_error)
 {
     struct position position;
@@ -420,16 +427,16 @@ bool replicas_read(struct vim_call *call, struct postgres_store *store, struct r
 
     if (!store->has_replicas)
         return false;
-    if (is_worth_it(store, read))
+    if (is_worth_it(store, batch) && !is_the_primarys(store, batch))
         code = find_position(call, store, &position, ret_error);
     if (code != VIM_OK && code != VIM_E_UNSUPPORTED) {
         *ret_code = code;
         return true;
     }
     if (code == VIM_OK)
-        answered = read_in_time(call, store, &position, read, ret_code, ret_error);
+        answered = read_in_time(call, store, &position, batch, ret_code, ret_error);
     store->host->count(store->self, "reads_total",
-                       answered ? "answered=\"replica\"" : "answered=\"primary\"", 1);
+                       answered ? "answered=\"replica\"" : "answered=\"primary\"", batch->count);
     return answered;
 }
 
