@@ -11,10 +11,17 @@
  *
  * The thread whose read is the first in the queue takes along all that wait, sends, receives, and hands the
  * results to their threads, which emit them. A read whose time ends leaves its batch, or the queue, at
- * once. If a batch fails as a whole because of one of its reads, or since the time of the one that took it
- * along is over, each of the others goes again, alone.
+ * once. If a batch fails because of one of its reads, or since the time of the one that took it along is over,
+ * each that has no result yet goes again, alone. What all of them would meet, such as a server that cannot be
+ * reached, each of them gets.
+ *
+ * A read waits for a bounded time: it is taken along in the order in which it came, and a batch that is on its way
+ * for long does not count any more, so that another may begin. (How many of those there are is limited by
+ * the pools of connections.)
  *
  * A batch begins after all of its reads have: it sees whatever was committed before any of them.
+ *
+ * Lock order: the lock of the queue, alone; it is given up while a batch is on its way.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -43,9 +50,15 @@ struct waiting {
     enum { QUEUED, RUNNING, DONE } stage;
     bool left; /* by the thread that asked: freed by the one that has it in its batch */
     pthread_cond_t changed; /* the stage is, or it may begin a batch */
-    bool alone; /* in its batch */
     int code; /* when it is done */
+    bool again; /* it failed, maybe for the sake of others only */
     struct store_error error;
+};
+
+/* A batch that is on its way; of the thread that has it. */
+struct running {
+    int64_t began;
+    struct running *next, **at;
 };
 
 void batches_init(struct postgres_store *store)
@@ -134,9 +147,35 @@ static void leave_queue(struct batches *batches, struct waiting *waiting)
         batches->end = at;
 }
 
+/* Batches on their way that others have to wait for. */
+static unsigned count_running(const struct batches *batches)
+{
+    int64_t now = pool_now();
+    unsigned count = 0;
+
+    for (const struct running *one = batches->running; one; one = one->next)
+        count += now - one->began <= PATIENCE_MS;
+    return count;
+}
+
 static bool may_begin(const struct batches *batches)
 {
-    return batches->running < batches->most || pool_now() - batches->began > PATIENCE_MS;
+    return count_running(batches) < batches->most;
+}
+
+static void begin(struct batches *batches, struct running *mine)
+{
+    mine->began = pool_now();
+    mine->at = &batches->running;
+    if ((mine->next = batches->running))
+        mine->next->at = &mine->next;
+    batches->running = mine;
+}
+
+static void end(struct running *mine)
+{
+    if ((*mine->at = mine->next))
+        mine->next->at = mine->at;
 }
 
 /* If another batch may begin, the first in the queue begins it. */
@@ -153,7 +192,7 @@ static void adapt(struct postgres_store *store, int code, int64_t took)
 {
     struct batches *batches = &store->batches;
     unsigned most = (unsigned)store->config->connections * (places_count(store) + 1);
-    bool all_were_running = batches->running + 1 >= batches->most;
+    bool all_were_running = count_running(batches) + 1 >= batches->most;
 
     if (code == VIM_E_LOST || code == VIM_E_UNAVAILABLE) {
         batches->least_ms = INT64_MAX; /* it may be another server, somewhere else, the next time */
@@ -176,6 +215,24 @@ static void adapt(struct postgres_store *store, int code, int64_t took)
 
 /* --- A batch ------------------------------------------------------------------------------------ */
 
+/* BATCH has ended with CODE, and READS_FAIL_ALONE: it may have been because of one of them. */
+static void hand_out(struct waiting *const *taken, const struct batch *batch, int code,
+                     bool reads_fail_alone, const struct store_error *error)
+{
+    for (unsigned i = 0; i < batch->count; i++) {
+        struct waiting *one = taken[i];
+
+        one->stage = DONE;
+        one->code = one->read.result ? VIM_OK : code;
+        one->again = one->code < 0 && batch->count > 1 && reads_fail_alone;
+        one->error = *error;
+        if (one->left)
+            waiting_free(one);
+        else
+            pthread_cond_signal(&one->changed);
+    }
+}
+
 /* Takes along those that wait, and has them answered, on the thread of CALL. Called with the lock held, which is
  * given up meanwhile. */
 static void run_batch(struct vim_call *call, struct postgres_store *store)
@@ -184,7 +241,8 @@ static void run_batch(struct vim_call *call, struct postgres_store *store)
     struct waiting *taken[BATCH_MAX];
     struct batch batch = {0};
     struct store_error error = {0};
-    int64_t began = pool_now();
+    struct running mine;
+    bool out_of_time;
     int code;
 
     while (batch.count < BATCH_MAX && (taken[batch.count] = dequeue(batches))) {
@@ -192,73 +250,57 @@ static void run_batch(struct vim_call *call, struct postgres_store *store)
         batch.reads[batch.count] = &taken[batch.count]->read;
         batch.count++;
     }
-    batches->running++;
-    batches->began = began;
+    begin(batches, &mine);
     wake_first(batches);
     pthread_mutex_unlock(&batches->lock);
     code = reader_run(call, store, &batch, &error);
+    out_of_time = store->host->left_ms(call) <= 0;
+    if (batch.count > 1)
+        store->host->count(store->self, "batched_reads_total", NULL, batch.count);
+    store->host->count(store->self, "batches_total", NULL, 1);
     pthread_mutex_lock(&batches->lock);
-    batches->running--;
-    adapt(store, code, pool_now() - began);
-    for (unsigned i = 0; i < batch.count; i++) {
-        struct waiting *one = taken[i];
-
-        one->stage = DONE;
-        one->alone = batch.count == 1;
-        one->code = one->read.result ? VIM_OK : code;
-        one->error = error;
-        if (one->left)
-            waiting_free(one);
-        else
-            pthread_cond_signal(&one->changed);
-    }
+    end(&mine);
+    adapt(store, code, pool_now() - mine.began);
+    hand_out(taken, &batch, code, out_of_time || batch.reached, &error);
     wake_first(batches);
 }
 
-/* Until the read is done, or no time is left; begins a batch if it is to. False: it has left. Called with the
- * lock held. */
+/* Until the read is done, or no time is left; begins a batch if it is the first that waits. False: it has left.
+ * Called with the lock held. */
 static bool await_done(struct vim_call *call, struct postgres_store *store, struct waiting *mine)
 {
     struct batches *batches = &store->batches;
+    int64_t left = CANCEL_CHECK_MS;
 
-    while (mine->stage != DONE) {
-        int64_t until = pool_now() + CANCEL_CHECK_MS;
+    while (mine->stage != DONE && left > 0) {
+        int64_t until = pool_now() + (left < CANCEL_CHECK_MS ? left : CANCEL_CHECK_MS);
         struct timespec time = {.tv_sec = until / 1000, .tv_nsec = until % 1000 * 1000000};
 
-        if (mine->stage == QUEUED && may_begin(batches)) {
+        if (mine == batches->first && may_begin(batches)) {
             run_batch(call, store);
             continue;
         }
         pthread_cond_timedwait(&mine->changed, &batches->lock, &time);
-        if (mine->stage == DONE || store->host->left_ms(call) > 0)
-            continue;
-        if (mine->stage == RUNNING) {
-            mine->left = true;
-        } else {
-            leave_queue(batches, mine);
-            wake_first(batches);
-            waiting_free(mine);
-        }
+        pthread_mutex_unlock(&batches->lock);
+        left = store->host->left_ms(call);
+        pthread_mutex_lock(&batches->lock);
+    }
+    if (mine->stage == QUEUED) {
+        leave_queue(batches, mine);
+        wake_first(batches);
+        waiting_free(mine);
         return false;
     }
-    return true;
-}
-
-/* May it have been for the sake of others that it failed? */
-static bool was_for_others(const struct waiting *mine)
-{
-    int code = mine->code;
-
-    return code < 0 && !mine->alone && code != VIM_E_UNAVAILABLE && code != VIM_E_CREDENTIAL &&
-           code != VIM_E_LOST;
+    mine->left = mine->stage == RUNNING;
+    return !mine->left;
 }
 
 int batches_read(struct vim_call *call, struct postgres_store *store, struct read *read,
                  struct store_error *ret_error)
 {
     struct waiting *mine = waiting_new(read);
-    struct batch alone = {1, {read}};
-    bool is_done, again;
+    struct batch alone = {.count = 1, .reads = {read}};
+    bool is_done, again = false;
     int code;
 
     if (!mine)
@@ -270,7 +312,7 @@ int batches_read(struct vim_call *call, struct postgres_store *store, struct rea
     if (!is_done)
         return store_error_set(ret_error, VIM_E_TIMEOUT, "no answer in time");
     code = mine->code;
-    again = was_for_others(mine);
+    again = mine->again;
     *ret_error = mine->error;
     read->result = mine->read.result;
     mine->read.result = NULL;

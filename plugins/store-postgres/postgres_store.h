@@ -130,13 +130,14 @@ struct question {
 #define BATCH_MAX 32
 
 struct waiting;
+struct running;
 
 /* The reads that wait for others, and how many batches of them may be on their way; see batches.c. */
 struct batches {
     pthread_mutex_t lock; /* guards what follows */
     struct waiting *first, **end;
-    unsigned running, most; /* batches */
-    int64_t began; /* when the last one did */
+    struct running *running; /* batches that are on their way */
+    unsigned most; /* so many at once */
     unsigned quick; /* in a row while as many as may be were running */
     int64_t least_ms; /* that one took; INT64_MAX: not known */
 };
@@ -294,6 +295,8 @@ struct read {
 struct batch {
     unsigned count;
     struct read *reads[BATCH_MAX];
+    bool
+        reached; /* a server took it, the last time: if it failed, maybe because of one of the reads */
 };
 
 int reader_prepare(struct connection *connection);

@@ -48,11 +48,14 @@ static int emit_row(struct vim_call *call, struct postgres_store *store, const P
     return store->host->emit(call, &item);
 }
 
-/* May the same be tried again on another connection? What is read changes nothing. */
-static bool may_retry(struct vim_call *call, const struct postgres_store *store, int code,
-                      int64_t end)
+/* May the same be tried again on another connection? What is read changes nothing. What the server said about
+ * one of several reads does not hold up the others. */
+static bool may_retry(struct vim_call *call, const struct postgres_store *store,
+                      const struct batch *batch, int code, int64_t end)
 {
     if (code != VIM_E_LOST && code != VIM_E_UNAVAILABLE && code != VIM_E_BUSY)
+        return false;
+    if (batch->reads[0]->emitted || (batch->count > 1 && batch->reached && code != VIM_E_LOST))
         return false;
     return pool_now() < end && pool_pause(call, store->host, 2 + random() % 8);
 }
@@ -211,12 +214,13 @@ static int read_on_primary(struct vim_call *call, struct postgres_store *store, 
         struct connection *connection = NULL;
 
         code = connection_borrow(call, &store->primary, true, &connection, ret_error);
+        batch->reached = code == VIM_OK;
         if (code == VIM_OK)
             code = reader_send(connection, batch, ret_error);
         if (code == VIM_OK)
             code = reader_receive(call, connection, batch, INT64_MAX, ret_error);
         connection_return(connection);
-    } while (!batch->reads[0]->emitted && may_retry(call, store, code, end));
+    } while (may_retry(call, store, batch, code, end));
     return code;
 }
 
@@ -245,7 +249,7 @@ static int emit_result(struct vim_call *call, struct postgres_store *store, stru
 
 static int run_read(struct vim_call *call, struct postgres_store *store, struct read *read)
 {
-    struct batch alone = {1, {read}};
+    struct batch alone = {.count = 1, .reads = {read}};
     struct store_error error;
     int code = read->is_long ? reader_run(call, store, &alone, &error)
                              : batches_read(call, store, read, &error);

@@ -136,7 +136,7 @@ int replicas_note_history(struct vim_call *call, struct connection *connection, 
 }
 
 /* That it cannot be reached is told as it is, after all the waiting that the configuration allows; any
- * other failure is VIM_E_UNSUPPORTED: the read may fare better. */
+ * other failure is VIM_E_UNSUPPORTED: the read may fare better, as may others whose time is not over. */
 static int ask_primary(struct vim_call *call, struct postgres_store *store,
                        struct position *ret_position, struct store_error *ret_error)
 {
@@ -144,6 +144,8 @@ static int ask_primary(struct vim_call *call, struct postgres_store *store,
     PGresult *result = NULL;
     int code = connection_borrow(call, &store->primary, true, &connection, ret_error);
 
+    if (code < 0 && store->host->left_ms(call) <= 0)
+        code = ret_error->code = VIM_E_UNSUPPORTED;
     if (code < 0)
         return code;
     if (!connection->history[0] || connection_run(call, connection, INT64_MAX, "position", NULL, 0,
@@ -269,8 +271,10 @@ static int ask_replica(struct vim_call *call, struct connection *connection,
         code = reader_send(connection, batch, ret_error);
     if (code == VIM_OK)
         code = receive_answer(call, connection, ret_in_step, ret_error);
-    if (code == VIM_OK && batch && !*ret_in_step)
-        connection_finish(call, connection, pool_now() + PATIENCE_MS, &ignored);
+    /* After an error it is not known what is prepared on it. */
+    if (code == VIM_OK && batch && !*ret_in_step &&
+        connection_finish(call, connection, pool_now() + PATIENCE_MS, &ignored) < 0)
+        connection->pooled.broken = true;
     return code;
 }
 

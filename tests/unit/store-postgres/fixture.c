@@ -10,7 +10,7 @@
 
 const struct vim_plugin *plugin;
 const struct vim_store_ops *ops;
-atomic_uint answered_by_replica, answered_by_primary, commit_retries;
+atomic_uint answered_by_replica, answered_by_primary, commit_retries, batches;
 static struct vim_host host;
 
 static void count(struct vim_self *self, const char *name, const char *labels, double add)
@@ -18,6 +18,8 @@ static void count(struct vim_self *self, const char *name, const char *labels, d
     (void)self, (void)add;
     if (strcmp(name, "commit_retries_total") == 0)
         atomic_fetch_add(&commit_retries, 1);
+    if (strcmp(name, "batches_total") == 0)
+        atomic_fetch_add(&batches, 1);
     if (strcmp(name, "reads_total") == 0)
         atomic_fetch_add(
             strstr(labels, "\"replica\"") ? &answered_by_replica : &answered_by_primary, 1);

@@ -35,8 +35,8 @@ struct fixture {
 extern const struct vim_plugin *plugin;
 extern const struct vim_store_ops *ops;
 
-/* Who answered reads of instances that have replicas; and commits that were tried again. */
-extern atomic_uint answered_by_replica, answered_by_primary, commit_retries;
+/* Who answered reads of instances that have replicas; commits that were tried again; batches of short reads. */
+extern atomic_uint answered_by_replica, answered_by_primary, commit_retries, batches;
 
 /* Loads the plugin. */
 void fixture_load(void);
