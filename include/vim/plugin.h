@@ -177,7 +177,8 @@ struct vim_host {
     /* Optional for both sides. From now on (WAITS is 1) the call waits for something of this process that its
      * other calls have, a connection of a pool say; or no longer (0). vimd counts that time as waiting, not as
      * a call that is under way to the far side, and so can tell a far side that is slow from one that is not
-     * asked. Telling the same twice does nothing; what still waits when the call returns no longer does. */
+     * asked. Telling the same twice does nothing; what still waits when the call returns no longer does. Unlike
+     * the others it may be called on any thread, for as long as the call has not returned, by one at a time. */
     void (*waiting)(struct vim_call *call, int waits);
 };
 

@@ -43,6 +43,7 @@
 
 /* A read in the queue or in a batch: on the heap, so that the thread that asked can leave. */
 struct waiting {
+    struct vim_call *call; /* of the thread that asked; not after it has left */
     struct read read;
     struct vim_scan scan;
     char collection[40], id[204], parent[204], after[204];
@@ -88,7 +89,7 @@ static const char *copy(char *text, size_t size, const char *from)
 }
 
 /* NULL: no memory. */
-static struct waiting *waiting_new(const struct read *read)
+static struct waiting *waiting_new(struct vim_call *call, const struct read *read)
 {
     struct waiting *waiting = calloc(1, sizeof *waiting);
     pthread_condattr_t attributes;
@@ -99,6 +100,7 @@ static struct waiting *waiting_new(const struct read *read)
     pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
     pthread_cond_init(&waiting->changed, &attributes);
     pthread_condattr_destroy(&attributes);
+    waiting->call = call;
     waiting->read.collection =
         copy(waiting->collection, sizeof waiting->collection, read->collection);
     waiting->read.id = copy(waiting->id, sizeof waiting->id, read->id);
@@ -247,6 +249,7 @@ static void run_batch(struct vim_call *call, struct postgres_store *store)
 
     while (batch.count < BATCH_MAX && (taken[batch.count] = dequeue(batches))) {
         taken[batch.count]->stage = RUNNING;
+        pool_tell_waiting(taken[batch.count]->call, store->host, false);
         batch.reads[batch.count] = &taken[batch.count]->read;
         batch.count++;
     }
@@ -280,12 +283,15 @@ static bool await_done(struct vim_call *call, struct postgres_store *store, stru
             run_batch(call, store);
             continue;
         }
+        if (mine->stage == QUEUED)
+            pool_tell_waiting(call, store->host, true);
         pthread_cond_timedwait(&mine->changed, &batches->lock, &time);
         pthread_mutex_unlock(&batches->lock);
         left = store->host->left_ms(call);
         pthread_mutex_lock(&batches->lock);
     }
     if (mine->stage == QUEUED) {
+        pool_tell_waiting(call, store->host, false);
         leave_queue(batches, mine);
         wake_first(batches);
         waiting_free(mine);
@@ -298,7 +304,7 @@ static bool await_done(struct vim_call *call, struct postgres_store *store, stru
 int batches_read(struct vim_call *call, struct postgres_store *store, struct read *read,
                  struct store_error *ret_error)
 {
-    struct waiting *mine = waiting_new(read);
+    struct waiting *mine = waiting_new(call, read);
     struct batch alone = {.count = 1, .reads = {read}};
     bool is_done, again = false;
     int code;

@@ -10,7 +10,7 @@
 
 const struct vim_plugin *plugin;
 const struct vim_store_ops *ops;
-atomic_uint answered_by_replica, answered_by_primary, commit_retries, batches;
+atomic_uint answered_by_replica, answered_by_primary, commit_retries, batches, told_to_wait;
 static struct vim_host host;
 
 static void count(struct vim_self *self, const char *name, const char *labels, double add)
@@ -23,6 +23,12 @@ static void count(struct vim_self *self, const char *name, const char *labels, d
     if (strcmp(name, "reads_total") == 0)
         atomic_fetch_add(
             strstr(labels, "\"replica\"") ? &answered_by_replica : &answered_by_primary, 1);
+}
+
+static void waiting(struct vim_call *call, int waits)
+{
+    atomic_fetch_add(&told_to_wait, waits && !call->waits);
+    test_host.waiting(call, waits);
 }
 
 int fixture_setup(void **state)
@@ -146,6 +152,7 @@ void fixture_load(void)
 {
     host = test_host;
     host.count = count;
+    host.waiting = waiting;
     plugin = test_load(TEST_PLUGIN_DIR "/store-postgres.so");
     ops = plugin->ops;
 }

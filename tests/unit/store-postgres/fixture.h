@@ -35,8 +35,9 @@ struct fixture {
 extern const struct vim_plugin *plugin;
 extern const struct vim_store_ops *ops;
 
-/* Who answered reads of instances that have replicas; commits that were tried again; batches of short reads. */
-extern atomic_uint answered_by_replica, answered_by_primary, commit_retries, batches;
+/* Who answered reads of instances that have replicas; commits that were tried again; batches of short reads; calls that
+ * wait for others of the instance. */
+extern atomic_uint answered_by_replica, answered_by_primary, commit_retries, batches, told_to_wait;
 
 /* Loads the plugin. */
 void fixture_load(void);
