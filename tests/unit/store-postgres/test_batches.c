@@ -222,7 +222,8 @@ static void test_one_leaves(void **state)
     pthread_join(first->thread, NULL);
     unlock_table(lock);
     pthread_join(patient->thread, NULL);
-    assert_int_equal(impatient->code, VIM_E_TIMEOUT);
+    /* In the queue, or, if the machine is slow, because the connection is the first one's. */
+    assert_true(impatient->code == VIM_E_TIMEOUT || impatient->code == VIM_E_BUSY);
     assert_true(cancelled->code < 0);
     assert_true(patient_waits);
     assert_true(first->code < 0);
