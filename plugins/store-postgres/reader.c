@@ -18,6 +18,10 @@
 /* A result of up to this many rows is taken as a whole, a larger one row by row. */
 #define WHOLE_ROWS_MAX 1000
 
+/* So much of what a replica answers row by row is kept until it has all come, or there is more: up to then another
+ * server can be asked for all of it, should the replica go away. */
+#define HELD_BYTES_MAX (1 << 20)
+
 /* Columns of a row; get has no id. */
 enum { C_ID, C_PARENT, C_STATE, C_DUE, C_REVISION, C_BODY };
 
@@ -119,12 +123,58 @@ int reader_send(struct connection *connection, const struct batch *batch,
     return code;
 }
 
+/* Results that have come and were not emitted yet. */
+struct held {
+    PGresult **items;
+    size_t count, bytes;
+    bool over; /* what comes is sent on at once */
+};
+
+static void emit_rows(struct vim_call *call, struct postgres_store *store, const PGresult *result,
+                      struct read *read)
+{
+    for (int i = 0; i < PQntuples(result) && !read->enough; i++) {
+        read->emitted = true;
+        read->enough = emit_row(call, store, result, i, read->collection);
+    }
+}
+
+/* Emits what is held, unless (DROP) it is not to be believed. Nothing is held any more. */
+static void held_end(struct vim_call *call, struct postgres_store *store, struct held *held,
+                     struct read *read, bool drop)
+{
+    for (size_t i = 0; i < held->count; i++) {
+        if (!drop)
+            emit_rows(call, store, held->items[i], read);
+        PQclear(held->items[i]);
+    }
+    free(held->items);
+    *held = (struct held){.over = true};
+}
+
+/* Takes RESULT over to hold it. False: there is no room, or no need. */
+static bool held_take(struct held *held, PGresult *result)
+{
+    PGresult **more;
+
+    if (held->over || held->bytes + PQresultMemorySize(result) > HELD_BYTES_MAX)
+        return false;
+    more = realloc(held->items, (held->count + 1) * sizeof *more);
+    if (!more)
+        return false;
+    held->items = more;
+    held->items[held->count++] = result;
+    held->bytes += PQresultMemorySize(result);
+    return true;
+}
+
 /* Sends the rows on as they come, to the end of the pipeline. */
 static int receive_rows(struct vim_call *call, struct connection *connection, struct read *read,
                         int64_t patience, struct store_error *ret_error)
 {
     struct postgres_store *store = connection->place->store;
     bool row_by_row = read->scan && (read->scan->limit == 0 || read->scan->limit > WHOLE_ROWS_MAX);
+    struct held held = {.over = !connection->place->replica};
     int code = VIM_OK;
 
     for (;;) {
@@ -136,6 +186,7 @@ static int receive_rows(struct vim_call *call, struct connection *connection, st
         if (row_by_row)
             PQsetSingleRowMode(connection->pg);
         if (connection_result(call, connection, deadline, &result, &error) < 0) {
+            held_end(call, store, &held, read, true);
             if (code == VIM_OK)
                 *ret_error = error;
             return ret_error->code;
@@ -143,15 +194,17 @@ static int receive_rows(struct vim_call *call, struct connection *connection, st
         status = result ? PQresultStatus(result) : PGRES_EMPTY_QUERY;
         if (status == PGRES_FATAL_ERROR && code == VIM_OK)
             code = connection_error(connection, result, ret_error);
-        for (int i = 0; status == PGRES_SINGLE_TUPLE || status == PGRES_TUPLES_OK; i++) {
-            if (i >= PQntuples(result) || read->enough)
-                break;
-            read->emitted = true;
-            read->enough = emit_row(call, store, result, i, read->collection);
+        if (status == PGRES_SINGLE_TUPLE && held_take(&held, result))
+            continue;
+        if (status == PGRES_SINGLE_TUPLE || status == PGRES_TUPLES_OK) {
+            held_end(call, store, &held, read, false);
+            emit_rows(call, store, result, read);
         }
         PQclear(result);
-        if (status == PGRES_PIPELINE_SYNC)
+        if (status == PGRES_PIPELINE_SYNC) {
+            held_end(call, store, &held, read, true);
             return code;
+        }
         if (read->enough && status == PGRES_SINGLE_TUPLE) {
             /* Ending the connection is the shortest way to stop the rest from coming. */
             connection->pooled.broken = true;

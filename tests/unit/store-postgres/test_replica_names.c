@@ -2,7 +2,9 @@
  * Replicas that are found under a name: they come and go with its addresses, which the test says. Both real replicas
  * listen at one port, each on a loopback address of its own.
  */
+#include <arpa/inet.h>
 #include <dlfcn.h>
+#include <errno.h>
 #include <netdb.h>
 #include <pthread.h>
 #include <setjmp.h>
@@ -91,6 +93,42 @@ static void await_look_up(void)
     assert_true(looked() >= before + 3);
 }
 
+/* --- Connections that break ------------------------------------------------------------------------- */
+
+static _Atomic int64_t cut_after =
+    -1; /* bytes from FIRST until its connection breaks, once; -1: never */
+
+static bool is_from_first(int fd)
+{
+    struct sockaddr_in peer = {0};
+    socklen_t size = sizeof peer;
+
+    return getpeername(fd, (struct sockaddr *)&peer, &size) == 0 && peer.sin_family == AF_INET &&
+           peer.sin_addr.s_addr == inet_addr(FIRST);
+}
+
+/* In the place of libc's, for libpq. */
+__attribute__((visibility("default"))) ssize_t recv(int fd, void *buffer, size_t size, int flags)
+{
+    ssize_t (*real)(int, void *, size_t, int);
+    int64_t left = atomic_load(&cut_after);
+    ssize_t length;
+
+    *(void **)&real = dlsym(RTLD_NEXT, "recv");
+    if (left < 0 || !is_from_first(fd))
+        return real(fd, buffer, size, flags);
+    if (left == 0) {
+        atomic_store(&cut_after, -1);
+        shutdown(fd, SHUT_RDWR);
+        errno = ECONNRESET;
+        return -1;
+    }
+    length = real(fd, buffer, (int64_t)size < left ? size : (size_t)left, flags);
+    if (length > 0)
+        atomic_store(&cut_after, left - length);
+    return length;
+}
+
 /* --- Servers ---------------------------------------------------------------------------------------- */
 
 static const char *port;
@@ -147,7 +185,7 @@ static void open_named(struct fixture *fixture, const char *name)
 {
     snprintf(fixture->addresses[1], sizeof fixture->addresses[1], "%s:%s replica", name, port);
     fixture->config.hosts.count = 2;
-    fixture->config.sslmode = "prefer"; /* the certificate has another name */
+    fixture->config.sslmode = "disable"; /* the certificate has another name */
     open_store(fixture);
     assert_int_equal(put(fixture->instance, "first", VIM_EXPECT_ANY), VIM_OK);
     atomic_store(&answered_by_replica, 0);
@@ -315,6 +353,32 @@ static void test_read_to_the_end(void **state)
     plugin->close(fixture->instance);
 }
 
+/* A replica that is stopped in the middle of an answer: another server gives all of it. */
+static void test_broken_answer(void **state)
+{
+    static const char *const one[] = {FIRST};
+    struct fixture *fixture = *state;
+    char id[24];
+
+    say(0, 1, one);
+    open_named(fixture, NAME);
+    for (int i = 0; i < 300; i++) {
+        snprintf(id, sizeof id, "%d", i);
+        assert_int_equal(put(fixture->instance, id, 0), VIM_OK);
+    }
+    for (int i = 0; i < 2000 && atomic_load(&answered_by_replica) == 0; i++) {
+        assert_int_equal(scan_count(fixture->instance), 301);
+        usleep(10000);
+    }
+    atomic_store(&answered_by_primary, 0);
+    for (int i = 0; i < 2000 && atomic_load(&answered_by_primary) == 0; i++) {
+        atomic_store(&cut_after, 10000);
+        assert_int_equal(scan_count(fixture->instance), 301);
+    }
+    assert_int_equal(atomic_load(&cut_after), -1);
+    plugin->close(fixture->instance);
+}
+
 #define READERS 6
 
 struct crowd {
@@ -373,7 +437,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(test_come_and_go), TEST(test_shared_out),      TEST(test_failures),
-        TEST(test_too_many),    TEST(test_read_to_the_end), TEST(test_crowd),
+        TEST(test_too_many),    TEST(test_read_to_the_end), TEST(test_broken_answer),
+        TEST(test_crowd),
     };
 
     signal(SIGPIPE, SIG_IGN);
