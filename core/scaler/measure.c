@@ -12,6 +12,8 @@
 
 /* How much of a window looks at platforms may take: the rest is the source's. */
 #define PLATFORM_SHARE 0.3
+/* By when in a window the platforms have to have told what replicas used: a decision follows. */
+#define USAGE_SHARE 0.8
 
 bool watch_is_stale(const struct watch *watch, int64_t now)
 {
@@ -115,6 +117,33 @@ static void record_window(struct watch *watch)
     }
 }
 
+/* --- Usage ---------------------------------------------------------------------------------------- */
+
+static bool has_cpu(const struct watch *watch, uint32_t block)
+{
+    return isfinite(
+        history_get(watch->history, HISTORY_BLOCK, block, history_metric(HISTORY_BLOCK, "cpu"), 0));
+}
+
+/* What replicas used, as their platforms know it. An engine may take a second for each group: first come those of which
+ * the source has told nothing. */
+static void measure_usage(struct watch *watch, int64_t until)
+{
+    bool told[HISTORY_BLOCKS_MAX];
+    uint32_t count = watch->service->block_count;
+    for (uint32_t i = 0; i < count; i++) {
+        told[i] = has_cpu(watch, i);
+    }
+    for (int pass = 0; pass < 2; pass++) {
+        for (uint32_t i = 0; i < count; i++) {
+            int64_t left = until - clock_mono_ms();
+            if (watch->groups[i].known && told[i] == (pass == 1) && left > 0) {
+                usage_measure(watch, i, left);
+            }
+        }
+    }
+}
+
 /* --- All of it ------------------------------------------------------------------------------------ */
 
 void watch_measure(struct watch *watch, int64_t end)
@@ -122,7 +151,7 @@ void watch_measure(struct watch *watch, int64_t end)
     const struct service *service = watch->service;
     struct failure failure = {0};
     int64_t window = service->window_ms;
-    int64_t until = clock_mono_ms() + (int64_t)(PLATFORM_SHARE * (double)window);
+    int64_t began = clock_mono_ms(), until = began + (int64_t)(PLATFORM_SHARE * (double)window);
     if (history_open_window(watch->history, end) != VIM_OK) {
         return; /* the clock was set back: not before it has come to where it was */
     }
@@ -143,10 +172,6 @@ void watch_measure(struct watch *watch, int64_t end)
     if (good) {
         watch->good = look.end;
     }
-    for (uint32_t i = 0; i < service->block_count; i++) {
-        if (watch->groups[i].known) {
-            usage_measure(watch, i, window / 5);
-        }
-    }
+    measure_usage(watch, began + (int64_t)(USAGE_SHARE * (double)window));
     record_window(watch);
 }

@@ -2,6 +2,7 @@
 
 #include <curl/curl.h>
 #include <pthread.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -10,9 +11,13 @@
 
 #define ANSWER_MAX ((size_t)16 << 20)
 #define PATH_SIZE 4096
+#define CONNECTIONS_MAX 64L
+/* Of the time that is left, in percent: so much may be waited for several answers, so that those that came are told. */
+#define GETS_SHARE 90
 
 struct rest {
     CURL *handle;
+    CURLM *several; /* for requests at the same time; NULL until there are any */
     char *url, *unix_socket, *ca_file, *certificate, *key;
     int64_t connect_timeout_ms, timeout_ms;
 };
@@ -66,6 +71,9 @@ void rest_free(struct rest *rest)
     if (rest) {
         if (rest->handle) {
             curl_easy_cleanup(rest->handle);
+        }
+        if (rest->several) {
+            curl_multi_cleanup(rest->several);
         }
         free(rest->url);
         free(rest->unix_socket);
@@ -154,10 +162,10 @@ static int on_progress(void *context, curl_off_t a, curl_off_t b, curl_off_t c, 
     return transfer->host->left_ms(transfer->call) <= 0;
 }
 
-static void set_options(struct rest *rest, struct transfer *transfer, const char *method,
-                        const char *url, const char *body, struct curl_slist *headers)
+static void set_options(const struct rest *rest, CURL *handle, struct transfer *transfer,
+                        const char *method, const char *url, const char *body,
+                        struct curl_slist *headers)
 {
-    CURL *handle = rest->handle;
     int64_t left = transfer->host->left_ms(transfer->call);
     int64_t total = rest->timeout_ms < left ? rest->timeout_ms : left;
     curl_easy_reset(handle); /* the connection stays */
@@ -224,6 +232,15 @@ static int explain(struct rest *rest, struct transfer *transfer, CURLcode result
                     transfer->problem ? transfer->problem : curl_easy_strerror(result));
 }
 
+static void take_reply(CURL *handle, const struct transfer *transfer, struct rest_reply *ret_reply)
+{
+    *ret_reply = (struct rest_reply){.retry_after_ms = transfer->retry_after_ms};
+    (void)curl_easy_getinfo(handle, CURLINFO_RESPONSE_CODE, &ret_reply->status);
+    if (transfer->answer) {
+        ret_reply->body = json_loadb(transfer->answer, transfer->length, JSON_DECODE_ANY, NULL);
+    }
+}
+
 int rest_call(struct rest *rest, const struct vim_host *host, struct vim_call *call,
               const char *method, const char *path, const char *token, const char *body,
               struct rest_reply *ret_reply)
@@ -237,19 +254,100 @@ int rest_call(struct rest *rest, const struct vim_host *host, struct vim_call *c
     if (!headers) {
         return host->fail(call, VIM_E_INTERNAL, 0, "out of memory");
     }
-    set_options(rest, &transfer, method, url, body, headers);
+    set_options(rest, rest->handle, &transfer, method, url, body, headers);
     CURLcode result = curl_easy_perform(rest->handle);
     int code = VIM_OK;
     if (result == CURLE_OK) {
-        *ret_reply = (struct rest_reply){.retry_after_ms = transfer.retry_after_ms};
-        (void)curl_easy_getinfo(rest->handle, CURLINFO_RESPONSE_CODE, &ret_reply->status);
-        if (transfer.answer) {
-            ret_reply->body = json_loadb(transfer.answer, transfer.length, JSON_DECODE_ANY, NULL);
-        }
+        take_reply(rest->handle, &transfer, ret_reply);
     } else {
         code = explain(rest, &transfer, result);
     }
     free(transfer.answer);
     curl_slist_free_all(headers);
     return code;
+}
+
+/* --- Several at the same time -------------------------------------------------------------------- */
+
+/* One of them in progress. */
+struct get {
+    struct rest_get *what;
+    struct transfer transfer;
+    CURL *handle;
+};
+
+static bool get_begin(struct rest *rest, struct get *get, struct curl_slist *headers)
+{
+    char url[PATH_SIZE];
+    int64_t left = get->transfer.host->left_ms(get->transfer.call) * GETS_SHARE / 100;
+    if (snprintf(url, sizeof(url), "%s%s", rest->url, get->what->path) >= (int)sizeof(url)) {
+        return true; /* nobody answers to such a name */
+    }
+    get->handle = curl_easy_init();
+    if (!get->handle) {
+        return false;
+    }
+    set_options(rest, get->handle, &get->transfer, "GET", url, NULL, headers);
+    if (left < rest->timeout_ms) {
+        curl_easy_setopt(get->handle, CURLOPT_TIMEOUT_MS, (long)(left < 1 ? 1 : left));
+    }
+    curl_easy_setopt(get->handle, CURLOPT_PRIVATE, get);
+    return curl_multi_add_handle(rest->several, get->handle) == CURLM_OK;
+}
+
+static void get_end(struct rest *rest, struct get *get)
+{
+    if (get->handle) {
+        (void)curl_multi_remove_handle(rest->several, get->handle);
+        curl_easy_cleanup(get->handle);
+    }
+    free(get->transfer.answer);
+}
+
+/* Until all have ended, each in its own way: its time, too, is its own. */
+static void run_all(struct rest *rest)
+{
+    int running = 0, queued;
+    while (curl_multi_perform(rest->several, &running) == CURLM_OK && running > 0 &&
+           curl_multi_poll(rest->several, NULL, 0, 1000, NULL) == CURLM_OK) {
+    }
+    for (CURLMsg *message; (message = curl_multi_info_read(rest->several, &queued));) {
+        struct get *get = NULL;
+        (void)curl_easy_getinfo(message->easy_handle, CURLINFO_PRIVATE, &get);
+        if (message->data.result == CURLE_OK) {
+            take_reply(get->handle, &get->transfer, &get->what->reply);
+        }
+    }
+}
+
+static CURLM *several_new(void)
+{
+    CURLM *several = curl_multi_init();
+    if (several) {
+        curl_multi_setopt(several, CURLMOPT_MAX_TOTAL_CONNECTIONS, CONNECTIONS_MAX);
+        curl_multi_setopt(several, CURLMOPT_MAXCONNECTS, CONNECTIONS_MAX);
+    }
+    return several;
+}
+
+int rest_get_all(struct rest *rest, const struct vim_host *host, struct vim_call *call,
+                 struct rest_get *gets, size_t count)
+{
+    struct curl_slist *headers = make_headers(NULL, NULL);
+    struct get *all = calloc(count + 1, sizeof(*all));
+    rest->several = rest->several ? rest->several : several_new();
+    bool good = headers && all && rest->several;
+    for (size_t i = 0; good && i < count; i++) {
+        all[i] = (struct get){&gets[i], {.host = host, .call = call}, NULL};
+        good = !gets[i].path[0] || get_begin(rest, &all[i], headers);
+    }
+    if (good) {
+        run_all(rest);
+    }
+    for (size_t i = 0; all && i < count; i++) {
+        get_end(rest, &all[i]);
+    }
+    free(all);
+    curl_slist_free_all(headers);
+    return good ? VIM_OK : host->fail(call, VIM_E_INTERNAL, 0, "out of memory");
 }

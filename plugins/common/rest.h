@@ -2,7 +2,7 @@
  * rest.h - JSON over HTTP for drivers that make few calls. rest.c is the only file of a plugin that
  * includes it which calls libcurl.
  *
- * A client keeps one connection alive and makes one call at a time, so the plugin sets VIM_SERIAL.
+ * A client keeps connections alive and makes one call at a time, so the plugin sets VIM_SERIAL.
  * Nothing is repeated here, but for a request that libcurl can prove was not sent.
  */
 #ifndef VIMD_PLUGINS_COMMON_REST_H
@@ -42,6 +42,16 @@ int rest_call(struct rest *rest, const struct vim_host *host, struct vim_call *c
               const char *method, const char *path, const char *token, const char *body,
               struct rest_reply *ret_reply);
 void rest_reply_clear(struct rest_reply *reply);
+
+/* One of several things that are asked for at the same time. */
+struct rest_get {
+    char path[256]; /* "": nothing */
+    struct rest_reply reply; /* to be cleared; status 0: there was no answer */
+};
+
+/* GETs them all, over as many connections. VIM_OK, or VIM_E_INTERNAL, which was explained: memory is short. */
+int rest_get_all(struct rest *rest, const struct vim_host *host, struct vim_call *call,
+                 struct rest_get *gets, size_t count);
 #define REST_REPLY __attribute__((cleanup(rest_reply_clear))) struct rest_reply
 
 /* TEXT percent-encoded for a path or a query, to be freed; NULL when memory is short. */

@@ -2,6 +2,7 @@
 
 #include <math.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <vim/sdk.h>
 
@@ -29,49 +30,61 @@ static void take_stats(const json_t *stats, struct group_sample *sample)
     }
 }
 
-/* The engine knows the containers of its own node alone. What runs elsewhere is told without figures. */
-static int sample_container(struct swarm *swarm, struct vim_call *call, const char *container,
-                            struct group_sample *sample)
+/* Where the figures of a task's container are. */
+static void make_path(const json_t *task, struct rest_get *get)
 {
-    char path[256];
-    if (!container || strlen(container) > 128) {
-        return VIM_OK;
+    const json_t *container = json_object_get(json_object_get(task, "Status"), "ContainerStatus");
+    const char *id = json_string_value(json_object_get(container, "ContainerID"));
+    if (id && strlen(id) <= 128) {
+        (void)snprintf(get->path, sizeof(get->path),
+                       SWARM_API "/containers/%s/stats?stream=false&one-shot=true", id);
     }
-    (void)snprintf(path, sizeof(path), SWARM_API "/containers/%s/stats?stream=false&one-shot=true",
-                   container);
-    REST_REPLY reply = {0};
-    int code = rest_call(swarm->rest, swarm->host, call, "GET", path, NULL, NULL, &reply);
-    if (code == VIM_OK && reply.status == 200) {
-        take_stats(reply.body, sample);
-    }
-    return code;
 }
 
+static int tell(struct swarm *swarm, struct vim_call *call, const char *service, const json_t *task,
+                const struct rest_reply *reply)
+{
+    const char *id = json_string_value(json_object_get(task, "ID"));
+    const char *state =
+        json_string_value(json_object_get(json_object_get(task, "Status"), "State"));
+    struct group_sample sample;
+    if (!id) {
+        return 0;
+    }
+    group_sample_init(&sample, id, service);
+    sample.ready = state && strcmp(state, "running") == 0;
+    sample.quota_cores = task_quota(json_object_get(task, "Spec"));
+    if (reply->status == 200) {
+        take_stats(reply->body, &sample);
+    }
+    return group_sample_emit(swarm->host, call, &sample);
+}
+
+/* An engine answers with its next look at a container, which it takes once a second: so all are asked at the same time. It
+ * knows the containers of its own node alone. What runs elsewhere is told without figures. */
 int replicas_sample(struct swarm *swarm, struct vim_call *call, const char *service)
 {
     SWARM_JSON tasks = NULL;
     int code = service_tasks(swarm, call, service, &tasks);
-    int enough = 0;
-    size_t at;
-    const json_t *task;
-    json_array_foreach(tasks, at, task)
-    {
-        const json_t *status = json_object_get(task, "Status");
-        const char *id = json_string_value(json_object_get(task, "ID"));
-        const char *state = json_string_value(json_object_get(status, "State"));
-        const json_t *container = json_object_get(status, "ContainerStatus");
-        if (code != VIM_OK || enough || !id) {
-            break;
-        }
-        struct group_sample sample;
-        group_sample_init(&sample, id, service);
-        sample.ready = state && strcmp(state, "running") == 0;
-        sample.quota_cores = task_quota(json_object_get(task, "Spec"));
-        code = sample_container(
-            swarm, call, json_string_value(json_object_get(container, "ContainerID")), &sample);
-        if (code == VIM_OK) {
-            enough = group_sample_emit(swarm->host, call, &sample);
-        }
+    if (code != VIM_OK) {
+        return code;
     }
+    size_t count = json_array_size(tasks);
+    struct rest_get *gets = calloc(count + 1, sizeof(*gets));
+    if (!gets) {
+        return swarm->host->fail(call, VIM_E_INTERNAL, 0, "out of memory");
+    }
+    for (size_t i = 0; i < count; i++) {
+        make_path(json_array_get(tasks, i), &gets[i]);
+    }
+    code = rest_get_all(swarm->rest, swarm->host, call, gets, count);
+    int enough = 0;
+    for (size_t i = 0; code == VIM_OK && !enough && i < count; i++) {
+        enough = tell(swarm, call, service, json_array_get(tasks, i), &gets[i].reply);
+    }
+    for (size_t i = 0; i < count; i++) {
+        rest_reply_clear(&gets[i].reply);
+    }
+    free(gets);
     return code;
 }

@@ -1,6 +1,7 @@
 /* What a scaling platform answers: a whole driver, with a far side that says whatever the input says. The
  * first byte chooses what is asked for, the rest is a JSON list of answers: each is a document, or
  * {"status": 404, "body": ...}. Where the driver reads a kubeconfig, the input may be one. */
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -116,21 +117,13 @@ void rest_free(struct rest *rest)
     free(rest);
 }
 
-int rest_call(struct rest *rest, const struct vim_host *its_host, struct vim_call *call,
-              const char *method, const char *path, const char *token, const char *body,
-              struct rest_reply *ret_reply)
+/* The next one; false: there is none. */
+static bool take_answer(struct rest_reply *ret_reply)
 {
     const json_t *answer = json_array_get(answers, answered++);
     const json_t *status = json_object_get(answer, "status");
-    (void)rest, (void)token;
-    must(method && path[0] == '/');
-    if (body) {
-        json_t *sent = json_loads(body, 0, NULL);
-        must(sent != NULL);
-        json_decref(sent);
-    }
     if (!answer) {
-        return its_host->fail(call, VIM_E_UNAVAILABLE, 0, "nobody is there");
+        return false;
     }
     *ret_reply = (struct rest_reply){.status = 200};
     if (json_is_integer(status)) {
@@ -138,6 +131,35 @@ int rest_call(struct rest *rest, const struct vim_host *its_host, struct vim_cal
         answer = json_object_get(answer, "body");
     }
     ret_reply->body = answer ? json_deep_copy(answer) : NULL;
+    return true;
+}
+
+int rest_call(struct rest *rest, const struct vim_host *its_host, struct vim_call *call,
+              const char *method, const char *path, const char *token, const char *body,
+              struct rest_reply *ret_reply)
+{
+    (void)rest, (void)token;
+    must(method && path[0] == '/');
+    if (body) {
+        json_t *sent = json_loads(body, 0, NULL);
+        must(sent != NULL);
+        json_decref(sent);
+    }
+    return take_answer(ret_reply) ? VIM_OK
+                                  : its_host->fail(call, VIM_E_UNAVAILABLE, 0, "nobody is there");
+}
+
+int rest_get_all(struct rest *rest, const struct vim_host *its_host, struct vim_call *call,
+                 struct rest_get *gets, size_t count)
+{
+    (void)rest, (void)its_host, (void)call;
+    for (size_t i = 0; i < count; i++) {
+        must(strlen(gets[i].path) < sizeof(gets[i].path));
+        if (gets[i].path[0]) {
+            must(gets[i].path[0] == '/');
+            (void)take_answer(&gets[i].reply);
+        }
+    }
     return VIM_OK;
 }
 

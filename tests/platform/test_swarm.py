@@ -3,6 +3,7 @@ import copy
 import json
 import os
 import tempfile
+import threading
 import urllib.parse
 
 from platform_tests import Client, Scripted, run
@@ -24,6 +25,7 @@ class Engine:
         self.written = []
         self.manager = True
         self.answer = None  # instead of everything
+        self.look = None  # a barrier: figures are told once so many are asked for
         self.server = Scripted(self.script, unix=os.path.join(self.folder, "docker.sock"))
 
     @property
@@ -59,7 +61,9 @@ class Engine:
             return 200, {"Warnings": None}, {}
         if where == "/tasks":
             return 200, self.tasks if filters["service"] == ["web"] else [], {}
-        if where == "/containers/c1/stats":
+        if where.startswith("/containers/c") and where.endswith("/stats"):
+            if self.look:
+                self.look.wait(20)
             return 200, {"cpu_stats": {"cpu_usage": {"total_usage": 1500000000},
                                        "throttling_data": {"periods": 40, "throttled_periods": 10}},
                          "memory_stats": {"usage": 1000, "stats": {"total_inactive_file": 400}}}, {}
@@ -137,6 +141,19 @@ def test_samples_tell_what_is_known():
     assert here["parent"] == "web" and here["body"]["cpu_seconds"] == 1.5
     assert here["body"]["memory_bytes"] == 600 and here["body"]["throttled_periods"] == 10
     assert "cpu_seconds" not in elsewhere["body"] and elsewhere["body"]["ready"]
+    client.close()
+
+
+def test_containers_are_sampled_at_the_same_time():
+    """An engine answers with its next look at a container, up to a second later: one after the other is too long."""
+    engine = Engine()
+    engine.tasks = [{"ID": f"t{n}", "Status": {"State": "running", "ContainerStatus": {"ContainerID": f"c{n}"}}}
+                    for n in range(4)]
+    engine.look = threading.Barrier(4)
+    client = engine.client()
+    for _ in range(2):
+        answer = client("sample", "web")
+        assert [item["body"].get("cpu_seconds") for item in answer["items"]] == [1.5] * 4, answer
     client.close()
 
 
