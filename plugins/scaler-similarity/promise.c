@@ -12,7 +12,7 @@
 #include "similarity.h"
 
 /* p95 of a window scatters: its mean has to be so much below the promise. */
-#define AIM 0.75
+#define AIM 0.67
 
 #define SPARE_WEIGHT 0.05
 #define SPARE_LEAST 0.1
