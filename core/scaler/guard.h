@@ -35,7 +35,7 @@
  * few requests scatter by, if that is more) nor break the SLO. Else it is rolled back, and
  * the block is tabu for `tabu_decisions` decisions, four times as long each time in a row.
  * Probe: when the policy wants nothing, some block is saturated, and every block that could be scaled
- * out is tabu, past its peak or at its maximum, the idlest neighbour is scaled in by one: replicas that
+ * out is tabu, at or past its peak or at its maximum, the idlest neighbour is scaled in by one: replicas that
  * idle may be what the others suffer from. It is verified like any action.
  */
 #ifndef SCALER_GUARD_H

@@ -254,7 +254,8 @@ static void set_gates(struct similarity *similarity, uint32_t first, bool broken
         measure->gates |= view_gates(view, i, true);
         if (!busy || is_draining(similarity, i))
             measure->gates |= VIM_GATE_IDLE;
-        if (measure->peak < 1e6 && view->blocks[i].desired >= floor(measure->peak) + 1)
+        if (measure->tried ||
+            (measure->peak < 1e6 && view->blocks[i].desired >= floor(measure->peak) + 1))
             measure->gates |= VIM_GATE_PEAK;
     }
 }
@@ -263,7 +264,7 @@ static const char *gate_text(uint32_t gates)
 {
     return gates & VIM_GATE_TABU           ? "one more brought nothing lately"
            : gates & VIM_GATE_STARTING     ? "a replica is on its way"
-           : gates & VIM_GATE_PEAK         ? "it is past its peak: one more makes it slower"
+           : gates & VIM_GATE_PEAK         ? "it is at its peak: one more makes it no faster"
            : gates & VIM_GATE_BUDGET       ? "one more does not fit into the budget"
            : gates & VIM_GATE_NOT_SCALABLE ? "it is at its maximum"
                                            : "it is not measured";

@@ -61,6 +61,7 @@ struct measure {
     double busy; /* replicas that the load to come keeps busy; 0 if that is not known */
     uint32_t need, need_long; /* replicas for the load now, and for the largest of late */
     double peak; /* N* of the Universal Scalability Law; infinite if there is none */
+    bool tried; /* one replica more was seen, and carried no more */
     uint32_t gates;
 };
 
@@ -139,13 +140,18 @@ double sizing_peak(const struct usl_level *levels, uint32_t count);
  * than half of RATE. */
 double sizing_load(double rate, double trend);
 
+/* Was one replica more than REPLICAS, which carry THROUGHPUT, seen to carry no more? False if so many carry less now
+ * than they did then: it is another load. */
+bool sizing_tried(const struct usl_level *levels, uint32_t count, uint32_t replicas,
+                  double throughput);
+
 /* Replicas that LOAD needs at a utilisation of TARGET. */
 uint32_t sizing_need(double load, double demand, double target);
 
 /* Over how long the largest load counts: 120 s, or all windows that there are. */
 int64_t sizing_stable_ms(const struct view *view);
 
-/* Learns demands and levels from what was measured, and fills need, need_long and peak. */
+/* Learns demands and levels from what was measured, and fills need, need_long, peak and tried. */
 void sizing_measure(struct similarity *similarity);
 
 /* --- promise.c: how full they may be --------------------------------------------------------------- */

@@ -13,6 +13,9 @@
 #define SMOOTH_WINDOWS 3u
 #define NEED_MAX 10000u
 
+/* So much of the throughput that was seen with so many replicas: the load is what it was. */
+#define SAME_LOAD 0.95
+
 /* Demand is learnt where utilisation says something about it. */
 #define DEMAND_LOW 0.05
 #define DEMAND_HIGH 0.88
@@ -92,6 +95,22 @@ double sizing_peak(const struct usl_level *levels, uint32_t count)
         if (levels[i].replicas == 1)
             return peak_by_first(levels, count, levels[i].throughput);
     return peak_by_all(levels, count);
+}
+
+static double throughput_of(const struct usl_level *levels, uint32_t count, uint32_t replicas)
+{
+    for (uint32_t i = 0; i < count; i++)
+        if (levels[i].replicas == replicas)
+            return levels[i].throughput;
+    return NAN;
+}
+
+bool sizing_tried(const struct usl_level *levels, uint32_t count, uint32_t replicas,
+                  double throughput)
+{
+    double now = throughput_of(levels, count, replicas);
+
+    return throughput_of(levels, count, replicas + 1) <= now && throughput >= SAME_LOAD * now;
 }
 
 /* --- Demand ---------------------------------------------------------------------------------- */
@@ -293,6 +312,9 @@ void sizing_measure(struct similarity *similarity)
         }
         measure->peak =
             sizing_peak(similarity->memory[i].levels, similarity->memory[i].level_count);
+        measure->tried =
+            sizing_tried(similarity->memory[i].levels, similarity->memory[i].level_count,
+                         view->blocks[i].ready, throughput);
         if (isnan(demand) || isnan(now)) {
             measure->need_long = need_of_idle(similarity, i);
             continue;

@@ -502,6 +502,33 @@ static void past_the_peak_is_a_gate(void **state)
     assert_int_not_equal(world.decision.block, 2);
 }
 
+/* Three carried 249 and four 246 requests per second, with all else as it is: a fourth is not tried again, unless three
+ * carry so much less by now that it is another load. */
+static void what_brought_nothing_is_not_tried_again(void **state)
+{
+    const struct usl_level levels[] = {{2, 190}, {3, 249}, {4, 246}};
+    struct world world = make_world();
+    char text[256];
+    uint32_t others = (2166136261u ^ 1u) * 16777619u;
+
+    (void)state;
+    assert_true(sizing_tried(levels, 3, 3, 249));
+    assert_true(sizing_tried(levels, 3, 3, 240));
+    assert_false(sizing_tried(levels, 3, 3, 230));
+    assert_false(sizing_tried(levels, 3, 2, 190));
+    assert_false(sizing_tried(levels, 3, 4, 246)); /* five were never seen */
+    others = (others ^ 1u) * 16777619u;
+    world.blocks[2].ready = world.blocks[2].desired = 3;
+    for (int more = 0; more < 2; more++) {
+        snprintf(text, sizeof text,
+                 "db\t0.01\t0\t0\t0\t0\t0\t0\t0\t0\t0\t0\t0\t3\t4\t%u\t3:100\t4:%d", others,
+                 more ? 130 : 99);
+        world.snapshot.kept = text;
+        decide(&world);
+        assert_int_equal(!(world.scores[2].gates & VIM_GATE_PEAK), more);
+    }
+}
+
 /* With half of the processor so many carry something else. */
 static void another_quota_makes_another_block(void **state)
 {
@@ -550,6 +577,7 @@ int main(void)
         cmocka_unit_test(idle_without_a_known_demand_scales_in),
         cmocka_unit_test(memory_survives_as_text),
         cmocka_unit_test(past_the_peak_is_a_gate),
+        cmocka_unit_test(what_brought_nothing_is_not_tried_again),
         cmocka_unit_test(another_quota_makes_another_block),
     };
 
