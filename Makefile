@@ -2,7 +2,7 @@
 # needs (scripts/install-packages; VIMD_INSTALL=no leaves that out).
 .POSIX:
 .SUFFIXES:
-.PHONY: build release demo test test-chaos test-openstack test-deploy test-sanitizers fuzz bench bench-calls bench-graph bench-testbed bench-faults install clean format help
+.PHONY: build release demo test test-chaos test-openstack test-deploy test-swarm-scaling test-sanitizers fuzz bench bench-calls bench-graph bench-testbed bench-faults install clean format help
 
 JOBS ?= $(shell nproc)
 FUZZ_MINUTES ?= 10
@@ -50,6 +50,11 @@ test-deploy: ## what deploy/ has: the manifests of Kubernetes, and the stack on 
 	@$(MAKE) --no-print-directory release
 	@tests/kubernetes/check
 	@tests/swarm/run build/release
+
+test-swarm-scaling: ## vimd's stack on a real Docker Swarm scales itself under a load that rises and falls, in six minutes
+	@scripts/install-packages --for deploy --for bench
+	@$(MAKE) --no-print-directory release
+	@tests/swarm/scaling build/release
 
 test-sanitizers: ## units, conformance and scenes under ASan+UBSan, TSan and valgrind
 	@scripts/install-packages --for sanitizers

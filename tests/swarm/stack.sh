@@ -35,7 +35,8 @@ export VIMD_ENGINE_GROUP VIMD_ENGINE_SOCKET=$SWARM_SOCK
 VIMD_ENGINE_GROUP=$(stat -c %g "$SWARM_SOCK")
 export VIMD_IMAGE=vimd:test POSTGRES_IMAGE=vimd-test-postgres:1 REDIS_IMAGE=vimd-test-redis:1 HAPROXY_IMAGE=vimd-test-haproxy:1
 
-deploy() { docker stack deploy --compose-file "$top/deploy/swarm/stack.yaml" vimd >/dev/null 2>&1; }
+stack=$top/deploy/swarm/stack.yaml
+deploy() { docker stack deploy --compose-file "$stack" vimd >/dev/null 2>&1; }
 # "name running/wanted" of every service.
 counts() { docker service ls --format '{{.Name}} {{.Replicas}}'; }
 settled() { # settled [SERVICE COUNT]...: all services run what they should, and these so many
