@@ -7,6 +7,9 @@
 
 #include "postgres_store.h"
 
+/* So long a connection that gathers lets come what comes. */
+#define GATHER_MS 1
+
 const char *result_state(const PGresult *result)
 {
     const char *state = PQresultErrorField(result, PG_DIAG_SQLSTATE);
@@ -110,6 +113,8 @@ int connection_result(struct vim_call *call, struct connection *connection, int6
             connection->pooled.broken = true;
             return store_error_set(ret_error, VIM_E_TIMEOUT, "no answer in time");
         }
+        if (connection->gathers)
+            pool_pause(call, connection->place->store->host, GATHER_MS);
         if (!PQconsumeInput(connection->pg) && !PQisBusy(connection->pg))
             break; /* what the server said before it went is still to be read */
         if (PQstatus(connection->pg) == CONNECTION_BAD && PQisBusy(connection->pg))

@@ -74,6 +74,7 @@ struct connection {
     int told_fd; /* the socket that vimd knows of; -1: none */
     uint64_t scans[SCAN_SHAPES / 64]; /* whose statements are prepared */
     char history[HISTORY_SIZE]; /* that a primary with replicas writes; "": not known */
+    bool gathers; /* much is awaited, which comes slowly; see connection_result() */
 };
 
 /* The primary, wherever it is among its hosts, or one replica. One of a name's addresses is taken by, and given up
@@ -214,7 +215,8 @@ void connection_return(struct connection *connection);
 int connection_flush(struct vim_call *call, struct connection *connection, int64_t deadline,
                      struct store_error *ret_error);
 
-/* Waits for the next result of the pipeline, which the caller clears; NULL ends those of a statement.
+/* Waits for the next result of the pipeline, which the caller clears; NULL ends those of a statement. On a connection
+ * that gathers it looks again only a moment after something has come.
  * VIM_E_TIMEOUT when no time is left, VIM_E_LOST when the connection broke: it is broken then. */
 int connection_result(struct vim_call *call, struct connection *connection, int64_t deadline,
                       PGresult **ret_result, struct store_error *ret_error);

@@ -22,6 +22,10 @@
  * server can be asked for all of it, should the replica go away. */
 #define HELD_BYTES_MAX (1 << 20)
 
+/* While more reads than this are to be answered, and the first took longer than that, answers are gathered. */
+#define GATHER_READS 2
+#define GATHER_AFTER_MS 3
+
 /* Columns of a row; get has no id. */
 enum { C_ID, C_PARENT, C_STATE, C_DUE, C_REVISION, C_BODY };
 
@@ -213,10 +217,13 @@ static int receive_rows(struct vim_call *call, struct connection *connection, st
     }
 }
 
-/* Gives the reads their results, to the end of the pipeline. */
+/* Gives the reads their results, to the end of the pipeline. A server that has sent a piece wakes whoever waits for it,
+ * often on its own processor, and stands aside. If it is short of time and much is to come, that takes a good part of it:
+ * so it is let send on then. */
 static int receive_results(struct vim_call *call, struct connection *connection,
                            struct batch *batch, int64_t patience, struct store_error *ret_error)
 {
+    int64_t began = pool_now();
     int code = VIM_OK;
 
     for (unsigned next = 0;;) {
@@ -230,6 +237,8 @@ static int receive_results(struct vim_call *call, struct connection *connection,
                 *ret_error = error;
             return ret_error->code;
         }
+        connection->gathers =
+            batch->count - next > GATHER_READS && pool_now() - began > GATHER_AFTER_MS;
         status = result ? PQresultStatus(result) : PGRES_EMPTY_QUERY;
         if (status == PGRES_FATAL_ERROR && code == VIM_OK)
             code = connection_error(connection, result, ret_error);
@@ -251,6 +260,7 @@ int reader_receive(struct vim_call *call, struct connection *connection, struct 
     int code = first->is_long ? receive_rows(call, connection, first, patience, ret_error)
                               : receive_results(call, connection, batch, patience, ret_error);
 
+    connection->gathers = false;
     /* What is prepared on it is not known any more. */
     if (code < 0)
         connection->pooled.broken = true;

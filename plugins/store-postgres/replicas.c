@@ -43,6 +43,10 @@
  * only slow would have to make another. */
 #define PATIENCE_MS 1000
 
+/* More reads than this are sent only when the replica has said that it is in step: thrown away they would be too much
+ * work for nothing. */
+#define TOGETHER_READS_MAX 4
+
 /* While the primary is busy, replicas are asked for so many times replica_wait. */
 #define BUSY_PRIMARY_WAITS 25
 #define PAUSE_MAX_MS 16
@@ -380,7 +384,7 @@ static bool read_in_time(struct vim_call *call, struct postgres_store *store,
 {
     unsigned first = atomic_fetch_add(&store->next_replica, 1);
     int64_t began = pool_now(), wait = store->config->replica_wait;
-    bool together = !batch->reads[0]->is_long;
+    bool together = !batch->reads[0]->is_long && batch->count <= TOGETHER_READS_MAX;
     uint32_t behind = 0;
 
     for (int64_t pause = 1;; first++) {

@@ -169,7 +169,8 @@ static void test_those_that_wait_go_together(void **state)
 }
 
 /* A read that fails does so alone: the table is a view (one that can be written to, since writes are
- * prepared as well) in which looking at the row "13" is a division by zero. */
+ * prepared as well) in which looking at the row "13" is a division by zero. Row "5" takes its time: what comes after it
+ * is gathered. */
 static void test_one_that_fails_fails_alone(void **state)
 {
     struct fixture *fixture = *state;
@@ -178,7 +179,8 @@ static void test_one_that_fails_fails_alone(void **state)
 
     fill(fixture);
     run_schema_sql(fixture, "ALTER TABLE @.rows RENAME TO kept; CREATE VIEW @.rows AS SELECT * FROM"
-                            " @.kept WHERE 1/(CASE WHEN id='13' THEN 0 ELSE 1 END)=1");
+                            " @.kept WHERE 1/(CASE WHEN id='13' THEN 0 ELSE 1 END)=1 AND"
+                            " CASE WHEN id='5' THEN pg_sleep(0.05)::text='' ELSE true END");
     open_store(fixture);
     atomic_store(&batches, 0);
     read_all(fixture, "kept", false, readers, ids);
