@@ -12,7 +12,8 @@ of Na, Park and Ryu, 2018) and against databases for 5 and 10 logic replicas (Fi
 TESTBED_REPETITIONS (2), TESTBED_SECONDS (6), TESTBED_WARM_UP (10: new replicas make their
 connections then): per point; the figures of a publication want 5, 30 and 30, which takes hours. TESTBED_SHARE (0.05 of a processor),
 TESTBED_DATABASES (1 2 3 4 5), TESTBED_LOGIC (1 to 10), TESTBED_SEED (1) of the order. Writes bench/results/testbed.csv,
-testbed.tsv and testbed-*.png. A run that is broken off goes on with TESTBED_RESUME=1.
+testbed.tsv and testbed-*.png. A run that is broken off goes on with TESTBED_RESUME=1; so a run can be cut into pieces, too: what one has measured
+(TESTBED_DATABASES=1, say) is kept by the next that has TESTBED_RESUME=1, and each judges and draws all there is.
 """
 import contextlib
 import csv
@@ -173,13 +174,10 @@ def measure_point(scene):
     return rate, cores
 
 
-def sweep(databases, repetition, points, done, writer):
-    """All points of one number of databases, in an order of their own."""
+def sweep(databases, repetition, points, writer):
+    """POINTS of one number of databases, in an order of their own."""
     os.environ["TEST_POSTGRES_PORT"] = str(databases[0].port)
     os.environ["TEST_POSTGRES_PASSWORD"] = databases[0].password
-    missing = [logic for logic in points if (repetition, len(databases), logic) not in done]
-    if not missing:
-        return
     with contextlib.closing(Testbed(databases)) as scene:
         scene.start()
         for number in range(NETWORKS):
@@ -187,7 +185,7 @@ def sweep(databases, repetition, points, done, writer):
         scene.hold(scene.of("logic")[0])
         for one in databases:
             one.hold()
-        for logic in missing:
+        for logic in points:
             scene.set_logic(logic)
             rate, cores = measure_point(scene)
             writer((repetition, len(databases), logic, f"{rate:.1f}",
@@ -229,13 +227,16 @@ def run():
         folder.chmod(0o711)
         counts = order.sample(DATABASES, len(DATABASES))
         for count in counts:
-            points = order.sample(wanted(count), len(wanted(count)))
+            points = [logic for logic in order.sample(wanted(count), len(wanted(count)))
+                      if (repetition, count, logic) not in done]
             databases = []
+            if not points:
+                continue
             try:
                 for number in range(count):
                     databases.append(Database(folder, f"{count}-{number}",
                                               databases[0] if databases else None))
-                sweep(databases, repetition, points, done, write)
+                sweep(databases, repetition, points, write)
             finally:
                 for one in reversed(databases):
                     one.stop()
