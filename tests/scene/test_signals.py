@@ -91,7 +91,8 @@ class Signals(Scene):
         waited = self.grown(before, after, "vimd_logic_request_seconds_sum", 'wait="true"')
         logic = self.grown(before, after, "vimd_inflight_seconds_total", 'block="logic",edge=""')
         own = self.grown(before, after, "vimd_own_inflight_seconds_total", 'block="logic"')
-        self.assertLess(own, logic - waited + before.took + after.took + 0.01)
+        # What a request that waits is worked on before and after is in both: hence the slack.
+        self.assertLess(own, logic - waited + before.took + after.took + 0.01 * PATIENCE)
         self.assertGreater(edge("api>logic"), waited)
 
     def test_calls_of_the_store_are_all_counted(self):
