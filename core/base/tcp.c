@@ -81,6 +81,13 @@ void tcp_remove(enum tcp_callee which, int fd)
     }
 }
 
+double tcp_round_trip_ms(uint32_t smoothed, uint32_t deviation, uint32_t least)
+{
+    uint32_t sure = smoothed > deviation ? smoothed - deviation : 0;
+    least = least < smoothed ? least : smoothed; /* unset: there was none yet */
+    return (sure > least ? sure : least) / 1000.0;
+}
+
 void tcp_look(enum tcp_callee which, struct tcp_sum *ret_sum)
 {
     struct callee *callee = &callees[which];
@@ -92,7 +99,7 @@ void tcp_look(enum tcp_callee which, struct tcp_sum *ret_sum)
         if (!tcp_info(callee->items[i].fd, &info)) {
             continue;
         }
-        double rtt_ms = info.tcpi_rtt / 1000.0;
+        double rtt_ms = tcp_round_trip_ms(info.tcpi_rtt, info.tcpi_rttvar, info.tcpi_min_rtt);
         all += rtt_ms;
         count++;
         if (update(callee, &callee->items[i], &info)) {

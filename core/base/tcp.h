@@ -18,11 +18,17 @@ void tcp_remove(enum tcp_callee callee, int fd); /* unknown ones are fine */
 struct tcp_sum {
     unsigned connections; /* that are open */
     uint64_t made; /* that there ever were */
-    /* Smoothed round trip, mean over those that had traffic since the look before, else over all; NaN if there are
-     * none. */
+    /* Round trip, see tcp_round_trip_ms(): mean over those that had traffic since the look before, else over all; NaN
+     * if there are none. */
     double rtt_ms;
     uint64_t retransmits; /* segments sent again, of all connections that there ever were */
 };
+
+/* What of a SMOOTHED round trip is the network's. A receiver holds its acknowledgement back for up to 40 ms, to send
+ * it with its answer (RFC 1122, 4.2.3.2): where answers are slow now and then, that is in the mean, and in the mean
+ * DEVIATION as well; where the way is long, all take about as long. So the deviation is not believed, down to the LEAST
+ * round trip that there was. All in microseconds. */
+double tcp_round_trip_ms(uint32_t smoothed, uint32_t deviation, uint32_t least);
 
 void tcp_look(enum tcp_callee callee, struct tcp_sum *ret_sum);
 

@@ -56,6 +56,17 @@ static void connections_are_told_until_they_are_taken_out(void **state)
     assert_int_equal(sum.connections, 0);
 }
 
+/* A way that is long is told as long; acknowledgements that were held back are not taken for it. */
+static void acknowledgements_held_back_are_no_way(void **state)
+{
+    (void)state;
+    assert_true(tcp_round_trip_ms(160000, 2000, 150000) == 158);
+    assert_true(tcp_round_trip_ms(10000, 15000, 210) == 0.21);
+    assert_true(tcp_round_trip_ms(300, 100, 90) == 0.2);
+    assert_true(tcp_round_trip_ms(300, 150, UINT32_MAX) == 0.3);
+    assert_true(tcp_round_trip_ms(0, 250000, 0) == 0);
+}
+
 static void what_is_no_tcp_connection_is_left_out(void **state)
 {
     (void)state;
@@ -76,6 +87,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(connections_are_told_until_they_are_taken_out, connect_both,
                                         close_all),
+        cmocka_unit_test(acknowledgements_held_back_are_no_way),
         cmocka_unit_test(what_is_no_tcp_connection_is_left_out),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
