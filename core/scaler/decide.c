@@ -268,6 +268,13 @@ static void open_breaker(struct watch *watch, struct batch *batch)
     }
 }
 
+/* For who reads the process's own log: that something is to be done, and why. */
+static void tell_decision(const struct watch *watch, const char *id, const json_t *body)
+{
+    log_event(VIM_INFO, "a service is to be scaled", "service=%s decision=%s ruling=%s reason=%s",
+              watch->service->name, id, watch->ruling.text, json_get_text(body, "explanation", ""));
+}
+
 /* Logs the decision if it is news, and does what the mode allows. */
 static void follow(struct watch *watch, struct batch *batch, const struct log_entry *entry)
 {
@@ -285,6 +292,9 @@ static void follow(struct watch *watch, struct batch *batch, const struct log_en
         watch->marked = now;
     }
     enum decision_state state = DECISION_NOTED;
+    if (confirms || (ruling->act && entry->mode == SERVICE_ACT)) {
+        tell_decision(watch, id, body);
+    }
     if (ruling->act && entry->mode == SERVICE_ACT) {
         state = watch_act(watch, batch, id, json_incref(body), ruling);
     } else if (confirms) {

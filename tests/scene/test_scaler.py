@@ -29,6 +29,9 @@ class Scaling(unittest.TestCase):
             decision = next(one for one in vimd.decisions() if one["id"] == event["data"]["decision"])
             self.assertEqual(("scale_out", "web", "done"), tuple(decision[key] for key in ("verdict", "block", "state")))
             self.assertIn("web uses most", decision["explanation"])
+            told = next(line for line in vimd.log().splitlines() if f"decision={decision['id']}" in line)
+            self.assertIn('event="a service is to be scaled" service=shop', told)
+            self.assertIn(decision["explanation"], told)
             shown = vimd.wait_service(lambda one: len(one["trend"].get("throughput", [])) > 3, "a trend")
             self.assertTrue(shown["watched"])
             self.assertEqual("act", shown["mode"])
@@ -63,6 +66,7 @@ class Scaling(unittest.TestCase):
             self.assertEqual([("web", 2)], vimd.cluster.written)
             done = vimd.decisions(f"id={second}")[0]
             self.assertEqual("done", done["state"])
+            self.assertIn(f"decision={second}", vimd.log())
             self.assertTrue(done["approved_by"].startswith("admin-"))
 
     def test_approval_is_ruled_on_again(self):
