@@ -13,11 +13,24 @@ import tempfile
 import threading
 import time
 
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "servers"))
+from guard import end_of, guard, remove_cgroups  # noqa: E402  (the folder is named above)
+
 BUILD = os.environ.get("VIMD_BUILD", os.path.join(os.path.dirname(__file__), "../../build/dev"))
 PATIENCE = float(os.environ.get("VIMD_TEST_PATIENCE", "1"))
 # Words in front of the client (valgrind, say), which may ask for the name of the test.
 WRAPPER = shlex.split(os.environ.get("VIMD_TEST_WRAPPER", ""))
 os.environ.setdefault("VIMD_TEST_NAME", pathlib.Path(sys.argv[0]).stem.replace("test_", "platform_"))
+
+# All that is made is in it or has its name, so that it can be found when a test is cut off.
+FOLDER = tempfile.mkdtemp(prefix="vimd-platform-")
+CGROUP = os.path.basename(FOLDER)
+
+
+def clean_up():
+    end_of(FOLDER)
+    remove_cgroups(CGROUP)
+    shutil.rmtree(FOLDER, ignore_errors=True)
 
 
 def start_client(name, path, folder):
@@ -30,7 +43,7 @@ class Client:
     """Operations of one instance of a platform driver."""
 
     def __init__(self, name, options):
-        self.folder = tempfile.mkdtemp(prefix="vimd-platform-")
+        self.folder = tempfile.mkdtemp(dir=FOLDER)
         path = os.path.join(self.folder, "options.yaml")
         with open(path, "w") as file:
             for key, value in options.items():
@@ -138,6 +151,7 @@ class Scripted:
 def run(cases):
     """Runs every function of CASES whose name begins with test_."""
     passed = failed = 0
+    end = guard(clean_up)
     for name, case in list(cases.items()):
         if name.startswith("test_") and callable(case):
             try:
@@ -149,5 +163,6 @@ def run(cases):
                 failed += 1
                 print(f"FAIL  {name}")
                 traceback.print_exc()
+    end()
     print(f"{passed} passed, {failed} failed")
     sys.exit(failed != 0 or passed == 0)

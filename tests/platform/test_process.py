@@ -1,12 +1,13 @@
 """platform-process with real processes. Control groups are looked at where this user may make them."""
-import atexit
 import os
 import signal
 import sys
 import tempfile
 import time
 
-from platform_tests import Client, run, start_client, until
+from platform_tests import CGROUP, FOLDER, Client, run, start_client, until
+
+from guard import cgroups  # (platform_tests has named its folder)
 
 # A replica: listens where it is told, ends at SIGTERM unless it is told to be stubborn.
 PROGRAM = """
@@ -34,7 +35,7 @@ while True:
 
 class Place:
     def __init__(self):
-        self.folder = tempfile.mkdtemp(prefix="vimd-process-")
+        self.folder = tempfile.mkdtemp(dir=FOLDER)
         self.program = os.path.join(self.folder, "replica.py")
         with open(self.program, "w") as file:
             file.write(PROGRAM)
@@ -47,7 +48,7 @@ class Place:
         names = [group.split()[0] for group in groups]
         client = Client("platform-process", {
             "groups": list(groups), "ready": [f"{name} unix:{self.folder}/{name}-{{replica}}" for name in names],
-            "cgroup_name": f"vimd-test-{os.getpid()}", "restart_delay": "100ms", "stop_timeout": "2s", **options})
+            "cgroup_name": CGROUP, "restart_delay": "100ms", "stop_timeout": "2s", **options})
         self.clients.append(client)
         return client
 
@@ -63,17 +64,7 @@ class Place:
 
 def folders():
     """Those of the control groups, in whatever hierarchy."""
-    places = [f"{root}/vimd-test-{os.getpid()}" for root in ("/sys/fs/cgroup", "/sys/fs/cgroup/cpu", "/sys/fs/cgroup/cpuacct")]
-    return [place for place in places if os.path.isdir(place)]
-
-
-@atexit.register
-def remove_folders():
-    for place in folders():
-        try:
-            os.rmdir(place)
-        except OSError:
-            pass
+    return [path for path in cgroups(CGROUP) if path.name == CGROUP]
 
 
 def alive(pid):
