@@ -3,7 +3,6 @@ processes with PostgreSQL and Redis, replicas held to a small share of a process
 groups."""
 import contextlib
 import os
-import pathlib
 import re
 import sys
 import time
@@ -11,6 +10,7 @@ import time
 from measure import ROUNDS, SECONDS, Results, median, quiet_mock, say, vimd, wrk
 
 from apart import Apart  # (measure has named its folder)
+from cgroups import Group
 
 SHARES = (1, 2, 3, 4)
 # Of one processor, per replica.
@@ -30,48 +30,12 @@ def all_known(scene):
     time.sleep(1)
 
 
-class Group:
-    """A control group with a quota of processor time: of either hierarchy."""
-
-    base = pathlib.Path("/sys/fs/cgroup")
-
-    def __init__(self, name, share):
-        quota, name = str(int(share * PERIOD_US)), f"vimd-bench-{os.getpid()}-{name}"
-        self.is_v1 = (self.base / "cpu").is_dir()
-        # What limits and what counts are often, but not always, one hierarchy.
-        self.paths = ([self.base / "cpu" / name, self.base / "cpuacct" / name] if self.is_v1
-                      else [self.base / name])
-        for path in self.paths:
-            path.mkdir(exist_ok=True)
-        if self.is_v1:
-            (self.paths[0] / "cpu.cfs_period_us").write_text(str(PERIOD_US))
-            (self.paths[0] / "cpu.cfs_quota_us").write_text(quota)
-        else:
-            (self.paths[0] / "cpu.max").write_text(f"{quota} {PERIOD_US}")
-
-    def add(self, pid):
-        for path in self.paths:
-            (path / "cgroup.procs").write_text(str(pid))
-
-    def seconds(self):
-        """Of processor time, of all that was ever in it."""
-        if self.is_v1:
-            return int((self.paths[1] / "cpuacct.usage").read_text()) / 1e9
-        words = (self.paths[0] / "cpu.stat").read_text().split()
-        return int(words[words.index("usage_usec") + 1]) / 1e6
-
-    def remove(self):
-        for path in self.paths:
-            with contextlib.suppress(OSError):
-                path.rmdir()
-
-
 @contextlib.contextmanager
 def apart(vim, role=None, share=None, **counts):
     """Processes, ready. With ROLE, hold() holds each of these to SHARE of a processor."""
     scene = Apart(vims=[vim], settings=QUIET, name="bench",
                   counts={"api": 1, "logic": 1, "worker": 1, **counts})
-    groups = [Group(one.name, share) for one in scene.of(role)] if role else []
+    groups = [Group(f"vimd-bench-{os.getpid()}-{one.name}", share, PERIOD_US) for one in scene.of(role)] if role else []
 
     def hold():
         for group, one in zip(groups, scene.of(role)):

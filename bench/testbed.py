@@ -30,7 +30,8 @@ import time
 from measure import RESULTS, Results, quiet_mock, say, vimd, wrk
 
 from apart import Apart, Linked  # (measure has named its folder)
-from apart_bench import Group
+from apart_bench import PERIOD_US
+from cgroups import Group, hold_postgres
 
 SERVERS = vimd.SOURCE / "tests" / "servers"
 REPETITIONS = int(os.environ.get("TESTBED_REPETITIONS", "2"))
@@ -58,24 +59,15 @@ class Database:
 
     def __init__(self, folder, number, primary=None):
         self.place = str(folder / f"db{number}")
-        self.group = Group(f"db{number}", SHARE)
+        self.group = Group(f"vimd-bench-{os.getpid()}-db{number}", SHARE, PERIOD_US)
         words = ["replica", self.place, primary.place] if primary else ["up", self.place]
         done = subprocess.run([SERVERS / "postgres", *words, "max_wal_senders=20",
                                "max_connections=300"], stdout=subprocess.PIPE, text=True, check=True)
         self.port = int(done.stdout)
         self.password = pathlib.Path(self.place, "password").read_text()
 
-    def pids(self):
-        first = pathlib.Path(self.place, "data", "postmaster.pid").read_text().split("\n")[0]
-        children = pathlib.Path(f"/proc/{first}/task/{first}/children").read_text().split()
-        return [first, *children]
-
     def hold(self):
-        """What is forked from now on is in the group as well."""
-        for _ in range(2):
-            for pid in self.pids():
-                with contextlib.suppress(OSError):
-                    self.group.add(pid)
+        hold_postgres(self.place, self.group)
 
     def stop(self):
         subprocess.run([SERVERS / "postgres", "down", self.place, "immediate"], check=False)
@@ -105,7 +97,7 @@ class Testbed(Apart):
         return tree
 
     def hold(self, one):
-        group = self.groups[one.name] = Group(one.name, SHARE)
+        group = self.groups[one.name] = Group(f"vimd-bench-{os.getpid()}-{one.name}", SHARE, PERIOD_US)
         group.add(one.popen.pid)
 
     def drop(self, one):

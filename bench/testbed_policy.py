@@ -12,7 +12,6 @@ testbed.py found for so many databases (if bench/results/testbed.csv has it).
 
 Writes bench/results/testbed-policy-DATABASES.csv and .png.
 """
-import contextlib
 import csv
 import os
 import pathlib
@@ -25,17 +24,15 @@ import time
 
 import testbed
 from measure import RESULTS, Results, quiet_mock, say, vimd, wrk
-from testbed import SERVERS, SHARE, Apart, Database
+from testbed import SERVERS, SHARE, Database
 
-import scaling  # (measure has named its folder)
+from own_replicas import BLOCKS, EDGES, OwnReplicas  # (measure has named its folder)
 
 MOST = 10
 WINDOW_S = 6
-BLOCKS = ("api", "logic", "worker", "store", "queue")
-EDGES = ("api -> logic", "logic -> store", "logic -> queue", "worker -> store", "worker -> queue")
 
 
-class Scaled(Apart):
+class Scaled(OwnReplicas):
     """API, worker and scaler; the logic replicas are the scaler's."""
 
     counts = {"api": 1, "worker": 1, "scaler": 1}
@@ -45,36 +42,19 @@ class Scaled(Apart):
         super().__init__(vims=[quiet_mock()], name="policy",
                          settings={"log": {"level": "warning"}, "heartbeat": "1s"})
 
-    @property
-    def config_path(self):
-        return self.processes["scaler0"].config_path
-
-    def logic_file(self, tree):
-        """The file of all logic replicas, out of that of a process that has the store."""
-        tree = {name: tree[name] for name in ("plugin_dir", "heartbeat", "log", "spool_dir", "store", "queue", "vims")}
-        tree.update({"roles": ["logic"], "state_dir": f"{self.folder}/logic-" + "${env:VIMD_REPLICA}", "link": {
-            "listen": [f"unix:{self.folder}/logic-" + "${env:VIMD_REPLICA}.sock"], "secret": self.secret,
-            "blocking_wait": "30s"}})
-        path = self.folder / "logic.yaml"
-        path.write_text(vimd.to_yaml(tree) + "\n")
-        path.chmod(0o600)
-        return path
-
     def config(self, process):
         tree = super().config(process)
         if process.role == "api":
-            tree["link"].update(logic=[f"unix:{self.folder}/logic-1.sock"], requests=512, queue_wait="30s")
+            tree["link"].update(requests=512, queue_wait="30s")
             return tree
         tree["store"]["options"].update(
             hosts=[f"127.0.0.1:{one.port} {'replica' if at else 'primary'}"
                    for at, one in enumerate(self.databases)])
         if process.role != "scaler":
             return tree
-        command = f"logic {self.program} --config {self.logic_file(tree)}"
+        group = self.own_group("logic", tree, blocking_wait="30s")
         tree["vims"] = []
-        tree["platforms"] = [{"name": "here", "driver": "platform-process", "options": {
-            "groups": [command], "cgroup": "required", "cgroup_name": f"vimd-{self.schema}", "cpu": SHARE,
-            "ready": [f"logic unix:{self.folder}/logic-" + "{replica}.sock"]}}]
+        tree["platforms"] = [self.platform("here", [group], cpu=SHARE, ready=[self.is_ready_at("logic")])]
         tree["services"] = [{
             "name": "vimd", "mode": "act", "window": "1s", "interval": "2s", "slo_p95": "100ms",
             "policy": "scaler-similarity", "source": {"type": "vimd", "timeout": "800ms"},
@@ -82,30 +62,9 @@ class Scaled(Apart):
                        for name in BLOCKS], "edges": list(EDGES)}]
         return tree
 
-    def service(self):
-        """None: too slow to answer."""
-        with contextlib.suppress(OSError):
-            answer = self.client.get("/v1/services/vimd", timeout=30)
-            return answer.json if answer.status == 200 else None
-        return None
-
     def ready(self):
-        service = self.service()
-        return next((one.get("ready") for one in service["blocks"] if one["name"] == "logic"), None) if service else None
-
-    def done(self):
-        return self.client.list("services/vimd/decisions", "state=done&sort=time")
-
-    def end(self):
-        self.kill()
-        scaling.end_replicas(self.processes["scaler0"].state / "here")
-        self.close()
-        time.sleep(0.5)
-        for root in ("/sys/fs/cgroup", "/sys/fs/cgroup/cpu", "/sys/fs/cgroup/cpuacct"):
-            folder = pathlib.Path(root, f"vimd-{self.schema}")
-            for group in [*folder.glob("*/"), folder]:
-                with contextlib.suppress(OSError):
-                    group.rmdir()
+        """None: too slow to answer."""
+        return (self.block("logic") or {}).get("ready")
 
 
 def run(count, seconds):
@@ -134,7 +93,7 @@ def run(count, seconds):
             decisions = [one for one in scene.done() if one["verdict"] in ("scale_out", "scale_in", "rollback")]
             last = scene.service() or {}
         finally:
-            scene.end()
+            scene.close()
     finally:
         for one in reversed(databases):
             one.stop()

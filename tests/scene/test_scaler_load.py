@@ -5,88 +5,36 @@ service back, says why in one sentence, scales it out, and in again when the loa
 Requests look through many rows and find nothing: they cost the logic much and everybody else little. So the logic, with
 its quota, is the first to be short on any machine; how short, and when what is decided, is not asked.
 """
-import pathlib
 import threading
 import unittest
 
-from apart import Apart
-from scaling import end_replicas, is_sanitized
-from vimd import Client, many, to_yaml, unique, wait_for
+from own_replicas import BLOCKS, EDGES, OwnReplicas
+from scaling import is_sanitized
+from vimd import Client, many, unique, wait_for
 
 MOST = 3
 ROWS = 300
 CLIENTS = 16
-BLOCKS = ("api", "logic", "worker", "store", "queue")
 SEARCH = "/v1/tokens?filter=(cont,name,nobody)&limit=1000"
 
 
-class Stack(Apart):
-    """An API process, a scaler, and what the scaler starts."""
-
-    counts = {"api": 1, "scaler": 1}
-    unix = True
-
-    @property
-    def config_path(self):
-        return self.processes["scaler0"].config_path  # it names the store
-
-    def make_replica_config(self, role, tree):
-        """The file of all replicas of ROLE, out of that of a process that has the store."""
-        tree = {name: tree[name] for name in ("plugin_dir", "heartbeat", "log", "spool_dir", "store", "queue", "vims")}
-        tree.update({"roles": [role], "state_dir": f"{self.folder}/{role}-" + "${env:VIMD_REPLICA}", "link": {
-            "listen": [f"unix:{self.folder}/{role}-" + "${env:VIMD_REPLICA}.sock"], "secret": self.secret,
-            "blocking_wait": "60s"}})  # on a machine that is slow, too, nobody is turned away
-        path = self.folder / f"{role}.yaml"
-        path.write_text(to_yaml(tree) + "\n")
-        path.chmod(0o600)
-        return path
-
+class Stack(OwnReplicas):
     def config(self, process):
         tree = super().config(process)
         if process.role == "api":
-            tree["link"]["logic"] = [f"unix:{self.folder}/logic-1.sock"]
             return tree
-        groups = [f"{role} {self.program} --config {self.make_replica_config(role, tree)}" for role in ("logic", "worker")]
+        # On a machine that is slow, too, nobody is turned away.
+        groups = [self.own_group(role, tree, blocking_wait="60s") for role in ("logic", "worker")]
         tree["vims"] = []
-        tree["platforms"] = [{"name": "here", "driver": "platform-process", "options": {
-            "groups": groups, "cgroup": "required", "cgroup_name": f"vimd-{self.schema}", "cpu": 0.2 if is_sanitized(self.program) else 0.05,
-            "ready": [f"logic unix:{self.folder}/logic-" + "{replica}.sock"], "restart_delay": "200ms"}}]
+        tree["platforms"] = [self.platform("here", groups, cpu=0.2 if is_sanitized(self.program) else 0.05,
+                                           ready=[self.is_ready_at("logic")], restart_delay="200ms")]
         tree["services"] = [{
             "name": "vimd", "mode": "act", "interval": "500ms", "window": "500ms", "slo_p95": "100ms",
             "cooldown_out": "2s", "cooldown_in": "2s", "record": str(self.folder / "trace.csv"),
             "policy": "scaler-similarity", "shadow": ["scaler-threshold"], "source": {"type": "vimd", "timeout": "400ms"},
             "blocks": [{"name": name, **({"platform": "here", "max": MOST} if name in ("logic", "worker") else {})}
-                       for name in BLOCKS],
-            "edges": ["api -> logic", "logic -> store", "logic -> queue", "worker -> store", "worker -> queue"]}]
+                       for name in BLOCKS], "edges": list(EDGES)}]
         return tree
-
-    def service(self):
-        answer = self.client.get("/v1/services/vimd")
-        return answer.json if answer.status == 200 else None
-
-    def block(self, name):
-        service = self.service()
-        return next((block for block in service["blocks"] if block["name"] == name), None) if service else None
-
-    def done(self):
-        """What the scaler did, the oldest first."""
-        return self.client.list("services/vimd/decisions", "state=done&sort=time")
-
-
-    def remove_groups(self):
-        """The control groups of replicas that were killed."""
-        for root in ("/sys/fs/cgroup", "/sys/fs/cgroup/cpu", "/sys/fs/cgroup/cpuacct"):
-            folder = pathlib.Path(root, f"vimd-{self.schema}")
-            for group in [*folder.glob("*/"), folder]:
-                def remove():
-                    try:
-                        group.rmdir()
-                    except FileNotFoundError:
-                        pass
-                    except OSError:
-                        return False  # a process that was killed has not ended yet
-                    return True
-                wait_for(remove, f"the end of {group}", 20)
 
 
 class Load:
@@ -120,9 +68,6 @@ class RealLoad(unittest.TestCase):
     def setUp(self):
         self.stack = Stack(vims=[], name="load")
         self.addCleanup(self.stack.close)
-        self.addCleanup(self.stack.remove_groups)
-        self.addCleanup(lambda: end_replicas(self.stack.processes["scaler0"].state / "here"))
-        self.addCleanup(self.stack.kill)
         self.stack.start()
         tokens = many(lambda _: self.stack.client.post("/v1/tokens", {"name": unique("t"), "role": "reader", "project": "demo"}),
                       range(ROWS))
