@@ -254,7 +254,9 @@ static void set_gates(struct similarity *similarity, uint32_t first, bool broken
         measure->gates |= view_gates(view, i, true);
         if (!busy || is_draining(similarity, i))
             measure->gates |= VIM_GATE_IDLE;
-        if (measure->tried ||
+        /* Who breaks the promise tries it again: that one more brought nothing may have been measured in a bad
+         * moment, and the host's rules see to it that this is not done at once. */
+        if ((measure->tried && !broken) ||
             (measure->peak < 1e6 && view->blocks[i].desired >= floor(measure->peak) + 1))
             measure->gates |= VIM_GATE_PEAK;
     }

@@ -2,8 +2,8 @@
  * What is kept between decisions, as text: one line per block, fields separated by tabs:
  * name, demand, decisions that the slots rest on, mean and variance of the bare time for each number of slots that
  * is tried, replicas, how long there have been so many, checksum of the neighbours, "q" and the quota if that is known,
- * then replicas:throughput of each level. The first line is the service's, without a name: spare, and the decisions it
- * rests on.
+ * "t" and for how many decisions one more was known to bring nothing if it is, then replicas:throughput of each level.
+ * The first line is the service's, without a name: spare, and the decisions it rests on.
  */
 #include <math.h>
 #include <stdio.h>
@@ -66,6 +66,8 @@ static void parse_line(struct similarity *similarity, const char *line, const ch
     memory->steady = (uint32_t)strtoul(at = next, &next, 10);
     memory->neighbours = (uint32_t)strtoul(at = next, &next, 10);
     memory->quota = next < end && strncmp(next, "\tq", 2) == 0 ? strtod(next + 2, &next) : 0;
+    memory->tried =
+        next < end && strncmp(next, "\tt", 2) == 0 ? (uint32_t)strtoul(next + 2, &next, 10) : 0;
     for (at = next; at < end && memory->level_count < LEVELS_MAX; at = next) {
         struct usl_level level;
 
@@ -126,6 +128,10 @@ static size_t print_memory(const struct memory *memory, const char *name, char *
     }
     if (memory->quota > 0 && used < size) {
         length = snprintf(to + used, size - used, "\tq%.6g", memory->quota);
+        used += length > 0 ? (size_t)length : size;
+    }
+    if (memory->tried && used < size) {
+        length = snprintf(to + used, size - used, "\tt%u", memory->tried);
         used += length > 0 ? (size_t)length : size;
     }
     for (uint32_t i = 0; i < memory->level_count && used < size; i++) {

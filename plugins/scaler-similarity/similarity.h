@@ -46,6 +46,7 @@ struct memory {
         steady; /* how many were ready, for so many decisions (up to RECENT_WINDOWS) */
     uint32_t neighbours; /* checksum of the replicas of all others when the levels were seen */
     double quota; /* cores of one replica that all of this was learnt with; 0: not known */
+    uint32_t tried; /* decisions in a row at which one more was known to carry no more */
     uint32_t level_count;
     struct usl_level levels[LEVELS_MAX];
 };
@@ -61,7 +62,7 @@ struct measure {
     double busy; /* replicas that the load to come keeps busy; 0 if that is not known */
     uint32_t need, need_long; /* replicas for the load now, and for the largest of late */
     double peak; /* N* of the Universal Scalability Law; infinite if there is none */
-    bool tried; /* one replica more was seen, and carried no more */
+    bool tried; /* one replica more was seen lately, and carried no more */
     uint32_t gates;
 };
 

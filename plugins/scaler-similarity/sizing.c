@@ -16,6 +16,10 @@
 /* So much of the throughput that was seen with so many replicas: the load is what it was. */
 #define SAME_LOAD 0.95
 
+/* For so many decisions it is believed that one more brings nothing: the measurement may have been a bad one, and what
+ * it was due to may be gone. */
+#define TRIED_MOST 180u
+
 /* Demand is learnt where utilisation says something about it. */
 #define DEMAND_LOW 0.05
 #define DEMAND_HIGH 0.88
@@ -239,6 +243,16 @@ static void learn_level(struct memory *memory, uint32_t replicas, double through
         level->throughput = throughput;
 }
 
+static void forget_level(struct memory *memory, uint32_t replicas)
+{
+    uint32_t kept = 0;
+
+    for (uint32_t i = 0; i < memory->level_count; i++)
+        if (memory->levels[i].replicas != replicas)
+            memory->levels[kept++] = memory->levels[i];
+    memory->level_count = kept;
+}
+
 static void learn(struct similarity *similarity, uint32_t block, double throughput, bool settled)
 {
     const struct view *view = &similarity->view;
@@ -267,6 +281,20 @@ static void learn(struct similarity *similarity, uint32_t block, double throughp
     memory->neighbours = neighbours;
     if (measure->utilisation >= similarity->config->gate)
         learn_level(memory, replicas, throughput);
+}
+
+/* Is it known that one more carries no more? That is forgotten after a while, and found out anew. */
+static bool is_tried(struct memory *memory, uint32_t replicas, double throughput)
+{
+    if (!sizing_tried(memory->levels, memory->level_count, replicas, throughput)) {
+        memory->tried = 0;
+        return false;
+    }
+    if (++memory->tried <= TRIED_MOST)
+        return true;
+    forget_level(memory, replicas + 1);
+    memory->tried = 0;
+    return false;
 }
 
 /* Replicas that a block needs whose demand was never learnt, because it was saturated or next to idle and nothing in
@@ -312,9 +340,7 @@ void sizing_measure(struct similarity *similarity)
         }
         measure->peak =
             sizing_peak(similarity->memory[i].levels, similarity->memory[i].level_count);
-        measure->tried =
-            sizing_tried(similarity->memory[i].levels, similarity->memory[i].level_count,
-                         view->blocks[i].ready, throughput);
+        measure->tried = is_tried(&similarity->memory[i], view->blocks[i].ready, throughput);
         if (isnan(demand) || isnan(now)) {
             measure->need_long = need_of_idle(similarity, i);
             continue;

@@ -529,6 +529,48 @@ static void what_brought_nothing_is_not_tried_again(void **state)
     }
 }
 
+/* What was measured in a bad moment must not hold a service back for ever. */
+static void what_brought_nothing_is_tried_again_in_the_end(void **state)
+{
+    struct world world = make_world();
+    char text[sizeof kept];
+    uint32_t others = (2166136261u ^ 1u) * 16777619u;
+    int decisions = 0;
+
+    (void)state;
+    others = (others ^ 1u) * 16777619u;
+    world.blocks[2].ready = world.blocks[2].desired = 3;
+    snprintf(text, sizeof text, "db\t0.01\t0\t0\t0\t0\t0\t0\t0\t0\t0\t0\t0\t3\t4\t%u\t3:100\t4:99",
+             others);
+    world.snapshot.kept = text;
+    do {
+        decide(&world);
+        memcpy(text, kept, sizeof text);
+    } while ((world.scores[2].gates & VIM_GATE_PEAK) && ++decisions < 1000);
+    assert_int_equal(decisions, 180);
+    assert_null(strstr(text, "\t4:99"));
+}
+
+static void what_breaks_the_promise_is_tried_again(void **state)
+{
+    struct world world = make_world();
+    char text[256];
+    uint32_t others = (2166136261u ^ 1u) * 16777619u;
+
+    (void)state;
+    others = (others ^ 1u) * 16777619u;
+    world.blocks[2].ready = world.blocks[2].desired = 3;
+    snprintf(text, sizeof text, "db\t0.01\t0\t0\t0\t0\t0\t0\t0\t0\t0\t0\t0\t3\t4\t%u\t3:100\t4:99",
+             others);
+    world.snapshot.kept = text;
+    world.snapshot.slo_p95_ms = 1000;
+    decide(&world);
+    assert_true(world.scores[2].gates & VIM_GATE_PEAK);
+    world.snapshot.slo_p95_ms = 300;
+    decide(&world);
+    assert_false(world.scores[2].gates & VIM_GATE_PEAK);
+}
+
 /* With half of the processor so many carry something else. */
 static void another_quota_makes_another_block(void **state)
 {
@@ -578,6 +620,8 @@ int main(void)
         cmocka_unit_test(memory_survives_as_text),
         cmocka_unit_test(past_the_peak_is_a_gate),
         cmocka_unit_test(what_brought_nothing_is_not_tried_again),
+        cmocka_unit_test(what_brought_nothing_is_tried_again_in_the_end),
+        cmocka_unit_test(what_breaks_the_promise_is_tried_again),
         cmocka_unit_test(another_quota_makes_another_block),
     };
 
