@@ -16,6 +16,8 @@ struct connection {
     int fd;
     uint64_t retransmits; /* as told last */
     uint64_t segments; /* likewise, in and out */
+    /* Likewise: for how long it had data that was not acknowledged, and the receiver no room for it. */
+    uint64_t busy_us, limited_us;
 };
 
 static struct callee {
@@ -24,6 +26,7 @@ static struct callee {
     uint64_t made;
     /* Of those that are closed, and of the others up to what they told last. */
     uint64_t retransmits;
+    double network_us;
 } callees[TCP_CALLEE_COUNT];
 static pthread_mutex_t tcp_mutex = PTHREAD_MUTEX_INITIALIZER;
 
@@ -41,6 +44,11 @@ static bool update(struct callee *callee, struct connection *one, const struct t
 {
     uint64_t segments = (uint64_t)info->tcpi_segs_in + info->tcpi_segs_out;
     bool active = segments != one->segments;
+    callee->network_us += tcp_network_us(info->tcpi_busy_time - one->busy_us,
+                                         info->tcpi_rwnd_limited - one->limited_us, info->tcpi_rtt,
+                                         info->tcpi_rttvar, info->tcpi_min_rtt);
+    one->busy_us = info->tcpi_busy_time;
+    one->limited_us = info->tcpi_rwnd_limited;
     callee->retransmits += info->tcpi_total_retrans > one->retransmits
                                ? info->tcpi_total_retrans - one->retransmits
                                : 0;
@@ -61,7 +69,8 @@ void tcp_add(enum tcp_callee which, int fd)
         callee->room = callee->room ? callee->room * 2 : 16;
         callee->items = memory_resize(callee->items, callee->room, sizeof(*callee->items));
     }
-    callee->items[callee->count++] = (struct connection){.fd = fd};
+    callee->items[callee->count++] = (struct connection){
+        .fd = fd, .busy_us = info.tcpi_busy_time, .limited_us = info.tcpi_rwnd_limited};
     callee->made++;
 }
 
@@ -88,6 +97,15 @@ double tcp_round_trip_ms(uint32_t smoothed, uint32_t deviation, uint32_t least)
     return (sure > least ? sure : least) / 1000.0;
 }
 
+double tcp_network_us(uint64_t busy, uint64_t limited, uint32_t smoothed, uint32_t deviation,
+                      uint32_t least)
+{
+    return busy > limited && smoothed > 0
+               ? (double)(busy - limited) * 1000 * tcp_round_trip_ms(smoothed, deviation, least) /
+                     smoothed
+               : 0;
+}
+
 void tcp_look(enum tcp_callee which, struct tcp_sum *ret_sum)
 {
     struct callee *callee = &callees[which];
@@ -111,6 +129,7 @@ void tcp_look(enum tcp_callee which, struct tcp_sum *ret_sum)
     ret_sum->made = callee->made;
     ret_sum->rtt_ms = busy_count ? busy / busy_count : count ? all / count : NAN;
     ret_sum->retransmits = callee->retransmits;
+    ret_sum->network_us = (uint64_t)callee->network_us;
 }
 
 const char *tcp_callee_name(enum tcp_callee callee)

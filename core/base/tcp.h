@@ -22,6 +22,10 @@ struct tcp_sum {
      * if there are none. */
     double rtt_ms;
     uint64_t retransmits; /* segments sent again, of all connections that there ever were */
+    /* Microseconds for which connections had data on its way that was not acknowledged, summed over all that there ever
+     * were; of acknowledgements that are held back only the network's part. A call that goes to and fro several times
+     * is in it with each of them. */
+    uint64_t network_us;
 };
 
 /* What of a SMOOTHED round trip is the network's. A receiver holds its acknowledgement back for up to 40 ms, to send
@@ -29,6 +33,11 @@ struct tcp_sum {
  * DEVIATION as well; where the way is long, all take about as long. So the deviation is not believed, down to the LEAST
  * round trip that there was. All in microseconds. */
 double tcp_round_trip_ms(uint32_t smoothed, uint32_t deviation, uint32_t least);
+
+/* The network's part of BUSY, in which there was data that was not acknowledged, LIMITED of it because the receiver had
+ * no room. All in microseconds. */
+double tcp_network_us(uint64_t busy, uint64_t limited, uint32_t smoothed, uint32_t deviation,
+                      uint32_t least);
 
 void tcp_look(enum tcp_callee callee, struct tcp_sum *ret_sum);
 

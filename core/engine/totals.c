@@ -157,6 +157,9 @@ static void show_tcp(void)
                  false, text_get(&labels), sum.connections ? sum.rtt_ms / 1000 : 0);
             show("vimd_edge_retransmits_total", "TCP segments sent again to another block", true,
                  text_get(&labels), (double)sum.retransmits);
+            show("vimd_edge_network_seconds_total",
+                 "Connection-seconds with data on its way to another block (TCP_INFO)", true,
+                 text_get(&labels), (double)sum.network_us / 1e6);
         }
     }
 }
@@ -270,11 +273,12 @@ static json_t *tcp_json(void)
     for (int i = 0; i < TCP_CALLEE_COUNT; i++) {
         struct tcp_sum sum;
         tcp_look(i, &sum);
-        if (sum.connections || sum.retransmits) {
+        if (sum.made) {
             json_t *one = json_object();
             json_set_integer(one, "connections", sum.connections);
             json_object_set_new(one, "rtt_ms", number_or_null(sum.rtt_ms));
             json_set_integer(one, "retransmits", (int64_t)sum.retransmits);
+            json_set_integer(one, "network_us", (int64_t)sum.network_us);
             json_object_set_new(shown, tcp_callee_name(i), one);
         }
     }

@@ -12,7 +12,7 @@
  *               of the roles that it has; buckets as METRICS_SECONDS
  *     edges     {"logic>store": {in_flight_us, began}, ...}: only those that were ever used; "aside>store": calls that
  *               no request waits for
- *     tcp       {"store": {connections, rtt_ms, retransmits}, ...}: by callee, if there are connections
+ *     tcp       {"store": {connections, rtt_ms, retransmits, network_us}, ...}: by callee, if there are connections
  *     queue     {waiting, delayed, delivered, oldest_ms, at_ms}: if the process watches it
  */
 #ifndef VIMD_ENGINE_TOTALS_H

@@ -128,6 +128,7 @@ static void read_totals(const json_t *signals, struct replica *replica, double *
         const json_t *tcp = json_object_get(json_object_get(signals, "tcp"), callee_names[i]);
         replica->rtt_ms[i] = number(tcp, "rtt_ms");
         totals[T_RETRANSMITS + i] = tcp ? number(tcp, "retransmits") : NAN;
+        totals[T_NETWORK + i] = tcp ? number(tcp, "network_us") : NAN;
     }
 }
 

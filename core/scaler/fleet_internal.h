@@ -40,7 +40,8 @@ enum {
     T_BLOCKS = T_PRESSURE + 3,
     T_EDGES = T_BLOCKS + ROLE_COUNT * B_COUNT,
     T_RETRANSMITS = T_EDGES + CALLERS * CALLEES * E_COUNT,
-    TOTALS = T_RETRANSMITS + CALLEES
+    T_NETWORK = T_RETRANSMITS + CALLEES,
+    TOTALS = T_NETWORK + CALLEES
 };
 #define BLOCK_TOTAL(role, what) (T_BLOCKS + (role)*B_COUNT + (what))
 #define EDGE_TOTAL(caller, callee, what) \

@@ -430,6 +430,31 @@ static double edge_grown(const struct fleet *fleet, int caller, int callee, int 
     return sum_value(&sum);
 }
 
+/* Calls (times the window) that are in the network. TCP knows of connections, which the roles of a process share: of
+ * what it tells the edge has its part of the calls that are under way. */
+static double edge_network(const struct fleet *fleet, int caller, int callee)
+{
+    struct sum sum = {0};
+    for (size_t i = 0; i < fleet->count; i++) {
+        const struct replica *replica = &fleet->items[i];
+        if (!replica->has[caller]) {
+            continue;
+        }
+        double all = 0, mine = 0;
+        for (int from = 0; from < CALLERS; from++) {
+            double calls = replica->last.grown[EDGE_TOTAL(from, callee, E_IN)];
+            bool is_mine = from == caller || (from == ROLE_COUNT && is_home(replica, caller));
+            all += calls > 0 ? calls : 0;
+            mine += calls > 0 && is_mine ? calls : 0;
+        }
+        sum.missing |= replica->missing;
+        if (replica->last.seconds > 0 && all > 0) {
+            sum_add(&sum, replica->last.grown[T_NETWORK + callee] * mine / all);
+        }
+    }
+    return sum_value(&sum);
+}
+
 static void put_edge(const struct putting *putting, uint32_t index)
 {
     const struct service *service = putting->fleet->service;
@@ -442,6 +467,8 @@ static void put_edge(const struct putting *putting, uint32_t index)
         put(putting, HISTORY_EDGE, index, "in_flight",
             edge_grown(putting->fleet, caller, callee, E_IN) / 1e6 / putting->seconds);
         put_network(putting, HISTORY_EDGE, index, caller, callee);
+        put(putting, HISTORY_EDGE, index, "network",
+            edge_network(putting->fleet, caller, callee) / 1e6 / putting->seconds);
     }
 }
 

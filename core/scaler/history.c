@@ -37,7 +37,7 @@ static const struct metric_place block_metrics[] = {
     BLOCK(pressure_io), BLOCK(in_flight), BLOCK(own_in_flight), BLOCK(thread_queue),
     BLOCK(queue_depth), BLOCK(rtt),       BLOCK(retransmits)};
 static const struct metric_place edge_metrics[] = {EDGE(visits), EDGE(in_flight), EDGE(rtt),
-                                                   EDGE(retransmits)};
+                                                   EDGE(retransmits), EDGE(network)};
 
 static const struct {
     const struct metric_place *places;

@@ -112,6 +112,10 @@ struct vim_policy_edge {
     const double *in_flight; /* calls under way, sum, mean over the window */
     const double *rtt; /* ms, round trip, mean */
     const double *retransmits; /* TCP segments sent again per second, sum */
+    const double
+        *network; /* calls that are in the network between the two, by the caller's TCP (TCP_INFO,
+                              tcpi_busy_time), sum, mean over the window; of calls that share a connection
+                              it knows one at a time. NULL or NaN: not known */
 };
 
 /* How the last action went. */

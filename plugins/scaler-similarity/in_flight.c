@@ -85,8 +85,11 @@ static void look_at_calls(const struct view *view, uint32_t at, struct calls *re
 
         calls->under_way[e] = view_at(edge->in_flight, at);
         calls->visits[e] = view_at(edge->visits, at);
+        /* One round trip for a call at least; what TCP has seen is more where a call goes to and fro several times, and
+         * less where calls share a connection. */
         calls->network[e] =
             isnan(calls->visits[e]) || isnan(rtt) ? 0 : calls->visits[e] * rtt / 1000;
+        calls->network[e] = fmax(calls->network[e], view_at(edge->network, at));
         add(&calls->outgoing[edge->caller], calls->under_way[e]);
         add(&calls->incoming[edge->callee], calls->under_way[e]);
         add(&calls->visited[edge->callee], calls->visits[e]);

@@ -6,7 +6,7 @@ import unittest
 from apart import Apart
 from vimd import Client, unique, wait_for
 
-SERIES = re.compile(r'^vimd_edge_(connections|rtt_seconds|retransmits_total)\{callee="(\w+)"\} (\S+)$', re.MULTILINE)
+SERIES = re.compile(r'^vimd_edge_(connections|rtt_seconds|retransmits_total|network_seconds_total)\{callee="(\w+)"\} (\S+)$', re.MULTILINE)
 
 
 def edges(process):
@@ -40,6 +40,7 @@ class Connections(unittest.TestCase):
                     self.assertGreater(series["rtt_seconds"], 0, (role, callee))
                     self.assertLess(series["rtt_seconds"], 1, (role, callee))
                     self.assertGreaterEqual(series["retransmits_total"], 0)
+                    self.assertGreaterEqual(series["network_seconds_total"], 0)
             # What was closed is told no longer.
             before = edges(stack.of("api")[0])["logic"]["connections"]
             self.assertGreaterEqual(before, 1)

@@ -67,6 +67,17 @@ static void acknowledgements_held_back_are_no_way(void **state)
     assert_true(tcp_round_trip_ms(0, 250000, 0) == 0);
 }
 
+/* Of 800 ms in which data was on its way, 300 of them since the receiver had no room, the network has what it has of the
+ * round trip. */
+static void what_is_on_its_way_is_the_networks(void **state)
+{
+    (void)state;
+    assert_true(tcp_network_us(800000, 300000, 160000, 0, 150000) == 500000);
+    assert_true(tcp_network_us(800000, 300000, 40000, 20000, 210) == 250000);
+    assert_true(tcp_network_us(300000, 300000, 160000, 0, 150000) == 0);
+    assert_true(tcp_network_us(800000, 0, 0, 250000, 0) == 0);
+}
+
 static void what_is_no_tcp_connection_is_left_out(void **state)
 {
     (void)state;
@@ -88,6 +99,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(connections_are_told_until_they_are_taken_out, connect_both,
                                         close_all),
         cmocka_unit_test(acknowledgements_held_back_are_no_way),
+        cmocka_unit_test(what_is_on_its_way_is_the_networks),
         cmocka_unit_test(what_is_no_tcp_connection_is_left_out),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -91,14 +91,15 @@ static char *beat(const struct process *process, int64_t now)
         "\"logic>store\":{\"in_flight_us\":%.0f,\"began\":%.0f},"
         "\"logic>nfvi\":{\"in_flight_us\":%.0f,\"began\":%.0f},"
         "\"aside>store\":{\"in_flight_us\":0,\"began\":%.0f}},"
-        "\"tcp\":{\"store\":{\"connections\":2,\"rtt_ms\":1.5,\"retransmits\":%.0f}},"
+        "\"tcp\":{\"store\":{\"connections\":2,\"rtt_ms\":1.5,\"retransmits\":%.0f,"
+        "\"network_us\":%.0f}},"
         "\"queue\":{\"waiting\":7,\"at_ms\":%lld}}}",
         process->id, (long long)(process->start + process->skew), (long long)(now + process->skew),
         (long long)(now - process->start + 1000) * 1000, seconds * 5e5, seconds * 10,
         seconds * process->throttled, seconds * 0.25, count * 20000, count * 10000, count, count,
         count * 0.02, count, seconds, count * (10 + process->task) * 1000, count * 5000, count,
         count, count * 0.01, worker, count * 10000, count, count * 5000, count,
-        count * process->abroad * 1000, count, seconds, seconds * 2,
+        count * process->abroad * 1000, count, seconds, seconds * 2, count * 4000,
         (long long)((process->silent ? process->start : now) + process->skew));
 }
 
@@ -167,6 +168,7 @@ static void one_process(void **state)
     is(value(HISTORY_EDGE, 1, "visits"), 101); /* with what no request waits for */
     is(value(HISTORY_EDGE, 1, "in_flight"), 0.5);
     is(value(HISTORY_EDGE, 1, "retransmits"), 2);
+    is(value(HISTORY_EDGE, 1, "network"), 0.4);
     assert_true(isnan(value(HISTORY_BLOCK, 4, "cpu"))); /* there is no worker */
     assert_true(isnan(value(HISTORY_EDGE, 2, "visits")));
     struct history_block logic = history_get_block(history, 1);
