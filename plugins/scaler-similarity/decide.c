@@ -221,8 +221,9 @@ static double confidence_of(const struct similarity *similarity, uint32_t block)
 
 /* --- Gates ----------------------------------------------------------------------------------- */
 
-/* Has it replicas enough for the load, and only what is left of an overload is being worked off? That is
- * believed while it gets less, and for a while after an action. */
+/* Has it replicas enough for the load, and only what is left of an overload is being worked off? There has to have been
+ * one, of a load that was larger or of replicas that were fewer. It is believed while what is left gets less, and for a
+ * while after an action. */
 static bool is_draining(const struct similarity *similarity, uint32_t block)
 {
     const struct view *view = &similarity->view;
@@ -231,13 +232,14 @@ static bool is_draining(const struct similarity *similarity, uint32_t block)
     double now = view_mean(view->snapshot.in_flight, windows - 2, windows);
     double before = view_mean(view->snapshot.in_flight, windows - 4, windows - 2);
 
-    bool fresh = view->last != VIM_NO_INDEX && view->snapshot.last.delta > 0 &&
-                 view->snapshot.last.window + DRAIN_WINDOWS >= windows;
+    bool grown = view->last != VIM_NO_INDEX && view->snapshot.last.delta > 0;
+    bool fresh = grown && view->snapshot.last.window + DRAIN_WINDOWS >= windows;
+    bool overloaded = grown || measure->need_lately > view->blocks[block].desired;
 
     return measure->busy > 0 &&
            measure->busy <= promise_target(similarity, block, view->blocks[block].desired) *
                                 view->blocks[block].desired &&
-           (now < before || fresh);
+           ((now < before && overloaded) || fresh);
 }
 
 static void set_gates(struct similarity *similarity, uint32_t first, bool broken)
@@ -444,12 +446,18 @@ static int decide_hold(struct similarity *similarity, struct vim_policy_decision
     const struct vim_policy_block *at = &view->blocks[first];
 
     decision->confidence = 0.5;
+    if (measure->gates & VIM_GATE_IDLE && is_draining(similarity, first))
+        return view_decide(
+            view, decision, VIM_HOLD, VIM_NO_INDEX, 0,
+            "%.60s works off what is left of an overload: for the load now it has replicas "
+            "enough%s",
+            at->name, tier_remark(similarity));
     if (measure->gates & VIM_GATE_IDLE)
         return view_decide(view, decision, VIM_HOLD, VIM_NO_INDEX, 0,
                            "nothing is saturated: %.60s comes first with a utilisation of %.2f of "
                            "%.2f%s",
-                           at->name, measure->utilisation, similarity->config->gate,
-                           tier_remark(similarity));
+                           at->name, measure->utilisation,
+                           promise_gate(similarity, first, at->desired), tier_remark(similarity));
     if (!(at->flags & VIM_BLOCK_SCALABLE))
         return view_decide(view, decision, VIM_NOT_SCALABLE, first, 0,
                            "%.60s: %.0f %% of the load waits here%s, and it cannot be scaled",

@@ -60,7 +60,8 @@ struct measure {
     double growth; /* requests it holds now and did not at the beginning */
     double score;
     double busy; /* replicas that the load to come keeps busy; 0 if that is not known */
-    uint32_t need, need_long; /* replicas for the load now, and for the largest of late */
+    /* Replicas for the load now, for the largest within sizing_stable_ms(), and for that of the last windows. */
+    uint32_t need, need_long, need_lately;
     double peak; /* N* of the Universal Scalability Law; infinite if there is none */
     bool tried; /* one replica more was seen lately, and carried no more */
     uint32_t gates;
@@ -152,7 +153,7 @@ uint32_t sizing_need(double load, double demand, double target);
 /* Over how long the largest load counts: 120 s, or all windows that there are. */
 int64_t sizing_stable_ms(const struct view *view);
 
-/* Learns demands and levels from what was measured, and fills need, need_long, peak and tried. */
+/* Learns demands and levels from what was measured, and fills need, need_long, need_lately, peak and tried. */
 void sizing_measure(struct similarity *similarity);
 
 /* --- promise.c: how full they may be --------------------------------------------------------------- */

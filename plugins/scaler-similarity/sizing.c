@@ -11,6 +11,7 @@
     120000 /* replicas are taken away only if so long ago they were not needed either */
 #define TREND_MS 10000
 #define SMOOTH_WINDOWS 3u
+#define LATELY_WINDOWS 12u /* an overload that is longer ago has been worked off */
 #define NEED_MAX 10000u
 
 /* So much of the throughput that was seen with so many replicas: the load is what it was. */
@@ -190,10 +191,10 @@ int64_t sizing_stable_ms(const struct view *view)
     return seen < STABLE_MS ? seen : STABLE_MS;
 }
 
-static double largest_load(const struct view *view)
+/* Of the last BACK windows. */
+static double largest_load(const struct view *view, uint32_t back)
 {
     uint32_t windows = view->snapshot.windows;
-    uint32_t back = (uint32_t)(STABLE_MS / view->snapshot.window_ms);
     double most = 0;
 
     for (uint32_t at = windows > back ? windows - back : 0; at < windows; at++)
@@ -322,7 +323,9 @@ void sizing_measure(struct similarity *similarity)
     const struct view *view = &similarity->view;
     uint32_t windows = view->snapshot.windows;
     double throughput = view_mean(view->snapshot.throughput, similarity->recent, windows);
-    double now = load_now(view), most = largest_load(view), target = similarity->config->target;
+    double now = load_now(view), target = similarity->config->target;
+    double most = fmax(now, largest_load(view, (uint32_t)(STABLE_MS / view->snapshot.window_ms)));
+    double lately = largest_load(view, LATELY_WINDOWS);
     bool settled = is_settled(view);
 
     promise_learn(similarity, settled);
@@ -348,10 +351,12 @@ void sizing_measure(struct similarity *similarity)
         measure->busy = now * demand;
         if (at == 1 || !similarity->promised) {
             measure->need = sizing_need(now, demand, at);
-            measure->need_long = sizing_need(most > now ? most : now, demand, at);
+            measure->need_long = sizing_need(most, demand, at);
+            measure->need_lately = sizing_need(lately, demand, at);
         } else {
             measure->need = need_of(similarity, i, now, demand);
-            measure->need_long = need_of(similarity, i, most > now ? most : now, demand);
+            measure->need_long = need_of(similarity, i, most, demand);
+            measure->need_lately = need_of(similarity, i, lately, demand);
         }
     }
 }

@@ -369,6 +369,25 @@ static void slow_network_is_named(void **state)
     assert_non_null(strstr(world.decision.reason, "network logic > db: 92 %"));
 }
 
+/* The same where a call goes to and fro three times, as TCP tells. */
+static void all_round_trips_of_a_call_are_the_networks(void **state)
+{
+    struct world world = make_world();
+
+    (void)state;
+    world.blocks[1].thread_queue = flat(0);
+    world.blocks[2].in_flight = world.blocks[2].own_in_flight = NULL;
+    world.edges[1].in_flight = stepped(20, 92, 12);
+    world.edges[1].rtt = stepped(1, 300, 12);
+    world.snapshot.slo_p95_ms = 500;
+    decide(&world);
+    assert_int_equal(world.decision.block, 2);
+    world.edges[1].network = stepped(1, 90, 12);
+    decide(&world);
+    assert_int_equal(world.decision.verdict, VIM_NOT_SCALABLE);
+    assert_int_equal(world.decision.edge, 1);
+}
+
 static void thin_data_decides_nothing(void **state)
 {
     struct world world = make_world();
@@ -529,6 +548,33 @@ static void what_brought_nothing_is_not_tried_again(void **state)
     }
 }
 
+/* The promise is broken while less and less is in flight. With a load that has been larger that is what is left of it; with
+ * the same load all the time something else holds the service back. */
+static void only_after_an_overload_is_something_left_of_it(void **state)
+{
+    struct world world = make_world();
+    char text[512] = "";
+
+    (void)state;
+    for (int i = 0; i < 3; i++)
+        snprintf(text + strlen(text), sizeof text - strlen(text),
+                 "%s\t0.001\t0\t0\t0\t0\t0\t0\t0\t0\t0\t0\t0\t1\t4\t0\n", world.blocks[i].name);
+    world.snapshot.kept = text;
+    world.snapshot.slo_p95_ms = 500;
+    world.snapshot.in_flight = world.blocks[0].in_flight = stepped(102, 60, WINDOWS - 2);
+    world.blocks[1].in_flight = world.edges[0].in_flight = stepped(100, 58, WINDOWS - 2);
+    world.blocks[1].thread_queue = stepped(84, 42, WINDOWS - 2);
+    decide(&world);
+    assert_int_equal(world.decision.verdict, VIM_SCALE_OUT);
+    world.snapshot.offered = stepped(2000, 100, WINDOWS - 6);
+    decide(&world);
+    assert_int_equal(world.decision.verdict, VIM_HOLD);
+    assert_non_null(strstr(world.decision.reason, "works off what is left of an overload"));
+    world.snapshot.offered = stepped(2000, 100, WINDOWS - 16);
+    decide(&world);
+    assert_int_equal(world.decision.verdict, VIM_SCALE_OUT);
+}
+
 /* What was measured in a bad moment must not hold a service back for ever. */
 static void what_brought_nothing_is_tried_again_in_the_end(void **state)
 {
@@ -613,6 +659,7 @@ int main(void)
         cmocka_unit_test(a_queue_longer_than_the_total_stays_a_queue),
         cmocka_unit_test(literal_equation_three),
         cmocka_unit_test(slow_network_is_named),
+        cmocka_unit_test(all_round_trips_of_a_call_are_the_networks),
         cmocka_unit_test(thin_data_decides_nothing),
         cmocka_unit_test(lower_tiers_say_so),
         cmocka_unit_test(idle_services_hold_and_scale_in),
@@ -620,6 +667,7 @@ int main(void)
         cmocka_unit_test(memory_survives_as_text),
         cmocka_unit_test(past_the_peak_is_a_gate),
         cmocka_unit_test(what_brought_nothing_is_not_tried_again),
+        cmocka_unit_test(only_after_an_overload_is_something_left_of_it),
         cmocka_unit_test(what_brought_nothing_is_tried_again_in_the_end),
         cmocka_unit_test(what_breaks_the_promise_is_tried_again),
         cmocka_unit_test(another_quota_makes_another_block),
