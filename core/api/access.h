@@ -27,11 +27,17 @@ struct access_key {
 };
 
 /* The principal of TOKEN, if it is known here. VIM_AGAIN: it has to be looked up, and what comes of it
- * to be told to access_learn(); VIM_E_BUSY: the address has made too many bad guesses, and *RET_WAIT_MS
+ * to be told to access_learn(). That is told before what is remembered ends, too, but to one request at a time: so
+ * the others go on while one asks again. VIM_E_BUSY: the address has made too many bad guesses, and *RET_WAIT_MS
  * says for how long tokens that are not known well are refused. */
 int access_principal(struct access *access, const char *token, const uint8_t address[16],
                      int64_t now_ms, struct access_key *ret_key, struct principal *ret_principal,
                      uint32_t *ret_wait_ms);
+
+/* The principal, if it is known all the same when the look-up has failed. */
+bool access_recall(struct access *access, const struct access_key *key, int64_t now_ms,
+                   struct principal *ret_principal);
+
 void access_learn(struct access *access, const struct access_key *key, int code,
                   const struct principal *principal, int64_t now_ms);
 

@@ -121,6 +121,7 @@ static void api_free(struct api *api)
     streams_close(api->streams);
     connections_close(api->connections);
     access_free(api->access);
+    lookups_drop(api->lookups);
     buckets_free(api->rates);
     tls_close(api->tls);
     text_free(&api->authority);
@@ -170,6 +171,7 @@ int api_start(const struct api_config *config, const char *spool_dir, struct lin
     api->listen = text_duplicate(config->listen);
     api->show_metrics = config->show_metrics;
     api->access = access_new();
+    api->lookups = lookups_new();
     api->rates = buckets_new();
     api_configure(api, config);
     int code = api_open(api, config, failure);

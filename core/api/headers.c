@@ -319,7 +319,8 @@ static void headers_ask(struct exchange *exchange, int64_t now_ms)
     exchange->deadline = now_ms + ASK_TIMEOUT_MS;
     atomic_store(&exchange->asking, ASK_CALLED);
     exchange_hold(exchange); /* for exchange_learn() */
-    link_authenticate(exchange->api->link, exchange->token, exchange_learn, exchange);
+    lookups_ask(exchange->api->lookups, exchange->api->link, exchange->token,
+                exchange->ask_key.digest, exchange_learn, exchange);
 }
 
 /* The principal is known: what the connection remembers of it, and how often it may ask. */
@@ -466,8 +467,12 @@ static void headers_finish(struct exchange *exchange)
 
 void headers_asked(struct exchange *exchange, int64_t now_ms)
 {
-    access_learn(exchange->api->access, &exchange->ask_key, exchange->ask_code,
-                 &exchange->principal, now_ms);
+    struct access *access = exchange->api->access;
+    access_learn(access, &exchange->ask_key, exchange->ask_code, &exchange->principal, now_ms);
+    bool is_unsure = exchange->ask_code && exchange->ask_code != VIM_E_CREDENTIAL;
+    if (is_unsure && access_recall(access, &exchange->ask_key, now_ms, &exchange->principal)) {
+        exchange->ask_code = VIM_OK;
+    }
     if (exchange->ask_code) {
         headers_unknown(exchange, exchange->ask_code, 0);
     } else {

@@ -11,6 +11,7 @@
 #include "api/buckets.h"
 #include "api/connections.h"
 #include "api/exchange.h"
+#include "api/lookups.h"
 #include "api/streams.h"
 #include "api/tls.h"
 
@@ -29,6 +30,7 @@ struct api {
     void *daemon; /* MHD's; http.c alone looks into it */
     struct link *link;
     struct access *access;
+    struct lookups *lookups;
     struct buckets *rates;
     struct connections *connections;
     struct streams *streams; /* NULL: none are offered on this side */
