@@ -10,7 +10,9 @@ of Na, Park and Ryu, 2018) and against databases for 5 and 10 logic replicas (Fi
     bench/testbed.py                   needs root (control groups), wrk, PostgreSQL, Redis, gnuplot
 
 TESTBED_REPETITIONS (2), TESTBED_SECONDS (6), TESTBED_WARM_UP (10: new replicas make their
-connections then): per point; the figures of a publication want 5, 30 and 30, which takes hours. TESTBED_SHARE (0.05 of a processor),
+connections then): per point; the figures of a publication want 5, 30 and 30, which takes hours. TESTBED_SHARE (0.05 of a processor), TESTBED_PERIOD (100 ms, over
+which a share is reckoned: the default of Linux, Docker and Kubernetes; with 20 ms a kernel that stops the processes of a group one by one spends
+a good part of a share of a twentieth on that, the more the more of them have something to do),
 TESTBED_DATABASES (1 2 3 4 5), TESTBED_LOGIC (1 to 10), TESTBED_SEED (1) of the order. Writes bench/results/testbed.csv,
 testbed.tsv and testbed-*.png. A run that is broken off goes on with TESTBED_RESUME=1; so a run can be cut into pieces, too: what one has measured
 (TESTBED_DATABASES=1, say) is kept by the next that has TESTBED_RESUME=1, and each judges and draws all there is.
@@ -30,7 +32,6 @@ import time
 from measure import RESULTS, Results, quiet_mock, say, vimd, wrk
 
 from apart import Apart, Linked  # (measure has named its folder)
-from apart_bench import PERIOD_US
 from cgroups import Group, hold_postgres
 
 SERVERS = vimd.SOURCE / "tests" / "servers"
@@ -38,6 +39,7 @@ REPETITIONS = int(os.environ.get("TESTBED_REPETITIONS", "2"))
 MEASURE_S = int(os.environ.get("TESTBED_SECONDS", "6"))
 WARM_UP_S = int(os.environ.get("TESTBED_WARM_UP", "10"))
 SHARE = float(os.environ.get("TESTBED_SHARE", "0.05"))
+PERIOD_US = int(os.environ.get("TESTBED_PERIOD", "100")) * 1000
 DATABASES = [int(word) for word in os.environ.get("TESTBED_DATABASES", "1 2 3 4 5").split()]
 LOGIC = [int(word) for word in os.environ.get("TESTBED_LOGIC", "1 2 3 4 5 6 7 8 9 10").split()]
 SEED = int(os.environ.get("TESTBED_SEED", "1"))
