@@ -121,10 +121,20 @@ static void decide(void *argument)
     wish_free(wish);
 }
 
+static void separate(json_t **value)
+{
+    json_t *copy = json_deep_copy(*value);
+    json_decref(*value);
+    *value = copy;
+}
+
 /* Checks the description, and asks the VIM unless nothing could be asked for. */
 static void consider(struct wish *wish)
 {
     struct service_check *check = &wish->check;
+    /* Another thread may go on with these while the caller lets go of the body that they came in. */
+    separate(&check->description);
+    separate(&wish->resource.labels);
     if (!service_check_description(check, wish->target, wish->resource.project,
                                    wish->spec.prefix)) {
         wish_free(wish);
