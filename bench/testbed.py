@@ -10,11 +10,11 @@ of Na, Park and Ryu, 2018) and against databases for 5 and 10 logic replicas (Fi
     bench/testbed.py                   needs root (control groups), wrk, PostgreSQL, Redis, gnuplot
 
 TESTBED_REPETITIONS (2), TESTBED_SECONDS (6), TESTBED_WARM_UP (10: new replicas make their
-connections then): per point; the figures of a publication want 5, 30 and 30, which takes hours. TESTBED_SHARE (0.05 of a processor), TESTBED_PERIOD (100 ms, over
+connections then; twice as long after a start of everything): per point; the figures of a publication want 5, 30 and 30, which takes hours. TESTBED_SHARE (0.05 of a processor), TESTBED_PERIOD (100 ms, over
 which a share is reckoned: the default of Linux, Docker and Kubernetes; with 20 ms a kernel that stops the processes of a group one by one spends
 a good part of a share of a twentieth on that, the more the more of them have something to do),
 TESTBED_DATABASES (1 2 3 4 5), TESTBED_LOGIC (1 to 10), TESTBED_SEED (1) of the order. Writes bench/results/testbed.csv,
-testbed.tsv and testbed-*.png. A run that is broken off goes on with TESTBED_RESUME=1; so a run can be cut into pieces, too: what one has measured
+testbed.tsv, testbed-*.png and testbed.png (three of them in one). A run that is broken off goes on with TESTBED_RESUME=1; so a run can be cut into pieces, too: what one has measured
 (TESTBED_DATABASES=1, say) is kept by the next that has TESTBED_RESUME=1, and each judges and draws all there is.
 """
 import contextlib
@@ -151,7 +151,7 @@ def seconds(pid):
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
-def measure_point(scene):
+def measure_point(scene, is_first):
     def load(duration):
         return wrk(f"http://127.0.0.1:{scene.port}{PATH}", seconds=duration, script="list.lua",
                    env={"TOKEN": scene.token})
@@ -159,7 +159,10 @@ def measure_point(scene):
     def used():
         return (*scene.cpu(), sum(one.group.seconds() for one in scene.databases))
 
-    load(WARM_UP_S)
+    for _ in range(2 if is_first else 1):
+        warm_up = load(WARM_UP_S)
+        if warm_up.failed:
+            say(f"while it warms up: {warm_up.failed} answers other than 2xx")
     scene.settle()
     before, began = used(), time.monotonic()
     rate = load(MEASURE_S).check().rate
@@ -181,7 +184,7 @@ def sweep(databases, repetition, points, writer):
             one.hold()
         for logic in points:
             scene.set_logic(logic)
-            rate, cores = measure_point(scene)
+            rate, cores = measure_point(scene, logic == points[0])
             writer((repetition, len(databases), logic, f"{rate:.1f}",
                     *(f"{value:.3f}" for value in cores)))
             say(f"repetition {repetition}, {len(databases)} databases, {logic:2} logic: "
@@ -262,10 +265,27 @@ def worst_step(points):
     return max([1 - after[1] / before[1] for before, after in zip(points, points[1:])], default=0)
 
 
+def draw_together(curves):
+    """What is drawn against logic replicas, in one picture."""
+    drawn = [(curves[name], at) for name, axis, _, at in CURVES if axis == "logic" and len(curves[name]) > 1]
+    if not drawn:
+        return
+    plots = ", ".join(f"'-' with yerrorlines lw 2 pt 7 title 'databases = {at}'" for _, at in drawn)
+    data = "".join("\n".join(" ".join(map(str, point)) for point in points) + "\ne\n" for points, _ in drawn)
+    script = (f"set terminal pngcairo size 800,500 font ',11'\n"
+              f"set output '{RESULTS}/testbed.png'\n"
+              f"set title 'each replica with {SHARE:.0%} of a processor'\n"
+              f"set xlabel 'logic replicas'\nset ylabel 'requests per second'\n"
+              f"set yrange [0:*]\nset xtics 1\nset key top left\nset grid ytics\n"
+              f"plot {plots}\n{data}")
+    subprocess.run(["gnuplot"], input=script.encode(), check=True)
+
+
 def draw(curves):
     if not shutil.which("gnuplot"):
         say("no gnuplot, no pictures")
         return
+    draw_together(curves)
     for name, axis, held, at in CURVES:
         if len(curves[name]) < 2:
             continue
