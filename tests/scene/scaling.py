@@ -14,7 +14,7 @@ import threading
 import time
 
 from apart import Process
-from vimd import BUILD, Vimd, wait_for
+from vimd import BUILD, Vimd, patient, wait_for
 
 
 class Scripted:
@@ -176,9 +176,10 @@ def shared_store(folder):
     """A store for several processes: PostgreSQL beside tests/servers/with, else a file of SQLite in FOLDER."""
     if "TEST_POSTGRES_PORT" not in os.environ:
         return {"plugin": "store-sqlite", "options": {"path": str(folder / "shared.db")}}
-    return {"plugin": "store-postgres", "options": {
+    return {"plugin": "store-postgres", "timeout": patient(10), "options": {
         "hosts": [f"127.0.0.1:{os.environ['TEST_POSTGRES_PORT']}"], "database": "postgres",
-        "schema": f"scaler_{random.randrange(10**9)}", "password": "${env:TEST_POSTGRES_PASSWORD}"}}
+        "schema": f"scaler_{random.randrange(10**9)}", "password": "${env:TEST_POSTGRES_PASSWORD}",
+        "connect_timeout": patient(5)}}
 
 
 class Scaled(Vimd):
