@@ -14,6 +14,9 @@
 #define SLO_WINDOWS 2u
 #define DRAIN_WINDOWS 8u
 
+/* The load to come keeps a block at most so many times as busy as it is: what says more was learnt with other requests. */
+#define COMING_MOST 4
+
 static const char *tier_remark(const struct similarity *similarity)
 {
     static const char *const remarks[] = {" (by processor share alone)", " (by pressure)", ""};
@@ -251,7 +254,8 @@ static void set_gates(struct similarity *similarity, uint32_t first, bool broken
         double gate = promise_gate(similarity, i, view->blocks[i].desired);
         double coming = view->blocks[i].desired ? measure->busy / view->blocks[i].desired : 0;
         bool busy = measure->utilisation >= gate || (broken && i == first) ||
-                    (!similarity->literal && coming >= gate);
+                    (!similarity->literal && coming >= gate &&
+                     measure->utilisation >= coming / COMING_MOST);
 
         measure->gates |= view_gates(view, i, true);
         if (!busy || is_draining(similarity, i))

@@ -262,6 +262,7 @@ static void learn(struct similarity *similarity, uint32_t block, double throughp
     uint32_t replicas = view->blocks[block].ready;
     uint32_t neighbours = checksum_neighbours(view, block);
     double demand = measure->utilisation * replicas / throughput;
+    double expected = memory->demand * throughput / replicas;
     double weight = similarity->config->demand_weight;
 
     memory->steady = replicas == memory->replicas && view->blocks[block].starting == 0
@@ -270,8 +271,10 @@ static void learn(struct similarity *similarity, uint32_t block, double throughp
     memory->replicas = replicas;
     if (!(throughput > 0) || replicas == 0 || isnan(measure->utilisation))
         return;
-    /* What is saturated takes all it has for what it carries: less than that is no estimate any more. */
-    if ((settled || memory->steady == RECENT_WINDOWS) && measure->utilisation > DEMAND_LOW &&
+    /* Next to idle says something where it was not expected: other requests come now.
+     * What is saturated takes all it has for what it carries: less than that is no estimate any more. */
+    if ((settled || memory->steady == RECENT_WINDOWS) &&
+        fmax(measure->utilisation, expected) > DEMAND_LOW &&
         (measure->utilisation < DEMAND_HIGH || demand > memory->demand))
         memory->demand =
             isnan(memory->demand) ? demand : weight * demand + (1 - weight) * memory->demand;

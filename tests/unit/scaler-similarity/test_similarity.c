@@ -575,6 +575,30 @@ static void only_after_an_overload_is_something_left_of_it(void **state)
     assert_int_equal(world.decision.verdict, VIM_SCALE_OUT);
 }
 
+/* Of other requests the db took 20 ms; those that come now ask it for next to nothing. */
+static void what_is_idle_is_not_scaled_for_other_requests(void **state)
+{
+    struct world world = make_world();
+    char text[sizeof kept] = "db\t0.02\t0\t0\t0\t0\t0\t0\t0\t0\t0\t0\t0\t1\t4\t0\n";
+
+    (void)state;
+    world.snapshot.in_flight = world.blocks[0].in_flight = flat(0.5);
+    world.snapshot.latency_p95 = flat(10);
+    world.blocks[0].own_in_flight = world.blocks[1].own_in_flight = flat(0.2);
+    world.blocks[1].in_flight = world.edges[0].in_flight = flat(0.3);
+    world.blocks[1].thread_queue = flat(0);
+    world.blocks[2].in_flight = world.blocks[2].own_in_flight = world.edges[1].in_flight =
+        flat(0.001);
+    world.blocks[2].cpu = flat(0.001);
+    world.snapshot.kept = text;
+    for (int i = 0; i < 20; i++) {
+        decide(&world);
+        assert_int_equal(world.decision.verdict, VIM_HOLD);
+        memcpy(text, kept, sizeof text);
+    }
+    assert_true(strtod(strstr(text, "db\t") + 3, NULL) < 0.001);
+}
+
 /* What was measured in a bad moment must not hold a service back for ever. */
 static void what_brought_nothing_is_tried_again_in_the_end(void **state)
 {
@@ -668,6 +692,7 @@ int main(void)
         cmocka_unit_test(past_the_peak_is_a_gate),
         cmocka_unit_test(what_brought_nothing_is_not_tried_again),
         cmocka_unit_test(only_after_an_overload_is_something_left_of_it),
+        cmocka_unit_test(what_is_idle_is_not_scaled_for_other_requests),
         cmocka_unit_test(what_brought_nothing_is_tried_again_in_the_end),
         cmocka_unit_test(what_breaks_the_promise_is_tried_again),
         cmocka_unit_test(another_quota_makes_another_block),
