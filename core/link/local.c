@@ -3,7 +3,9 @@
  * one of the link's own threads. Searches have threads for themselves, and fewer: they are many times the
  * work of other requests, which are not to wait behind them; and of those that are begun at the same time
  * each takes the longer the more there are. So have other processes of the service: without their heartbeats
- * one would be taken for dead just because it has much to do, and all its requests wait for a token's owner.
+ * one would be taken for dead just because it has much to do, and all its requests wait for a token's owner. They are few,
+ * each has much that waits for it, and a process that is kept from running is late with all of them: so none of those is
+ * refused because it has waited.
  */
 #include "link/ops.h"
 
@@ -110,7 +112,7 @@ static void local_run(void *argument)
                           pool_stats(job.queue->pool).queued > 0 ? waited : 0,
                           memory_order_relaxed);
     local_end_wait(job.request, now_us);
-    if (waited > job.local->wait_ms) {
+    if (waited > job.local->wait_ms && !job.request->peer) {
         local_refuse(job.local, job.request, job.respond, job.argument);
         return;
     }
@@ -141,7 +143,7 @@ static void local_call(struct link *link, const struct request *request, logic_r
     if (!request->peer) {
         integral_begin(QUEUED_LOGIC, job->posted_us);
     }
-    if (local_is_full(local, queue) || pool_post(queue->pool, local_run, job)) {
+    if ((local_is_full(local, queue) && !request->peer) || pool_post(queue->pool, local_run, job)) {
         free(job);
         local_end_wait(request, clock_mono_us());
         local_refuse(local, request, respond, argument);

@@ -177,12 +177,37 @@ static void searches_apart(void **state)
     }
 }
 
+/* What other processes ask for themselves is late where all is, and refused only when there is no room. */
+static void peers_wait(void **state)
+{
+    (void)state;
+    struct request own = request;
+    own.peer = true;
+    for (int job = 0; job < 6; job++) {
+        link_call(link, &own, take_answer, &statuses[job]);
+        wait_begun(job < 2 ? (unsigned)job + 1 : 2); /* two are begun, four wait */
+    }
+    link_call(link, &own, take_answer, &statuses[6]);
+    assert_int_equal(atomic_load(&statuses[6]), 503);
+    atomic_fetch_add(&now_ms, 2 * WAIT_MS);
+    atomic_store(&let_go, 2);
+    while (atomic_load(&begun) < 4 && atomic_load(&statuses[2]) == 0) {
+        clock_sleep_ms(1); /* two have waited for that long, and others do */
+    }
+    link_call(link, &own, take_answer, &statuses[7]);
+    atomic_store(&let_go, JOBS);
+    for (int job = 0; job < JOBS; job++) {
+        wait_status(job, job == 6 ? 503 : 200);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(full_queue, setup, teardown),
         cmocka_unit_test_setup_teardown(long_wait, setup, teardown),
         cmocka_unit_test_setup_teardown(searches_apart, setup, teardown),
+        cmocka_unit_test_setup_teardown(peers_wait, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
