@@ -2,7 +2,7 @@
 # needs (scripts/install-packages; VIMD_INSTALL=no leaves that out).
 .POSIX:
 .SUFFIXES:
-.PHONY: build release demo test test-chaos test-openstack test-deploy test-swarm-scaling test-sanitizers fuzz bench bench-calls bench-graph bench-testbed bench-faults install clean format help
+.PHONY: build release demo test test-chaos test-openstack test-deploy test-swarm-scaling test-processes-scaling test-sanitizers fuzz bench bench-calls bench-graph bench-testbed bench-faults install clean format help
 
 JOBS ?= $(shell nproc)
 FUZZ_MINUTES ?= 10
@@ -55,6 +55,11 @@ test-swarm-scaling: ## vimd's stack on a real Docker Swarm scales itself under a
 	@scripts/install-packages --for deploy --for bench
 	@$(MAKE) --no-print-directory release
 	@tests/swarm/scaling build/release
+
+test-processes-scaling: ## vimd scales its logic and PostgreSQL's readers on processes of this machine, under the same load (root; two minutes)
+	@scripts/install-packages --for bench
+	@$(MAKE) --no-print-directory release
+	@tests/scaling/processes build/release
 
 test-sanitizers: ## units, conformance and scenes under ASan+UBSan, TSan and valgrind
 	@scripts/install-packages --for sanitizers

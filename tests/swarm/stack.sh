@@ -7,7 +7,7 @@ build=${1:-$top/build/release}
 need jq jq
 need openssl openssl
 work=$(mktemp -d)
-passed=0 failed=0 load='' # the load's process, which ends when it finds the file stop, or the word in the file level
+passed=0 failed=0 load='' # the load's process, which ends when it finds the file stop
 check() {
     local what=$1
     shift
@@ -15,7 +15,6 @@ check() {
 }
 finish() {
     touch "$work/stop"
-    echo stop >"$work/level"
     [ -z "$load" ] || wait "$load" 2>/dev/null || true
     if [ $failed != 0 ]; then
         docker service ls || true

@@ -1,4 +1,4 @@
-"""Draws what tests/swarm/scaling has measured: requests and their failures over time, and how many replicas served them.
+"""Draws what rise_and_fall.py has measured: requests and their failures over time, and how many replicas served them.
 
     picture.py LOAD-CSV TRACE-CSV PNG    (needs gnuplot)
 """
@@ -16,7 +16,7 @@ def rows(path):
         return list(csv.DictReader(file))
 
 
-def main(load_csv, trace_csv, png):
+def draw(load_csv, trace_csv, png):
     if not shutil.which("gnuplot"):
         print("no gnuplot, no picture")
         return
@@ -45,4 +45,5 @@ def main(load_csv, trace_csv, png):
     subprocess.run(["gnuplot"], input=script.encode(), check=True)
 
 
-main(*sys.argv[1:4])
+if __name__ == "__main__":
+    draw(*sys.argv[1:4])

@@ -1,11 +1,11 @@
-"""Readers of the stack, as many per second as the file LEVEL says, until it says "stop".
+"""Readers of the stack, as many per second as they are told, until nobody tells them any more.
 
-    rising.py HOST PORT CA-FILE LEVEL PATH CSV <token    (the token on standard input)
+    rising.py URL PATH CSV [CA-FILE]
 
-LEVEL holds a rate per second. Requests begin at that rate whether the ones before were answered or not, as those of many
+On standard input comes the token, then a line for each new rate per second, then the end. Requests begin at that rate whether the ones before were answered or not, as those of many
 clients would, as long as fewer than CLIENTS are under way: so a stack that is overloaded is slow, and drowns in nothing.
-Every answer counts. Prints one line of JSON: answers, failed (with the reasons), and the slowest answer in seconds. Writes what was asked
-for, answered and failed in each second, and the 95th percentile of the answers' times, to CSV.
+Every answer counts. Prints one line of JSON: answers, failed (with the reasons), again (requests that a closing connection did not take
+and that were sent once more, as every HTTP client does), and the slowest answer in seconds. Writes what was asked for, answered and failed in each second, and the 95th percentile of the answers' times, to CSV.
 """
 import collections
 import http.client
@@ -14,13 +14,14 @@ import ssl
 import sys
 import threading
 import time
+import urllib.parse
 
 CLIENTS = 64
 LATE_MOST = 0.5  # what was not begun in time by so much is not made up for
 
-host, port, ca, level, path, csv = sys.argv[1], int(sys.argv[2]), *sys.argv[3:7]
+url, path, csv = urllib.parse.urlsplit(sys.argv[1]), *sys.argv[2:4]
 token = sys.stdin.readline().strip()
-context = ssl.create_default_context(cafile=ca)
+context = ssl.create_default_context(cafile=sys.argv[4]) if url.scheme == "https" else None
 
 
 class Pace:
@@ -46,12 +47,15 @@ class Pace:
                     time.sleep(0.05)
         return False
 
+    def listen(self):
+        for line in sys.stdin:
+            self.rate = float(line)
+        self.rate = -1.0
+
     def follow(self):
+        threading.Thread(target=self.listen, daemon=True).start()
         while self.rate >= 0:
-            with open(level, encoding="ascii") as file:
-                text = file.read().strip()
-            self.rate = -1.0 if text == "stop" else float(text or 0)
-            self.rates[int(time.time())] = max(0.0, self.rate)
+            self.rates[int(time.time())] = self.rate
             time.sleep(0.1)
 
 
@@ -60,10 +64,12 @@ class Reader(threading.Thread):
         super().__init__()
         self.pace, self.connection = pace, None
         self.answers, self.failed = [], []  # second, duration; second, reason
+        self.again = 0
 
     def once(self):
         if self.connection is None:
-            self.connection = http.client.HTTPSConnection(host, port, timeout=60, context=context)
+            self.connection = (http.client.HTTPSConnection(url.hostname, url.port, timeout=60, context=context) if context
+                               else http.client.HTTPConnection(url.hostname, url.port, timeout=60))
         self.connection.request("GET", path, headers={"Authorization": f"Bearer {token}"})
         answer = self.connection.getresponse()
         text = answer.read()
@@ -86,6 +92,7 @@ class Reader(threading.Thread):
                 self.leave()
                 if last:
                     return repr(error)
+                self.again += 1
         return None
 
     def run(self):
@@ -121,5 +128,5 @@ for reader in readers:
 answers = [answer for reader in readers for answer in reader.answers]
 failed = [failure for reader in readers for failure in reader.failed]
 write_csv(pace.rates, answers, failed)
-json.dump({"answers": len(answers), "slowest": round(max(duration for _, duration in answers), 2),
+json.dump({"answers": len(answers), "again": sum(reader.again for reader in readers), "slowest": round(max(duration for _, duration in answers), 2),
            "failed": [problem for _, problem in failed]}, sys.stdout)
