@@ -115,7 +115,7 @@ static void access_forget(struct access_set *set, const uint8_t *digest)
 {
     pthread_rwlock_wrlock(&set->lock);
     for (size_t i = 0; i < WAYS; i++) {
-        if (memcmp(set->ways[i].digest, digest, DIGEST_SIZE) == 0) {
+        if (digest_equal(set->ways[i].digest, digest, DIGEST_SIZE)) {
             set->ways[i].until = 0;
         }
     }
