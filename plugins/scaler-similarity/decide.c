@@ -302,6 +302,18 @@ static uint32_t find_hop(const struct similarity *similarity, double *ret_share)
     return hop;
 }
 
+/* Are requests in flight for longer than p95 is promised to be, by the mean? Latencies are of those that have ended: where
+ * some do not end any more, such as creates while lists go on, they tell nothing of these. (Little's law) */
+static bool is_late(const struct view *view)
+{
+    const struct vim_policy_snapshot *snapshot = &view->snapshot;
+    uint32_t windows = snapshot->windows, from = windows - SLO_WINDOWS;
+    double seconds = view_mean(snapshot->in_flight, from, windows) /
+                     view_mean(snapshot->throughput, from, windows);
+
+    return snapshot->slo_p95_ms > 0 && seconds * 1000 > snapshot->slo_p95_ms;
+}
+
 /* Does the network hold more than any block, and is somebody the worse for it? */
 static bool decide_network(struct similarity *similarity, struct vim_policy_decision *decision,
                            bool broken)
@@ -317,7 +329,8 @@ static bool decide_network(struct similarity *similarity, struct vim_policy_deci
     for (uint32_t i = 0; i < view->block_count; i++)
         if (similarity->measures[i].level * (1 - share) > largest)
             largest = similarity->measures[i].level * (1 - share);
-    if (hop == VIM_NO_INDEX || !(share >= NETWORK_SHARE && share >= largest) || !broken)
+    if (hop == VIM_NO_INDEX || !(share >= NETWORK_SHARE && share >= largest) ||
+        !(broken || is_late(view)))
         return false;
     edge = &view->edges[hop];
     decision->edge = view->edge_index[hop];

@@ -369,6 +369,26 @@ static void slow_network_is_named(void **state)
     assert_non_null(strstr(world.decision.reason, "network logic > db: 92 %"));
 }
 
+/* What ends is quick, but 102 requests are in flight for 100 that end in a second. */
+static void slow_network_is_named_where_requests_do_not_end(void **state)
+{
+    struct world world = make_world();
+
+    (void)state;
+    world.blocks[1].thread_queue = flat(0);
+    world.blocks[2].in_flight = world.blocks[2].own_in_flight = flat(2);
+    world.edges[1].in_flight = stepped(20, 92, 12);
+    world.edges[1].rtt = stepped(1, 900, 12);
+    world.snapshot.latency_p95 = flat(40);
+    world.snapshot.slo_p95_ms = 500;
+    decide(&world);
+    assert_int_equal(world.decision.verdict, VIM_NOT_SCALABLE);
+    assert_int_equal(world.decision.edge, 1);
+    world.snapshot.slo_p95_ms = 1200;
+    decide(&world);
+    assert_int_not_equal(world.decision.verdict, VIM_NOT_SCALABLE);
+}
+
 /* The same where a call goes to and fro three times, as TCP tells. */
 static void all_round_trips_of_a_call_are_the_networks(void **state)
 {
@@ -683,6 +703,7 @@ int main(void)
         cmocka_unit_test(a_queue_longer_than_the_total_stays_a_queue),
         cmocka_unit_test(literal_equation_three),
         cmocka_unit_test(slow_network_is_named),
+        cmocka_unit_test(slow_network_is_named_where_requests_do_not_end),
         cmocka_unit_test(all_round_trips_of_a_call_are_the_networks),
         cmocka_unit_test(thin_data_decides_nothing),
         cmocka_unit_test(lower_tiers_say_so),
