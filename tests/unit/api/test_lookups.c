@@ -59,21 +59,27 @@ static void ask(struct lookups *lookups, const char *token, unsigned *told_times
     lookups_ask(lookups, NULL, token, digest, learn, told_times);
 }
 
-static void begin(struct lookups **ret_lookups)
+static struct lookups *begin(void)
 {
     asked_count = told.count = 0;
-    *ret_lookups = lookups_new();
+    return lookups_new();
+}
+
+/* COUNT clients ask for the same token; TIMES counts how often each is told. */
+static struct lookups *begin_asked(unsigned count, unsigned *times)
+{
+    struct lookups *lookups = begin();
+    for (unsigned i = 0; i < count; i++) {
+        ask(lookups, "one", &times[i]);
+    }
+    return lookups;
 }
 
 static void test_a_few_for_all(void **state)
 {
     (void)state;
-    struct lookups *lookups;
     unsigned times[CLIENTS] = {0};
-    begin(&lookups);
-    for (unsigned i = 0; i < CLIENTS; i++) {
-        ask(lookups, "one", &times[i]);
-    }
+    struct lookups *lookups = begin_asked(CLIENTS, times);
     assert_in_range(asked_count, 1, 8);
     complete(0, VIM_OK);
     assert_int_equal(told.count, CLIENTS);
@@ -94,12 +100,8 @@ static void test_a_few_for_all(void **state)
 static void test_only_the_last_failure_counts(void **state)
 {
     (void)state;
-    struct lookups *lookups;
     unsigned times[10] = {0};
-    begin(&lookups);
-    for (unsigned i = 0; i < 10; i++) {
-        ask(lookups, "one", &times[i]);
-    }
+    struct lookups *lookups = begin_asked(10, times);
     assert_true(asked_count > 1);
     for (unsigned i = 0; i + 1 < asked_count; i++) {
         complete(i, VIM_E_UNAVAILABLE);
@@ -114,12 +116,8 @@ static void test_only_the_last_failure_counts(void **state)
 static void test_nobody_is_an_answer(void **state)
 {
     (void)state;
-    struct lookups *lookups;
     unsigned times[10] = {0};
-    begin(&lookups);
-    for (unsigned i = 0; i < 10; i++) {
-        ask(lookups, "one", &times[i]);
-    }
+    struct lookups *lookups = begin_asked(10, times);
     complete(1, VIM_E_CREDENTIAL);
     assert_int_equal(told.count, 10);
     assert_int_equal(told.code, VIM_E_CREDENTIAL);
@@ -135,9 +133,8 @@ static void test_nobody_is_an_answer(void **state)
 static void test_tokens_apart(void **state)
 {
     (void)state;
-    struct lookups *lookups;
+    struct lookups *lookups = begin();
     unsigned one = 0, other = 0;
-    begin(&lookups);
     ask(lookups, "one", &one);
     ask(lookups, "other", &other);
     assert_int_equal(asked_count, 2);

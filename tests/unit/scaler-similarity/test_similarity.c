@@ -351,18 +351,25 @@ static void literal_equation_three(void **state)
     config.mode = "little";
 }
 
-static void slow_network_is_named(void **state)
+/* 100 calls/s to the db are under way for 0.9 s, with round trips of RTT, but the db has only 2 of them. */
+static struct world make_far_world(double rtt)
 {
     struct world world = make_world();
 
-    (void)state;
-    /* 100 calls/s to the db are under way for 0.9 s, but the db has only 2 of them. */
     world.blocks[1].thread_queue = flat(0);
     world.blocks[2].in_flight = world.blocks[2].own_in_flight = flat(2);
     world.edges[1].in_flight = stepped(20, 92, 12);
-    world.edges[1].rtt = stepped(1, 900, 12);
-    world.edges[1].retransmits = flat(3);
+    world.edges[1].rtt = stepped(1, rtt, 12);
     world.snapshot.slo_p95_ms = 500;
+    return world;
+}
+
+static void slow_network_is_named(void **state)
+{
+    struct world world = make_far_world(900);
+
+    (void)state;
+    world.edges[1].retransmits = flat(3);
     decide(&world);
     assert_int_equal(world.decision.verdict, VIM_NOT_SCALABLE);
     assert_int_equal(world.decision.edge, 1);
@@ -372,15 +379,10 @@ static void slow_network_is_named(void **state)
 /* What ends is quick, but 102 requests are in flight for 100 that end in a second. */
 static void slow_network_is_named_where_requests_do_not_end(void **state)
 {
-    struct world world = make_world();
+    struct world world = make_far_world(900);
 
     (void)state;
-    world.blocks[1].thread_queue = flat(0);
-    world.blocks[2].in_flight = world.blocks[2].own_in_flight = flat(2);
-    world.edges[1].in_flight = stepped(20, 92, 12);
-    world.edges[1].rtt = stepped(1, 900, 12);
     world.snapshot.latency_p95 = flat(40);
-    world.snapshot.slo_p95_ms = 500;
     decide(&world);
     assert_int_equal(world.decision.verdict, VIM_NOT_SCALABLE);
     assert_int_equal(world.decision.edge, 1);
@@ -392,14 +394,10 @@ static void slow_network_is_named_where_requests_do_not_end(void **state)
 /* The same where a call goes to and fro three times, as TCP tells. */
 static void all_round_trips_of_a_call_are_the_networks(void **state)
 {
-    struct world world = make_world();
+    struct world world = make_far_world(300);
 
     (void)state;
-    world.blocks[1].thread_queue = flat(0);
     world.blocks[2].in_flight = world.blocks[2].own_in_flight = NULL;
-    world.edges[1].in_flight = stepped(20, 92, 12);
-    world.edges[1].rtt = stepped(1, 300, 12);
-    world.snapshot.slo_p95_ms = 500;
     decide(&world);
     assert_int_equal(world.decision.block, 2);
     world.edges[1].network = stepped(1, 90, 12);
@@ -523,18 +521,23 @@ static void memory_survives_as_text(void **state)
     assert_string_equal(first, kept);
 }
 
+/* What is kept of the db, of which there have been REPLICAS beside one of each neighbour: what it takes, and REST. */
+static void keep_db(char text[256], unsigned replicas, const char *rest)
+{
+    uint32_t neighbours = ((2166136261u ^ 1u) * 16777619u ^ 1u) * 16777619u;
+
+    snprintf(text, 256, "db\t0.01\t0\t0\t0\t0\t0\t0\t0\t0\t0\t0\t0\t%u\t4\t%u\t%s", replicas,
+             neighbours, rest);
+}
+
 static void past_the_peak_is_a_gate(void **state)
 {
     struct world world = make_world();
     char text[256];
-    uint32_t others = (2166136261u ^ 1u) * 16777619u;
 
     (void)state;
-    others = (others ^ 1u) * 16777619u;
     world.blocks[2].ready = world.blocks[2].desired = 4;
-    snprintf(text, sizeof text,
-             "db\t0.01\t0\t0\t0\t0\t0\t0\t0\t0\t0\t0\t0\t4\t4\t%u\t1:95.24\t2:128.7\t3:132.3",
-             others);
+    keep_db(text, 4, "1:95.24\t2:128.7\t3:132.3");
     world.snapshot.kept = text;
     decide(&world);
     assert_true(world.scores[2].gates & VIM_GATE_PEAK);
@@ -548,7 +551,6 @@ static void what_brought_nothing_is_not_tried_again(void **state)
     const struct usl_level levels[] = {{2, 190}, {3, 249}, {4, 246}};
     struct world world = make_world();
     char text[256];
-    uint32_t others = (2166136261u ^ 1u) * 16777619u;
 
     (void)state;
     assert_true(sizing_tried(levels, 3, 3, 249));
@@ -556,12 +558,9 @@ static void what_brought_nothing_is_not_tried_again(void **state)
     assert_false(sizing_tried(levels, 3, 3, 230));
     assert_false(sizing_tried(levels, 3, 2, 190));
     assert_false(sizing_tried(levels, 3, 4, 246)); /* five were never seen */
-    others = (others ^ 1u) * 16777619u;
     world.blocks[2].ready = world.blocks[2].desired = 3;
     for (int more = 0; more < 2; more++) {
-        snprintf(text, sizeof text,
-                 "db\t0.01\t0\t0\t0\t0\t0\t0\t0\t0\t0\t0\t0\t3\t4\t%u\t3:100\t4:%d", others,
-                 more ? 130 : 99);
+        keep_db(text, 3, more ? "3:100\t4:130" : "3:100\t4:99");
         world.snapshot.kept = text;
         decide(&world);
         assert_int_equal(!(world.scores[2].gates & VIM_GATE_PEAK), more);
@@ -624,14 +623,11 @@ static void what_brought_nothing_is_tried_again_in_the_end(void **state)
 {
     struct world world = make_world();
     char text[sizeof kept];
-    uint32_t others = (2166136261u ^ 1u) * 16777619u;
     int decisions = 0;
 
     (void)state;
-    others = (others ^ 1u) * 16777619u;
     world.blocks[2].ready = world.blocks[2].desired = 3;
-    snprintf(text, sizeof text, "db\t0.01\t0\t0\t0\t0\t0\t0\t0\t0\t0\t0\t0\t3\t4\t%u\t3:100\t4:99",
-             others);
+    keep_db(text, 3, "3:100\t4:99");
     world.snapshot.kept = text;
     do {
         decide(&world);
@@ -645,13 +641,10 @@ static void what_breaks_the_promise_is_tried_again(void **state)
 {
     struct world world = make_world();
     char text[256];
-    uint32_t others = (2166136261u ^ 1u) * 16777619u;
 
     (void)state;
-    others = (others ^ 1u) * 16777619u;
     world.blocks[2].ready = world.blocks[2].desired = 3;
-    snprintf(text, sizeof text, "db\t0.01\t0\t0\t0\t0\t0\t0\t0\t0\t0\t0\t0\t3\t4\t%u\t3:100\t4:99",
-             others);
+    keep_db(text, 3, "3:100\t4:99");
     world.snapshot.kept = text;
     world.snapshot.slo_p95_ms = 1000;
     decide(&world);
@@ -666,15 +659,11 @@ static void another_quota_makes_another_block(void **state)
 {
     struct world world = make_world();
     char text[256];
-    uint32_t others = (2166136261u ^ 1u) * 16777619u;
 
     (void)state;
-    others = (others ^ 1u) * 16777619u;
     world.blocks[2].ready = world.blocks[2].desired = 4;
     world.blocks[2].quota_cores = 0.52;
-    snprintf(text, sizeof text,
-             "db\t0.01\t0\t0\t0\t0\t0\t0\t0\t0\t0\t0\t0\t4\t4\t%u\tq0.5\t1:95.24\t2:128.7\t3:132.3",
-             others);
+    keep_db(text, 4, "q0.5\t1:95.24\t2:128.7\t3:132.3");
     world.snapshot.kept = text;
     decide(&world);
     assert_true(world.scores[2].gates & VIM_GATE_PEAK);
