@@ -235,11 +235,14 @@ static void api_end_streams(struct api *api, int64_t end)
 }
 
 /* A client that is at work sends its next request on the connection that it keeps, and would find it
- * closed under it. It is told with the answer to that one that there will be no other. */
-static void api_let_go(struct api *api, int64_t end)
+ * closed under it. It is told with the answer to that one that there will be no other. After LAST only those
+ * are waited for who have asked and were not heard yet. */
+static void api_let_go(struct api *api, int64_t last, int64_t end)
 {
     int64_t now;
-    while ((now = clock_mono_ms()) < end && connections_used(api->connections, now - LAST_USE_MS)) {
+    while ((now = clock_mono_ms()) < end &&
+           ((now < last && connections_used(api->connections, now - LAST_USE_MS)) ||
+            connections_unread(api->connections))) {
         clock_sleep_ms(10);
     }
 }
@@ -253,9 +256,9 @@ void api_stop(struct api *api, int64_t timeout_ms)
     int64_t now = clock_mono_ms();
     int64_t end = now + timeout_ms;
     atomic_store(&api->draining, true);
-    http_quiesce(api);
+    http_quiesce(api, end);
     api_end_streams(api, end);
-    api_let_go(api, now + LAST_USE_MAX_MS < end ? now + LAST_USE_MAX_MS : end);
+    api_let_go(api, now + LAST_USE_MAX_MS, end);
     while (api_in_progress(api) > 0 && clock_mono_ms() < end) {
         clock_sleep_ms(10);
     }

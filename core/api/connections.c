@@ -108,13 +108,17 @@ static unsigned connections_expire(struct connections *connections, int64_t now,
     return total;
 }
 
+static bool connections_has_bytes(const struct connection *connection)
+{
+    int bytes = 0;
+    return ioctl(connection->fd, FIONREAD, &bytes) == 0 && bytes > 0;
+}
+
 /* Of a peer that has a request in progress nothing is to come, unless it wants to say that nobody waits
  * for the answer (link/wire.c). */
 static bool connections_is_told(const struct exchange *exchange)
 {
-    int bytes = 0;
-    return exchange->api->side == API_PEERS &&
-           ioctl(exchange->connection->fd, FIONREAD, &bytes) == 0 && bytes > 0;
+    return exchange->api->side == API_PEERS && connections_has_bytes(exchange->connection);
 }
 
 /* A client that has stopped sending is most likely gone: a request of it does not wait for a task.
@@ -243,6 +247,16 @@ unsigned connections_used(struct connections *connections, int64_t since)
     unsigned count = 0;
     for (struct connection *one = connections->first; one; one = one->next) {
         count += atomic_load_explicit(&one->used, memory_order_relaxed) >= since;
+    }
+    return count;
+}
+
+unsigned connections_unread(struct connections *connections)
+{
+    LOCK_GUARD(&connections->mutex);
+    unsigned count = 0;
+    for (struct connection *one = connections->first; one; one = one->next) {
+        count += connections_has_bytes(one);
     }
     return count;
 }

@@ -51,6 +51,8 @@ void connections_remove(struct connections *connections, struct connection *conn
 unsigned connections_count(struct connections *connections);
 /* Those that were used at SINCE (monotonic ms) or later. */
 unsigned connections_used(struct connections *connections, int64_t since);
+/* Those of which something has come that was not read yet. */
+unsigned connections_unread(struct connections *connections);
 
 /* From now on the exchange is answered with 504 at its deadline. */
 void connections_wait(struct connections *connections, struct exchange *exchange);

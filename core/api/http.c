@@ -8,6 +8,7 @@
 
 #include <errno.h>
 #include <netinet/in.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -27,6 +28,11 @@
 /* Room for pieces of streams. */
 #define STREAM_BLOCK 16384
 #define STREAM_SEND_BUFFER 65536
+
+/* So long a stop lets those finish who were about to connect (a way there and back), and waits for
+ * network threads to tell what they have accepted. */
+#define HANDSHAKE_MS 10
+#define TELL_MS 1000
 
 /* The least speed of a client, bytes per millisecond. */
 #define SPEED_MIN 16
@@ -391,6 +397,17 @@ static void http_forget(struct exchange *exchange)
     }
 }
 
+/* Every network thread is counted once in each round (http_pass_through()). */
+static void http_passes(struct api *api)
+{
+    static _Thread_local unsigned passed;
+    unsigned round = atomic_load(&api->round);
+    if (passed != round) {
+        passed = round;
+        atomic_fetch_add(&api->passed, 1);
+    }
+}
+
 static void http_connected(void *argument, struct MHD_Connection *handle, void **context,
                            enum MHD_ConnectionNotificationCode code)
 {
@@ -412,6 +429,7 @@ static void http_connected(void *argument, struct MHD_Connection *handle, void *
     info = MHD_get_connection_info(handle, MHD_CONNECTION_INFO_CLIENT_ADDRESS);
     http_address(connection, info ? info->client_addr : NULL);
     *context = connection;
+    http_passes(api);
 }
 
 /* A request line has arrived. What is returned becomes the request's context. */
@@ -523,7 +541,7 @@ int http_open(struct api *api, const struct api_config *config, struct failure *
     flags |= api->tls ? MHD_USE_TLS : 0;
     struct MHD_OptionItem tls[4];
     http_tls_options(api, tls);
-    unsigned threads = http_threads(config);
+    unsigned threads = api->threads = http_threads(config);
     /* Room for the answer's headers too. Not more: MHD clears all of it for every request. */
     size_t memory = api->header_max + 4096;
     unsigned connections = (unsigned)config->connections;
@@ -566,14 +584,53 @@ static void http_accept_the_rest(struct api *api)
     }
 }
 
-void http_quiesce(struct api *api)
+/* Hands a connection of nobody to each network thread, and waits for all to have told of one. */
+static bool http_pass_through(struct api *api, int64_t end)
+{
+    static const struct sockaddr nobody = {.sa_family = AF_UNIX};
+    atomic_store(&api->passed, 0);
+    atomic_fetch_add(&api->round, 1);
+    for (int64_t pause = 1; atomic_load(&api->passed) < api->threads; pause *= 2) {
+        /* MHD goes by the numbers of their sockets, which follow each other. */
+        for (unsigned i = 0; i < api->threads; i++) {
+            int pair[2];
+            if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, pair)) {
+                return false;
+            }
+            close(pair[1]);
+            MHD_add_connection(api->daemon, pair[0], &nobody, sizeof nobody.sa_family);
+        }
+        int64_t left = end - clock_mono_ms();
+        if (left <= 0) {
+            return false;
+        }
+        clock_sleep_ms(pause < left ? pause : left);
+    }
+    return true;
+}
+
+void http_quiesce(struct api *api, int64_t end)
 {
     listen_remove(api->listen);
+    listen_end(api->listen_fd);
     /* Open until MHD's threads have ended: they take it out of their epoll sets when they get to
      * it. */
-    if (MHD_quiesce_daemon(api->daemon) != MHD_INVALID_SOCKET) {
+    if (MHD_quiesce_daemon(api->daemon) == MHD_INVALID_SOCKET) {
+        return;
+    }
+    int64_t now = clock_mono_ms();
+    int64_t last = now + HANDSHAKE_MS < end ? now + HANDSHAKE_MS : end;
+    struct pollfd wait = {.fd = api->listen_fd, .events = POLLIN};
+    do {
         http_accept_the_rest(api);
-        shutdown(api->listen_fd, SHUT_RDWR);
+        now = clock_mono_ms();
+    } while (now < last && poll(&wait, 1, (int)(last - now)) >= 0);
+    shutdown(api->listen_fd, SHUT_RDWR);
+    /* A thread that was about to accept does so before or after it tells of what it was handed, and
+     * tells of it before it looks for more. */
+    last = now + TELL_MS < end ? now + TELL_MS : end;
+    if (http_pass_through(api, last)) {
+        http_pass_through(api, last);
     }
 }
 

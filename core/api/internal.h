@@ -39,6 +39,8 @@ struct api {
     enum api_side side;
     _Atomic(struct secrets *) secrets; /* of peers; NULL: of other listeners */
     bool show_metrics;
+    unsigned threads; /* of the network */
+    atomic_uint round, passed; /* how many of them have passed this round (http_quiesce()) */
     int listen_fd;
     char *listen; /* as configured */
     uint16_t port;
@@ -86,7 +88,9 @@ bool secrets_know(const struct api *api, const char *given);
 /* --- http.c: the one file with libmicrohttpd ------------------------------------------------------ */
 
 int http_open(struct api *api, const struct api_config *config, struct failure *failure);
-void http_quiesce(struct api *api); /* no new connections */
+/* Nobody begins to connect from here on; who has begun is accepted, and told of to connections.h if there
+ * is time until END. */
+void http_quiesce(struct api *api, int64_t end);
 void http_close(struct api *api); /* nothing may be suspended */
 /* Puts the connection of an exchange to sleep that streams; http_resume() wakes it. */
 void http_suspend(struct exchange *exchange);

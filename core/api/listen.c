@@ -2,6 +2,7 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
+#include <linux/filter.h>
 #include <netinet/in.h>
 #include <stdlib.h>
 #include <string.h>
@@ -138,6 +139,24 @@ int listen_open(const char *text, bool shared, int *ret_fd, uint16_t *ret_port,
     *ret_fd = fd;
     fd = -1;
     return VIM_OK;
+}
+
+/* The kernel resets whoever it has connected to a listening socket that is closed before he was accepted,
+ * and does not hand him to another one at the same port. So it is told to drop what asks for a new
+ * connection. It shows the filter a packet from its TCP header on. */
+void listen_end(int fd)
+{
+    enum { FLAGS_AT = 13, SYN = 0x02, ACK = 0x10 };
+    struct sock_filter code[] = {
+        BPF_STMT(BPF_LD | BPF_B | BPF_ABS, FLAGS_AT),
+        BPF_STMT(BPF_ALU | BPF_AND | BPF_K, SYN | ACK),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYN, 0, 1),
+        BPF_STMT(BPF_RET | BPF_K, 0),
+        BPF_STMT(BPF_RET | BPF_K, UINT32_MAX),
+    };
+    const struct sock_fprog program = {sizeof code / sizeof *code, code};
+    /* Where it is refused, or of a Unix socket: as good as it goes without. */
+    (void)setsockopt(fd, SOL_SOCKET, SO_ATTACH_FILTER, &program, sizeof program);
 }
 
 void listen_remove(const char *text)

@@ -18,6 +18,10 @@ int listen_parse(const char *text, bool *ret_loopback, struct failure *failure);
 int listen_open(const char *text, bool shared, int *ret_fd, uint16_t *ret_port,
                 struct failure *failure);
 
+/* From here on nobody begins to connect: who tries is not answered, tries again after a second, and gets
+ * to whoever listens there by then. Handshakes that have begun are finished. */
+void listen_end(int fd);
+
 /* Removes a Unix socket's file, while its listener is still open. */
 void listen_remove(const char *text);
 
