@@ -61,7 +61,7 @@ static struct seen *seen_new(void)
 
 static void wait_for_events(struct seen *seen, size_t count)
 {
-    for (int64_t until = clock_mono_ms() + 60000; seen->count < count;) {
+    for (int64_t until = clock_mono_ms() + house_patient(60000); seen->count < count;) {
         look(seen);
         assert_true(clock_mono_ms() < until);
         clock_sleep_ms(1);
@@ -321,7 +321,7 @@ static void count_one(void *argument)
 
 static void wait_count(atomic_int *count, int wanted)
 {
-    for (int64_t until = clock_mono_ms() + 60000; atomic_load(count) < wanted;) {
+    for (int64_t until = clock_mono_ms() + house_patient(60000); atomic_load(count) < wanted;) {
         assert_true(clock_mono_ms() < until);
         clock_sleep_ms(1);
     }

@@ -275,14 +275,6 @@ static void missing_vim_is_waited_for(void **state)
     house_work_until(task_id, TASK_SUCCEEDED);
 }
 
-/* Longer where everything is slower: a call that has not begun by then is not stuck, but tried again later. */
-static int64_t call_timeout(void)
-{
-    const char *patience = getenv("VIMD_TEST_PATIENCE");
-    int times = patience ? atoi(patience) : 1;
-    return 200 * (times < 1 ? 1 : times);
-}
-
 static void make_vim_that_gets_stuck(void)
 {
     struct vim_target *target = vims_get(house.vims, "edge");
@@ -290,7 +282,8 @@ static void make_vim_that_gets_stuck(void)
     struct instance *instance = instance_hold(vim_target_instance(target));
     struct lane_settings lane_settings = {.threads = 1, .grace_ms = 1};
     struct lane *lane;
-    settings.call_timeout_ms = call_timeout();
+    /* A call that has not begun by then is not stuck, but tried again later. */
+    settings.call_timeout_ms = house_patient(200);
     settings.operations = 1;
     assert_int_equal(lane_open(instance, &lane_settings, &lane), VIM_OK);
     assert_int_equal(vims_put(house.vims, &settings, instance, lane, NULL), VIM_OK);

@@ -491,7 +491,8 @@ static void be_paused(const char *folder)
     fake_script(&(struct fake_outcome){
         .code = VIM_OK, .emit_id = "made-by-the-paused", .before = pause_here});
     (void)tasks_start(house.tasks, NULL);
-    for (int64_t until = clock_mono_ms() + 60000; !fake_calls() && clock_mono_ms() < until;) {
+    for (int64_t until = clock_mono_ms() + house_patient(60000);
+         !fake_calls() && clock_mono_ms() < until;) {
         (void)tasks_work(house.tasks, 8, 10);
     }
     while (tasks_in_progress(house.tasks)) {
