@@ -6,7 +6,6 @@ import pathlib
 import re
 import shlex
 import signal
-import socket
 import subprocess
 import tempfile
 import unittest
@@ -24,17 +23,11 @@ def tour():
     return [(match[1], match[2]) for match in BLOCK.finditer(section)]
 
 
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
 class Readme(unittest.TestCase):
     def test_five_minutes(self):
         blocks = tour()
         self.assertGreaterEqual(len(blocks), 6)
-        port = free_port()
+        port = vimd.free_port()
         with tempfile.TemporaryDirectory(prefix="vimd-readme-") as folder:
             home = pathlib.Path(folder)
             (home / "etc").symlink_to(vimd.SOURCE / "etc")

@@ -12,7 +12,6 @@ import tempfile
 import unittest
 
 import vimd
-from test_readme import free_port
 
 BLOCK = re.compile(r"```sh\n(.*?)```\n(?:```json\n(.*?)```\n)?", re.S)
 MARK = "--- end of block ---"
@@ -34,7 +33,7 @@ class RestApi(unittest.TestCase):
     def test_examples(self):
         blocks = BLOCK.findall((vimd.SOURCE / "docs" / "rest-api.md").read_text())
         self.assertGreaterEqual(len(blocks), 12)
-        port = free_port()
+        port = vimd.free_port()
         with tempfile.TemporaryDirectory(prefix="vimd-rest-api-") as folder:
             home = pathlib.Path(folder)
             (home / "etc").symlink_to(vimd.SOURCE / "etc")

@@ -1,12 +1,16 @@
 # Sourced by what tests the stack of deploy/: an own swarm with images of the build $1 (default: build/release), which is taken down at
 # the end whatever happens; checks, which are counted; and how to look at the stack.
-export SWARM_DIR=${SWARM_DIR:-${TMPDIR:-/tmp}/vimd-swarm}
+# Each has a folder of its own, so that it runs beside any other; in SWARM_DIR, if it is set, nothing may be up.
+runs=${TMPDIR:-/tmp}/vimd-swarm-run
+work=$(mktemp -d "$runs.XXXXXX")
+export SWARM_DIR=${SWARM_DIR:-$work/swarm}
 . "$(dirname "$0")/lib.sh"
+owner() { echo "$1 $(sed 's/.*) //' "/proc/$1/stat" 2>/dev/null | cut -d' ' -f20)"; } # a process, and when it was born
+owner $$ >"$work/owner"
 here=$(cd "$(dirname "$0")" && pwd) top=$(cd "$(dirname "$0")/../.." && pwd)
 build=${1:-$top/build/release}
 need jq jq
 need openssl openssl
-work=$(mktemp -d)
 passed=0 failed=0 load='' # the load's process, which ends when it finds the file stop
 check() {
     local what=$1
@@ -20,11 +24,22 @@ finish() {
         docker service ls || true
         for service in api logic worker scaler; do docker service logs --tail 20 "vimd_$service" 2>&1 | cut -c1-400 || true; done
     fi
-    "$here/down" >/dev/null || true
-    rm -rf "$work"
+    if "$here/down" >/dev/null; then rm -rf "$work"; fi
 }
+if pid=$(engine_pid); then
+    rm -rf "$work"
+    die "a swarm is up in $SWARM_DIR (engine pid $pid), and somebody may be at work with it: leave SWARM_DIR unset for one beside it, or take it down with SWARM_DIR=$SWARM_DIR $here/down"
+fi
 trap finish EXIT
 
+# What a run left that was killed.
+for left in "$runs".*/owner; do
+    [ -e "$left" ] || continue
+    read -r pid born <"$left" || continue
+    if [ "$(owner "$pid")" != "$pid $born" ]; then
+        SWARM_DIR=${left%/owner}/swarm "$here/down" >/dev/null && rm -rf "${left%/owner}"
+    fi
+done
 "$here/up"
 "$top/deploy/image/make-image" --build "$build" --tag vimd:test --output "$work/vimd.tar"
 docker load --quiet --input "$work/vimd.tar"
