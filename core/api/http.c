@@ -107,9 +107,31 @@ static enum MHD_Result http_stream(struct exchange *exchange, struct MHD_Connect
     return result;
 }
 
+static ssize_t http_read_nothing(void *argument, uint64_t position, char *buffer, size_t room)
+{
+    (void)argument, (void)position, (void)buffer, (void)room;
+    return MHD_CONTENT_READER_END_OF_STREAM;
+}
+
+/* What HEAD is told of a stream: as GET, and no length, as it has none. */
+static struct MHD_Response *http_stream_head(struct exchange *exchange)
+{
+    struct MHD_Response *response = MHD_create_response_from_callback(
+        MHD_SIZE_UNKNOWN, STREAM_BLOCK, http_read_nothing, NULL, NULL);
+    exchange->must_close = true;
+    exchange->sent = 0;
+    if (response) {
+        /* Or MHD says that it is chunked, and sends the last chunk. */
+        MHD_set_response_options(response, MHD_RF_HTTP_1_0_COMPATIBLE_STRICT, MHD_RO_END);
+        MHD_add_response_header(response, "X-Accel-Buffering", "no");
+    }
+    return response;
+}
+
 static enum MHD_Result http_reply(struct exchange *exchange, struct MHD_Connection *handle)
 {
-    if (streams_is_stream(exchange)) {
+    bool head = strcmp(exchange->method, "HEAD") == 0, stream = streams_is_stream(exchange);
+    if (stream && !head) {
         exchange->handle = handle;
         exchange->listener = streams_add(exchange->api->streams, exchange);
         if (exchange->listener) {
@@ -122,7 +144,9 @@ static enum MHD_Result http_reply(struct exchange *exchange, struct MHD_Connecti
     struct MHD_Response *response;
     bool bodiless = answer->status == 204 || answer->status == 304;
     exchange->sent = bodiless ? 0 : answer->body_length;
-    if (answer->body && !bodiless) {
+    if (stream && head) {
+        response = http_stream_head(exchange);
+    } else if (answer->body && !bodiless) {
         response = MHD_create_response_from_buffer(answer->body_length, answer->body,
                                                    MHD_RESPMEM_MUST_FREE);
     } else {
@@ -133,7 +157,7 @@ static enum MHD_Result http_reply(struct exchange *exchange, struct MHD_Connecti
     }
     exchange->must_close |= atomic_load(&exchange->connection->half_closed);
     reply_headers(exchange, http_add_header, response);
-    if (answer->body && !bodiless) {
+    if (answer->body && !bodiless && !(stream && head)) {
         answer->body = NULL; /* the response frees it */
     }
     enum MHD_Result result = MHD_queue_response(handle, (unsigned)answer->status, response);

@@ -29,8 +29,7 @@ bool streams_is_stream(const struct exchange *exchange)
 {
     const struct answer *answer = &exchange->answer;
     return answer->status == 200 && answer->content_type && answer->body &&
-           strcmp(answer->content_type, CONTENT_EVENTS) == 0 &&
-           strcmp(exchange->method, "GET") == 0 && exchange->api->streams;
+           strcmp(answer->content_type, CONTENT_EVENTS) == 0 && exchange->api->streams;
 }
 
 static uint64_t begin_after(const struct answer *answer)

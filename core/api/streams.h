@@ -29,7 +29,7 @@ int streams_open(struct api *api, struct streams **ret_streams);
 /* When no connection is left. Waits for answers of the link that are still to come. NULL is fine. */
 void streams_close(struct streams *streams);
 
-/* Is the exchange's answer the beginning of a stream? */
+/* Is the exchange's answer the beginning of a stream, or what HEAD is told of one? */
 bool streams_is_stream(const struct exchange *exchange);
 
 /* On the network thread: makes a listener of EXCHANGE, whose answer is the beginning of a stream and whose

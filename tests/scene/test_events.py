@@ -1,6 +1,7 @@
 """Events: listeners that miss none and get none twice, across restarts of the daemon; who sees what;
 how streams end. LISTENERS=2000 makes it a crowd."""
 import os
+import socket
 import time
 import unittest
 
@@ -173,6 +174,22 @@ class Streams(Scene):
             if line.startswith(name + " "):
                 return float(line.split()[1])
         return None
+
+    def test_head_tells_what_a_stream_is_like_and_no_length(self):
+        raw = (f"HEAD /v1/events/stream HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {self.vimd.token}\r\n\r\n").encode()
+        heads = []
+        for method in (b"HEAD", b"GET"):
+            with socket.create_connection(("127.0.0.1", self.vimd.port), timeout=30 * vimd.PATIENCE) as plain:
+                plain.sendall(raw.replace(b"HEAD", method))
+                with plain.makefile("rb") as lines:
+                    heads.append([line.strip().decode().lower() for line in iter(lines.readline, b"\r\n")])
+                    if method == b"HEAD":
+                        self.assertEqual(lines.read(), b"")  # and the connection is closed
+        self.assertEqual(*(sorted(line for line in head if not line.startswith(("date:", "x-request-id:", "transfer-encoding:"))) for head in heads))
+        self.assertEqual(heads[0][0], "http/1.1 200 ok")
+        self.assertIn("content-type: text/event-stream", heads[0])
+        self.assertFalse([line for line in heads[0] if line.startswith("content-length:")], heads[0])
+        wait_for(lambda: self.metric("vimd_http_streams") == 0, "no streams")
 
     def test_faults_are_told(self):
         for query in ("?type=nonsense", "?kind=severs", "?after=x", "?limit=2", "?vim="):
