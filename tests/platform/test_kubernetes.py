@@ -7,7 +7,7 @@ import subprocess
 import tempfile
 import urllib.parse
 
-from platform_tests import Client, Scripted, run
+from platform_tests import FOLDER, Client, Scripted, run
 
 
 def status(code, reason, message):
@@ -18,7 +18,7 @@ class Cluster:
     """Namespace "vimd" with the Deployments api and logic and the StatefulSet db."""
 
     def __init__(self, tls=None):
-        self.folder = tempfile.mkdtemp(prefix="vimd-kubernetes-")
+        self.folder = tempfile.mkdtemp(prefix="kubernetes-", dir=FOLDER)
         self.token_path = os.path.join(self.folder, "token")
         self.tokens = {"first"}
         self.write_token("first")
@@ -255,7 +255,7 @@ def test_kubeconfig():
 
 
 def test_tls_with_an_authority_of_its_own():
-    folder = tempfile.mkdtemp(prefix="vimd-tls-")
+    folder = tempfile.mkdtemp(prefix="tls-", dir=FOLDER)
     certificate, key = os.path.join(folder, "crt"), os.path.join(folder, "key")
     subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2",
                     "-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1", "-keyout", key, "-out", certificate],

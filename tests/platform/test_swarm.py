@@ -6,14 +6,14 @@ import tempfile
 import threading
 import urllib.parse
 
-from platform_tests import Client, Scripted, run
+from platform_tests import FOLDER, Client, Scripted, run
 
 
 class Engine:
     """As much of the Engine API as a scaler sees; answers as Docker Engine 20.10 does."""
 
     def __init__(self):
-        self.folder = tempfile.mkdtemp(prefix="vimd-swarm-")
+        self.folder = tempfile.mkdtemp(prefix="swarm-", dir=FOLDER)
         self.version = 7
         self.spec = {"Name": "web", "Labels": {"keep": "this"}, "Mode": {"Replicated": {"Replicas": 2}},
                      "TaskTemplate": {"Resources": {"Limits": {"NanoCPUs": 250000000}}, "ContainerSpec": {"Image": "web:1"}}}
