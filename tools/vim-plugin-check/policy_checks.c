@@ -232,6 +232,7 @@ static int decide_elsewhere(struct run *run, const struct world *world, const ch
         return 2;
     clock_sleep_ms(2);
     decide(own, world, NULL, &text);
+    subject_close(own);
     return strcmp(text_get(&text), expected) == 0 ? 0 : 1;
 }
 
