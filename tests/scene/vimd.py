@@ -109,14 +109,29 @@ def is_duration(value):
     return value[:1].isdigit() and value.rstrip("msdhKMGiB").isdigit() and not value.isdigit()
 
 
+# One name for each port that was given out, held until this test ends: what listens at a port may be about to start
+# again when another test looks for one.
+HELD = []
+
+
 def free_port():
-    """One at which nobody listens, below those that the kernel hands out to connections: one of these could have
-    taken it by the time that vimd starts again."""
+    """One at which nobody listens, and that no other test was given. Below those that the kernel hands out to connections: one
+    of these could have taken it by the time that vimd starts again; and below those of the servers (servers/common.sh)
+    and of what test_scaler_processes starts."""
     first = int(pathlib.Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
+    least = min(10240, first // 2)
     for _ in range(1000):
-        with socket.socket() as probe, contextlib.suppress(OSError):
-            probe.bind(("127.0.0.1", random.SystemRandom().randrange(min(10240, first // 2), first)))
-            return probe.getsockname()[1]
+        port = random.SystemRandom().randrange(least, least + (first - least) * 4 // 9)
+        held = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        try:
+            held.bind(f"\0vimd-test-port-{port}")
+            with socket.socket() as probe:
+                probe.bind(("127.0.0.1", port))
+        except OSError:
+            held.close()
+            continue
+        HELD.append(held)
+        return port
     raise Broken("no port is free")
 
 
