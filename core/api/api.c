@@ -256,7 +256,7 @@ void api_stop(struct api *api, int64_t timeout_ms)
     int64_t now = clock_mono_ms();
     int64_t end = now + timeout_ms;
     atomic_store(&api->draining, true);
-    http_quiesce(api, end);
+    quiesce_listener(api, end);
     api_end_streams(api, end);
     api_let_go(api, now + LAST_USE_MAX_MS, end);
     while (api_in_progress(api) > 0 && clock_mono_ms() < end) {

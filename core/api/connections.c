@@ -4,6 +4,7 @@
  */
 #include "api/connections.h"
 
+#include <netinet/in.h>
 #include <pthread.h>
 #include <poll.h>
 #include <stdlib.h>
@@ -233,6 +234,31 @@ void connections_remove(struct connections *connections, struct connection *conn
     pthread_mutex_unlock(&connections->mutex);
     explicit_bzero(connection->token, sizeof connection->token);
     free(connection);
+}
+
+void connection_set_address(struct connection *connection, const struct sockaddr *address)
+{
+    if (address && address->sa_family == AF_INET) {
+        const struct sockaddr_in *v4 = (const void *)address;
+        memset(connection->address + 10, 0xff, 2);
+        memcpy(connection->address + 12, &v4->sin_addr, 4);
+    } else if (address && address->sa_family == AF_INET6) {
+        const struct sockaddr_in6 *v6 = (const void *)address;
+        memcpy(connection->address, &v6->sin6_addr, 8); /* a subscriber has a whole /64 */
+    }
+}
+
+void connection_set_deadline(struct connection *connection, int64_t deadline)
+{
+    atomic_store_explicit(&connection->deadline, deadline, memory_order_release);
+}
+
+void connection_set_reading_deadline(struct connection *connection, int64_t now, int64_t deadline)
+{
+    atomic_store(&connection->deadline, deadline); /* before the look at the flag */
+    if (atomic_load(&connection->half_closed) && deadline > now + HALF_CLOSED_MS) {
+        connection_set_deadline(connection, now + HALF_CLOSED_MS);
+    }
 }
 
 unsigned connections_count(struct connections *connections)

@@ -11,6 +11,7 @@
 
 #include <stdatomic.h>
 #include <stdint.h>
+#include <sys/socket.h>
 #include "api/access.h"
 #include "api/exchange.h"
 
@@ -48,6 +49,13 @@ void connections_close(struct connections *connections); /* NULL is fine */
 struct connection *connections_add(struct connections *connections, int fd, int64_t deadline);
 /* Before the socket is closed. */
 void connections_remove(struct connections *connections, struct connection *connection);
+/* Where the client is. */
+void connection_set_address(struct connection *connection, const struct sockaddr *address);
+
+void connection_set_deadline(struct connection *connection, int64_t deadline);
+/* While something of the client is being waited for; once it has stopped sending, not for long. */
+void connection_set_reading_deadline(struct connection *connection, int64_t now, int64_t deadline);
+
 unsigned connections_count(struct connections *connections);
 /* Those that were used at SINCE (monotonic ms) or later. */
 unsigned connections_used(struct connections *connections, int64_t since);

@@ -7,8 +7,6 @@
 #include "api/internal.h"
 
 #include <errno.h>
-#include <netinet/in.h>
-#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -20,36 +18,12 @@
 #include "base/clock.h"
 #include "base/log.h"
 
-/* How much of a body that nobody wants is read, so that the client sees its answer and not a reset
- * connection. */
-#define DISCARD_MAX (4 << 20)
-#define DISCARD_STRANGERS_MAX (64 << 10)
-
 /* Room for pieces of streams. */
 #define STREAM_BLOCK 16384
 #define STREAM_SEND_BUFFER 65536
 
-/* So long a stop lets those finish who were about to connect (a way there and back), and waits for
- * network threads to tell what they have accepted. */
-#define HANDSHAKE_MS 10
-#define TELL_MS 1000
-
 /* The least speed of a client, bytes per millisecond. */
 #define SPEED_MIN 16
-
-static void http_set_deadline(struct connection *connection, int64_t deadline)
-{
-    atomic_store_explicit(&connection->deadline, deadline, memory_order_release);
-}
-
-/* While something of the client is being waited for; once it has stopped sending, not for long. */
-static void http_set_reading_deadline(struct connection *connection, int64_t now, int64_t deadline)
-{
-    atomic_store(&connection->deadline, deadline); /* before the look at the flag */
-    if (atomic_load(&connection->half_closed) && deadline > now + HALF_CLOSED_MS) {
-        http_set_deadline(connection, now + HALF_CLOSED_MS);
-    }
-}
 
 static int64_t http_live(const atomic_int_fast64_t *option)
 {
@@ -96,8 +70,8 @@ static enum MHD_Result http_stream(struct exchange *exchange, struct MHD_Connect
     enum MHD_Result result = MHD_queue_response(handle, MHD_HTTP_OK, response);
     MHD_destroy_response(response);
     exchange->phase = PHASE_REPLIED;
-    http_set_deadline(exchange->connection,
-                      clock_mono_ms() + http_live(&exchange->api->live.send_timeout_ms));
+    connection_set_deadline(exchange->connection,
+                            clock_mono_ms() + http_live(&exchange->api->live.send_timeout_ms));
     observe_end(exchange, MHD_HTTP_OK);
     exchange->observed = true;
     if (exchange->counted) {
@@ -163,9 +137,9 @@ static enum MHD_Result http_reply(struct exchange *exchange, struct MHD_Connecti
     enum MHD_Result result = MHD_queue_response(handle, (unsigned)answer->status, response);
     MHD_destroy_response(response);
     exchange->phase = PHASE_REPLIED;
-    http_set_deadline(exchange->connection, clock_coarse_ms() +
-                                                http_live(&exchange->api->live.send_timeout_ms) +
-                                                (int64_t)exchange->sent / SPEED_MIN);
+    connection_set_deadline(exchange->connection,
+                            clock_coarse_ms() + http_live(&exchange->api->live.send_timeout_ms) +
+                                (int64_t)exchange->sent / SPEED_MIN);
     return result;
 }
 
@@ -177,7 +151,7 @@ void http_resume(struct exchange *exchange)
 static enum MHD_Result http_call(struct exchange *exchange, struct MHD_Connection *handle)
 {
     exchange->phase = PHASE_CALLED;
-    http_set_deadline(exchange->connection, DEADLINE_NONE);
+    connection_set_deadline(exchange->connection, DEADLINE_NONE);
     reply_call(exchange);
     if (atomic_load(&exchange->state) == EXCHANGE_ANSWERED) {
         return http_reply(exchange, handle);
@@ -210,44 +184,22 @@ static enum MHD_Result http_refused(struct exchange *exchange, struct MHD_Connec
     return MHD_YES;
 }
 
-/* Spools one piece; on trouble the rest is discarded. */
-static void http_spool(struct exchange *exchange, const char *data, size_t size)
-{
-    int code = spool_add(&exchange->body, data, size, exchange->api->body_memory);
-    if (code == VIM_OK) {
-        return;
-    }
-    int error = errno;
-    exchange->phase = PHASE_DISCARD;
-    exchange->discard_left = DISCARD_MAX;
-    if (code == VIM_E_QUOTA) {
-        exchange_refuse(exchange, 413, "too-large", "the body is larger than allowed here", 0);
-    } else if (code == VIM_E_BUSY) {
-        exchange_refuse(exchange, 503, "overloaded",
-                        "the bodies in progress take all the memory they may", 1000);
-    } else {
-        log_event(VIM_ERROR, "an upload cannot be spooled", "request=%s error=%s",
-                  exchange->request_id, strerror(error));
-        exchange_refuse(exchange, 507, "no-space", "the upload cannot be stored", 0);
-    }
-}
-
 static enum MHD_Result http_body(struct exchange *exchange, struct MHD_Connection *handle,
                                  const char *data, size_t *size)
 {
     if (*size == 0) {
-        if (exchange->phase == PHASE_BODY && spool_end(&exchange->body)) {
-            exchange_refuse(exchange, 507, "no-space", "the upload cannot be stored", 0);
+        if (exchange->phase == PHASE_BODY) {
+            body_end(exchange);
         }
         return atomic_load(&exchange->state) == EXCHANGE_ANSWERED ? http_reply(exchange, handle)
                                                                   : http_call(exchange, handle);
     }
     if (exchange->phase == PHASE_BODY) {
-        http_spool(exchange, data, *size);
-        http_set_reading_deadline(exchange->connection, clock_mono_ms(),
-                                  exchange->started_us / 1000 +
-                                      http_live(&exchange->api->live.body_timeout_ms) +
-                                      exchange->body.size / SPEED_MIN);
+        body_add(exchange, data, *size);
+        connection_set_reading_deadline(exchange->connection, clock_mono_ms(),
+                                        exchange->started_us / 1000 +
+                                            http_live(&exchange->api->live.body_timeout_ms) +
+                                            exchange->body.size / SPEED_MIN);
     } else if ((int64_t)*size > exchange->discard_left) {
         return MHD_NO;
     } else {
@@ -276,7 +228,6 @@ static enum MHD_Result http_each_header(void *argument, enum MHD_ValueKind kind,
 /* What was examined is ready for its body, or was refused. */
 static enum MHD_Result http_examined(struct exchange *exchange, struct MHD_Connection *handle)
 {
-    struct api *api = exchange->api;
     if (atomic_load_explicit(&exchange->state, memory_order_relaxed) == EXCHANGE_ANSWERED) {
         return http_refused(exchange, handle);
     }
@@ -285,25 +236,14 @@ static enum MHD_Result http_examined(struct exchange *exchange, struct MHD_Conne
         exchange->discard_left = DISCARD_STRANGERS_MAX;
         return MHD_YES;
     }
-    exchange->phase = PHASE_BODY;
-    exchange->spooled = exchange->has_body && exchange->route.spool;
-    /* What does not fit is refused before it is sent: an answer in the middle of it would be lost. */
-    if (exchange->has_body &&
-        spool_begin(&exchange->body, exchange->route.body_max, exchange->content_length,
-                    exchange->spooled ? api->spool_dir : NULL)) {
-        log_event(VIM_ERROR, "an upload cannot be spooled", "dir=%s error=%s", api->spool_dir,
-                  strerror(errno));
-        exchange_refuse(exchange, 507, "no-space", "the upload cannot be stored", 0);
-        return http_refused(exchange, handle);
-    }
-    return MHD_YES;
+    return body_begin(exchange) ? MHD_YES : http_refused(exchange, handle);
 }
 
 /* Sleeps until the owner of the token is known. */
 static enum MHD_Result http_ask(struct exchange *exchange, struct MHD_Connection *handle)
 {
     exchange->phase = PHASE_ASKING;
-    http_set_deadline(exchange->connection, DEADLINE_NONE);
+    connection_set_deadline(exchange->connection, DEADLINE_NONE);
     exchange->handle = handle;
     connections_wait(exchange->api->connections, exchange);
     MHD_suspend_connection(handle);
@@ -319,8 +259,8 @@ static enum MHD_Result http_asked(struct exchange *exchange, struct MHD_Connecti
 {
     connections_wait_end(exchange->api->connections, exchange);
     int64_t now = clock_mono_ms();
-    http_set_reading_deadline(exchange->connection, now,
-                              now + http_live(&exchange->api->live.body_timeout_ms));
+    connection_set_reading_deadline(exchange->connection, now,
+                                    now + http_live(&exchange->api->live.body_timeout_ms));
     headers_asked(exchange, now);
     return http_examined(exchange, handle);
 }
@@ -348,8 +288,8 @@ static enum MHD_Result http_headers(struct exchange *exchange, struct MHD_Connec
     int64_t now = exchange->started_us / 1000;
     bool asks = headers_examine(&walk.headers, exchange, method, now);
     if (exchange->has_body) {
-        http_set_reading_deadline(exchange->connection, now,
-                                  now + http_live(&exchange->api->live.body_timeout_ms));
+        connection_set_reading_deadline(exchange->connection, now,
+                                        now + http_live(&exchange->api->live.body_timeout_ms));
     }
     if (asks) {
         if (atomic_load(&exchange->asking) != ASK_DONE) {
@@ -401,34 +341,11 @@ static struct connection *http_connection(struct MHD_Connection *handle)
     return info ? info->socket_context : NULL;
 }
 
-static void http_address(struct connection *connection, const struct sockaddr *address)
-{
-    if (address && address->sa_family == AF_INET) {
-        const struct sockaddr_in *v4 = (const void *)address;
-        memset(connection->address + 10, 0xff, 2);
-        memcpy(connection->address + 12, &v4->sin_addr, 4);
-    } else if (address && address->sa_family == AF_INET6) {
-        const struct sockaddr_in6 *v6 = (const void *)address;
-        memcpy(connection->address, &v6->sin6_addr, 8); /* a subscriber has a whole /64 */
-    }
-}
-
 /* Of a request whose headers never came to an end, and whose completion was not told. */
 static void http_forget(struct exchange *exchange)
 {
     if (exchange && exchange_drop(exchange)) {
         exchange_free(exchange);
-    }
-}
-
-/* Every network thread is counted once in each round (http_pass_through()). */
-static void http_passes(struct api *api)
-{
-    static _Thread_local unsigned passed;
-    unsigned round = atomic_load(&api->round);
-    if (passed != round) {
-        passed = round;
-        atomic_fetch_add(&api->passed, 1);
     }
 }
 
@@ -451,9 +368,9 @@ static void http_connected(void *argument, struct MHD_Connection *handle, void *
     struct connection *connection = connections_add(
         api->connections, fd, clock_mono_ms() + http_live(&api->live.header_timeout_ms));
     info = MHD_get_connection_info(handle, MHD_CONNECTION_INFO_CLIENT_ADDRESS);
-    http_address(connection, info ? info->client_addr : NULL);
+    connection_set_address(connection, info ? info->client_addr : NULL);
     *context = connection;
-    http_passes(api);
+    quiesce_tell(api);
 }
 
 /* A request line has arrived. What is returned becomes the request's context. */
@@ -475,7 +392,7 @@ static void *http_request_line(void *argument, const char *target, struct MHD_Co
         exchange->raw_target = exchange_text(exchange, target, length);
     }
     int64_t now = clock_coarse_ms();
-    http_set_reading_deadline(connection, now, now + http_live(&api->live.header_timeout_ms));
+    connection_set_reading_deadline(connection, now, now + http_live(&api->live.header_timeout_ms));
     return exchange;
 }
 
@@ -508,7 +425,7 @@ static void http_completed(void *argument, struct MHD_Connection *handle, void *
     }
     int64_t now = clock_coarse_ms();
     atomic_store_explicit(&connection->used, now, memory_order_relaxed);
-    http_set_reading_deadline(connection, now, now + http_live(&api->live.idle_timeout_ms));
+    connection_set_reading_deadline(connection, now, now + http_live(&api->live.idle_timeout_ms));
     if (exchange_drop(exchange)) {
         exchange_recycle(exchange);
     }
@@ -528,15 +445,6 @@ static void http_log(void *argument, const char *format, va_list arguments)
 }
 
 /* --- The listener ------------------------------------------------------------------------------- */
-
-static unsigned http_threads(const struct api_config *config)
-{
-    if (config->threads > 0) {
-        return (unsigned)config->threads;
-    }
-    long processors = sysconf(_SC_NPROCESSORS_ONLN);
-    return processors < 1 ? 1 : processors > 8 ? 8 : (unsigned)processors;
-}
 
 static void http_tls_options(struct api *api, struct MHD_OptionItem ret_options[4])
 {
@@ -565,7 +473,7 @@ int http_open(struct api *api, const struct api_config *config, struct failure *
     flags |= api->tls ? MHD_USE_TLS : 0;
     struct MHD_OptionItem tls[4];
     http_tls_options(api, tls);
-    unsigned threads = api->threads = http_threads(config);
+    unsigned threads = api->threads = listen_threads(config->threads);
     /* Room for the answer's headers too. Not more: MHD clears all of it for every request. */
     size_t memory = api->header_max + 4096;
     unsigned connections = (unsigned)config->connections;
@@ -595,67 +503,14 @@ int http_open(struct api *api, const struct api_config *config, struct failure *
     return VIM_OK;
 }
 
-/* Who has connected and was not accepted yet would be reset. */
-static void http_accept_the_rest(struct api *api)
+void http_take(struct api *api, int fd, const struct sockaddr *address, socklen_t size)
 {
-    struct sockaddr_storage address;
-    socklen_t size = sizeof address;
-    int fd;
-    while ((fd = accept4(api->listen_fd, (struct sockaddr *)&address, &size,
-                         SOCK_NONBLOCK | SOCK_CLOEXEC)) >= 0) {
-        MHD_add_connection(api->daemon, fd, (struct sockaddr *)&address, size);
-        size = sizeof address;
-    }
+    MHD_add_connection(api->daemon, fd, address, size);
 }
 
-/* Hands a connection of nobody to each network thread, and waits for all to have told of one. */
-static bool http_pass_through(struct api *api, int64_t end)
+bool http_stop_accepting(struct api *api)
 {
-    static const struct sockaddr nobody = {.sa_family = AF_UNIX};
-    atomic_store(&api->passed, 0);
-    atomic_fetch_add(&api->round, 1);
-    for (int64_t pause = 1; atomic_load(&api->passed) < api->threads; pause *= 2) {
-        /* MHD goes by the numbers of their sockets, which follow each other. */
-        for (unsigned i = 0; i < api->threads; i++) {
-            int pair[2];
-            if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, pair)) {
-                return false;
-            }
-            close(pair[1]);
-            MHD_add_connection(api->daemon, pair[0], &nobody, sizeof nobody.sa_family);
-        }
-        int64_t left = end - clock_mono_ms();
-        if (left <= 0) {
-            return false;
-        }
-        clock_sleep_ms(pause < left ? pause : left);
-    }
-    return true;
-}
-
-void http_quiesce(struct api *api, int64_t end)
-{
-    listen_remove(api->listen);
-    listen_end(api->listen_fd);
-    /* Open until MHD's threads have ended: they take it out of their epoll sets when they get to
-     * it. */
-    if (MHD_quiesce_daemon(api->daemon) == MHD_INVALID_SOCKET) {
-        return;
-    }
-    int64_t now = clock_mono_ms();
-    int64_t last = now + HANDSHAKE_MS < end ? now + HANDSHAKE_MS : end;
-    struct pollfd wait = {.fd = api->listen_fd, .events = POLLIN};
-    do {
-        http_accept_the_rest(api);
-        now = clock_mono_ms();
-    } while (now < last && poll(&wait, 1, (int)(last - now)) >= 0);
-    shutdown(api->listen_fd, SHUT_RDWR);
-    /* A thread that was about to accept does so before or after it tells of what it was handed, and
-     * tells of it before it looks for more. */
-    last = now + TELL_MS < end ? now + TELL_MS : end;
-    if (http_pass_through(api, last)) {
-        http_pass_through(api, last);
-    }
+    return MHD_quiesce_daemon(api->daemon) != MHD_INVALID_SOCKET;
 }
 
 void http_close(struct api *api)

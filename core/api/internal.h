@@ -6,6 +6,7 @@
 
 #include <stdatomic.h>
 #include <stdbool.h>
+#include <sys/socket.h>
 #include "api/access.h"
 #include "api/api.h"
 #include "api/buckets.h"
@@ -40,7 +41,7 @@ struct api {
     _Atomic(struct secrets *) secrets; /* of peers; NULL: of other listeners */
     bool show_metrics;
     unsigned threads; /* of the network */
-    atomic_uint round, passed; /* how many of them have passed this round (http_quiesce()) */
+    atomic_uint round, passed; /* how many of them have passed this round (quiesce.c) */
     int listen_fd;
     char *listen; /* as configured */
     uint16_t port;
@@ -88,12 +89,36 @@ bool secrets_know(const struct api *api, const char *given);
 /* --- http.c: the one file with libmicrohttpd ------------------------------------------------------ */
 
 int http_open(struct api *api, const struct api_config *config, struct failure *failure);
-/* Nobody begins to connect from here on; who has begun is accepted, and told of to connections.h if there
- * is time until END. */
-void http_quiesce(struct api *api, int64_t end);
+/* Hands a connection to the network threads, to which its socket belongs from here on. */
+void http_take(struct api *api, int fd, const struct sockaddr *address, socklen_t size);
+/* The network threads accept nobody any more. The listening socket stays open until they have ended: they take it
+ * out of their epoll sets when they get to it. False: they had stopped before. */
+bool http_stop_accepting(struct api *api);
 void http_close(struct api *api); /* nothing may be suspended */
 /* Puts the connection of an exchange to sleep that streams; http_resume() wakes it. */
 void http_suspend(struct exchange *exchange);
+
+/* --- quiesce.c: the listener at a stop ---------------------------------------------------------- */
+
+/* Nobody begins to connect from here on; who has begun is accepted, and told of to connections.h if there
+ * is time until END. */
+void quiesce_listener(struct api *api, int64_t end);
+/* By a network thread that has told connections.h of one: it is counted once in each round of the above. */
+void quiesce_tell(struct api *api);
+
+/* --- body.c ------------------------------------------------------------------------------------- */
+
+/* How much of a body that nobody wants is read, so that the client sees its answer and not a reset
+ * connection. */
+#define DISCARD_MAX (4 << 20)
+#define DISCARD_STRANGERS_MAX (64 << 10)
+
+/* The headers are through: makes room for what comes. False: there is none, and the exchange is refused. */
+bool body_begin(struct exchange *exchange);
+/* Spools one piece; on trouble the exchange is refused, and what still comes is discarded. */
+void body_add(struct exchange *exchange, const char *data, size_t size);
+/* All has come. Refuses the exchange if it cannot be kept. */
+void body_end(struct exchange *exchange);
 
 /* --- reply.c ------------------------------------------------------------------------------------ */
 

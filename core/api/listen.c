@@ -141,6 +141,15 @@ int listen_open(const char *text, bool shared, int *ret_fd, uint16_t *ret_port,
     return VIM_OK;
 }
 
+unsigned listen_threads(int64_t configured)
+{
+    if (configured > 0) {
+        return (unsigned)configured;
+    }
+    long processors = sysconf(_SC_NPROCESSORS_ONLN);
+    return processors < 1 ? 1 : processors > 8 ? 8 : (unsigned)processors;
+}
+
 /* The kernel resets whoever it has connected to a listening socket that is closed before he was accepted,
  * and does not hand him to another one at the same port. So it is told to drop what asks for a new
  * connection. It shows the filter a packet from its TCP header on. */

@@ -18,6 +18,9 @@ int listen_parse(const char *text, bool *ret_loopback, struct failure *failure);
 int listen_open(const char *text, bool shared, int *ret_fd, uint16_t *ret_port,
                 struct failure *failure);
 
+/* How many threads serve it: as configured, or (0) as many as there are processors, up to eight. */
+unsigned listen_threads(int64_t configured);
+
 /* From here on nobody begins to connect: who tries is not answered, tries again after a second, and gets
  * to whoever listens there by then. Handshakes that have begun are finished. */
 void listen_end(int fd);
