@@ -1,6 +1,6 @@
 /*
- * model/kinds_private.h - between the files of kinds: places in documents, network notations, and what fields
- * demand of one another.
+ * model/kinds_private.h - between the files of kinds: places in documents, what a value has to be by itself, network
+ * notations, and what fields demand of one another.
  */
 #ifndef VIMD_MODEL_KINDS_PRIVATE_H
 #define VIMD_MODEL_KINDS_PRIVATE_H
@@ -33,6 +33,25 @@ static inline const char *place_get(const struct place *place)
 {
     return text_get(&place->pointer);
 }
+
+/* A document that is being checked, and where in it. */
+struct check {
+    struct place place;
+    struct findings *findings;
+    bool body; /* a driver's: bounds are the far side's business */
+};
+
+/* Adds a finding at the present place. */
+#define ADD(check, ...) findings_add((check)->findings, place_get(&(check)->place), __VA_ARGS__)
+
+/* --- kinds_values.c ------------------------------------------------------------------------------ */
+
+/* Is the value of the field's type? If not, that is a finding. */
+bool check_type(struct check *check, const struct field *field, const json_t *value);
+/* The bounds, choices and form of a value of the right type that has no fields or elements inside. */
+void check_plain(struct check *check, const struct field *field, const json_t *value);
+
+/* --- Network notations ---------------------------------------------------------------------------- */
 
 bool network_is_address(const char *text);
 /* Is it a network whose host bits are zero? */
