@@ -36,6 +36,14 @@ uint32_t hpa_recommend(const struct hpa_rule *rule, const struct hpa_pods *pods)
     return wanted;
 }
 
+/* As horizontal.go, stabilizeRecommendationWithBehaviors(), with no window on the way up. */
+uint32_t hpa_stabilise(uint32_t current, uint32_t wanted, uint32_t highest)
+{
+    if (wanted >= current)
+        return wanted;
+    return highest < current ? highest : current;
+}
+
 uint32_t hpa_up_limit(uint32_t start)
 {
     return start > 4 ? 2 * start : start + 4;

@@ -26,6 +26,11 @@ struct hpa_pods {
 /* How many replicas the rule recommends; `current` when it changes nothing. */
 uint32_t hpa_recommend(const struct hpa_rule *rule, const struct hpa_pods *pods);
 
+/* What is wanted of a target that has CURRENT replicas, when WANTED are recommended now and HIGHEST is the
+ * highest recommendation of the stabilisation window (WANTED among them): the way down goes no farther than
+ * that, and an old recommendation never leads up. */
+uint32_t hpa_stabilise(uint32_t current, uint32_t wanted, uint32_t highest);
+
 /* The most replicas that scaling up may reach when START were there at the beginning of the 15 s: 4
  * more, or twice as many, whichever is more. */
 uint32_t hpa_up_limit(uint32_t start);

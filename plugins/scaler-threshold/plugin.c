@@ -134,8 +134,9 @@ static void remember(struct threshold *threshold, struct vim_call *call)
     threshold->host->keep(call, to);
 }
 
-/* A recommendation makes all earlier ones that were no higher meaningless for the maximum. */
-static uint32_t stabilise(struct marks *marks, int64_t now, uint32_t replicas)
+/* Notes a recommendation, and returns the highest of the last 300 s. It makes all earlier ones that were no
+ * higher meaningless for that. */
+static uint32_t note_recommended(struct marks *marks, int64_t now, uint32_t replicas)
 {
     while (marks->count && marks->marks[marks->count - 1].replicas <= replicas)
         marks->count--;
@@ -163,17 +164,20 @@ static void recommend(struct threshold *threshold, uint32_t block)
     pods.usage = view_mean(at->cpu, windows > span ? windows - span : 0, windows);
     threshold->usage[block] = pods.usage;
     threshold->goal[block] = 0;
-    if (isnan(pods.usage) || !at->cpu)
-        return;
-    goal = hpa_recommend(&rule, &pods);
-    goal = goal < at->minimum ? at->minimum : goal > at->maximum ? at->maximum : goal;
-    goal = stabilise(&memory->recommended, view->snapshot.end, goal);
     start = memory->wanted.count ? memory->wanted.marks[0].replicas : at->desired;
-    limit = hpa_up_limit(start < at->desired ? start : at->desired);
-    threshold->goal[block] = goal > limit ? limit : goal;
     if (memory->wanted.count == STEPS_MAX)
         memory->wanted.count--;
     memory->wanted.marks[memory->wanted.count++] = (struct mark){view->snapshot.end, at->desired};
+    if (isnan(pods.usage) || !at->cpu || pods.measured == 0)
+        return;
+    goal = hpa_recommend(&rule, &pods);
+    goal = hpa_stabilise(at->desired, goal,
+                         note_recommended(&memory->recommended, view->snapshot.end, goal));
+    limit = hpa_up_limit(start);
+    limit = limit < at->desired ? at->desired : limit;
+    limit = limit > at->maximum ? at->maximum : limit;
+    goal = goal > limit ? limit : goal;
+    threshold->goal[block] = goal < at->minimum ? at->minimum : goal;
 }
 
 static double score_of(const struct threshold *threshold, uint32_t block)

@@ -63,6 +63,18 @@ static void nothing_measured(void **state)
     assert_int_equal(recommend(2, NAN, 0, 0), 2);
 }
 
+/* The way down waits for the highest of the window, and no more than that: a recommendation of four minutes ago
+ * that was never followed does not scale out a block that idles now. */
+static void stabilisation(void **state)
+{
+    (void)state;
+    assert_int_equal(hpa_stabilise(3, 2, 6), 3);
+    assert_int_equal(hpa_stabilise(6, 2, 4), 4);
+    assert_int_equal(hpa_stabilise(6, 2, 2), 2);
+    assert_int_equal(hpa_stabilise(3, 5, 8), 5);
+    assert_int_equal(hpa_stabilise(3, 3, 9), 3);
+}
+
 static void up_limit(void **state)
 {
     (void)state;
@@ -76,7 +88,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(plain_ratio),      cmocka_unit_test(tolerance),
         cmocka_unit_test(missing_pods),     cmocka_unit_test(unready_pods),
-        cmocka_unit_test(nothing_measured), cmocka_unit_test(up_limit),
+        cmocka_unit_test(nothing_measured), cmocka_unit_test(stabilisation),
+        cmocka_unit_test(up_limit),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
