@@ -97,7 +97,11 @@ static bool read_line(struct line *line)
     if (!sample->name) {
         return false;
     }
-    if (*line->at == '{') {
+    const char *behind = line->at;
+    skip(line);
+    if (*line->at != '{') {
+        line->at = behind;
+    } else {
         line->at++;
         if (!take_labels(line)) {
             return false;

@@ -5,7 +5,8 @@
  * All endpoints are asked side by side, within one timeout. A total is remembered per endpoint and series, with
  * the time of the endpoint's look, so an endpoint that has not answered for a while loses nothing. A series that
  * is new at an endpoint that answered the last time began at 0 since then; at one that did not, nothing is known
- * of when.
+ * of when. One that was left out of an answer, and comes back, has grown over more than one window: that window
+ * does not count. One that an answer has twice counts as it came first.
  */
 #include <math.h>
 #include <stdio.h>
@@ -22,7 +23,8 @@
 #include "scaler/sampler.h"
 
 #define SERIES_MAX 20000u /* remembered per endpoint; more are not looked at */
-#define BOUNDS_MAX 64u /* buckets of a histogram */
+#define BOUNDS_MAX 512u /* buckets of a histogram; one with more tells nothing */
+#define ABSENT_LOOKS 12u /* a series that is not told is remembered for so many looks */
 #define SLICE_MS 100
 
 /* A total, as it was at the last look. */
@@ -39,6 +41,7 @@ struct endpoint {
     struct total *totals;
     int64_t at; /* monotonic us of the last answer; 0: there was none */
     uint64_t look; /* of the last answer */
+    uint64_t look_before; /* of the one before it */
     double seconds; /* between the last two answers; NaN */
     bool seen_before; /* it had answered at the look before */
     bool done, good;
@@ -57,6 +60,7 @@ struct term {
     bool known;
     struct bound bounds[BOUNDS_MAX];
     uint32_t bound_count;
+    bool too_many; /* more than that */
     char name_sum[256], name_count[256], name_bucket[256];
 };
 
@@ -92,8 +96,13 @@ static double grown(struct endpoint *endpoint, const struct term *term,
     struct total *total = NULL;
     HASH_FIND_STR(endpoint->totals, key, total);
     double difference = NAN, value = sample->value;
+    if (total && total->look == endpoint->look) {
+        free(key);
+        return NAN;
+    }
     if (total && isfinite(value)) {
-        difference = value >= total->value ? value - total->value : value;
+        bool was_there = total->look == endpoint->look_before;
+        difference = value < total->value ? value : was_there ? value - total->value : NAN;
     } else if (!total && HASH_COUNT(endpoint->totals) < SERIES_MAX) {
         total = memory_new(sizeof(*total) + strlen(key) + 1);
         strcpy(total->key, key);
@@ -113,7 +122,7 @@ static void forget(struct endpoint *endpoint, bool all)
     struct total *total, *next;
     HASH_ITER(hh, endpoint->totals, total, next)
     {
-        if (all || total->look != endpoint->look) {
+        if (all || endpoint->look - total->look > ABSENT_LOOKS) {
             HASH_DEL(endpoint->totals, total);
             free(total);
         }
@@ -183,6 +192,7 @@ static void add_bucket(struct term *term, const struct exposition_sample *sample
     }
     if (at == term->bound_count || term->bounds[at].le > bound) {
         if (term->bound_count == BOUNDS_MAX) {
+            term->too_many = true;
             return;
         }
         memmove(&term->bounds[at + 1], &term->bounds[at],
@@ -269,6 +279,7 @@ static void answered(void *argument, int status, const char *error, const char *
     size_t bad = 0;
     endpoint->seconds = endpoint->at ? (double)(now - endpoint->at) / 1e6 : NAN;
     endpoint->seen_before = endpoint->look != 0 && endpoint->look + 1 == prometheus->look;
+    endpoint->look_before = endpoint->look;
     endpoint->look = prometheus->look;
     endpoint->at = now;
     size_t count = exposition_read(body, length, take_sample, endpoint, &bad);
@@ -311,10 +322,12 @@ static int ask_all(struct prometheus *prometheus, const struct sampler_look *loo
 
 /* --- What comes of it ----------------------------------------------------------------------------- */
 
-/* The value below which the share Q of what was observed is, as Prometheus has it. */
+/* The value below which the share Q of what was observed is, as Prometheus has it. Without the bucket of all (+Inf)
+ * it is not known how many there were. */
 static double quantile(const struct term *term, double q)
 {
-    double all = term->bound_count ? term->bounds[term->bound_count - 1].count : 0;
+    const struct bound *last = term->bound_count ? &term->bounds[term->bound_count - 1] : NULL;
+    double all = last && last->le == INFINITY && !term->too_many ? last->count : 0;
     double below = 0, lower = 0;
     if (!(all > 0)) {
         return NAN;
@@ -377,7 +390,7 @@ static int prometheus_sample(void *state, const struct sampler_look *look, struc
     for (uint32_t i = 0; i < prometheus->term_count; i++) {
         struct term *term = &prometheus->terms[i];
         term->sum = term->count = 0;
-        term->known = false;
+        term->known = term->too_many = false;
         term->bound_count = 0;
     }
     if (ask_all(prometheus, look) != VIM_OK) {

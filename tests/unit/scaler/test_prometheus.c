@@ -268,12 +268,77 @@ static void pauses(void **state)
     assert_true(got(HISTORY_SERVICE, "throughput") <= 30 / 0.3);
 }
 
+/* An exporter that leaves a series out once, and an answer that has one twice: nothing of it is traffic. */
+static void series_go_and_come_back(void **state)
+{
+    (void)state;
+    answer(200, "r_total{code=\"200\"} 1000000\nf 1\n");
+    assert_int_equal(look(NULL), VIM_OK);
+    answer(200, "r_total{code=\"200\"} 1000050\nr_total{code=\"200\"} 7\nf 1\n");
+    assert_int_equal(look(NULL), VIM_OK);
+    assert_true(got(HISTORY_SERVICE, "throughput") > 0);
+    answer(200, "f 1\n");
+    assert_int_equal(look(NULL), VIM_OK);
+    assert_true(isnan(got(HISTORY_SERVICE, "throughput")));
+    answer(200, "r_total{code=\"200\"} 1000100\nr_total{code=\"200\"} 7\nf 1\n");
+    assert_int_equal(look(NULL), VIM_OK);
+    assert_true(isnan(got(HISTORY_SERVICE, "throughput"))); /* 50 in two windows, or 1000100 */
+    answer(200, "r_total{code=\"200\"} 1000200\nr_total{code=\"200\"} 7\nf 1\n");
+    clock_sleep_ms(50);
+    assert_int_equal(look(NULL), VIM_OK);
+    assert_true(got(HISTORY_SERVICE, "throughput") > 0);
+    assert_true(got(HISTORY_SERVICE, "throughput") <= 100 / 0.05);
+}
+
+/* NaN: how many took longer than the last bound is not known. */
+static void histograms_without_an_end_tell_nothing(void **state)
+{
+    (void)state;
+    answer(200, "s_bucket{le=\"0.1\"} 0\ns_bucket{le=\"0.2\"} 0\n");
+    assert_int_equal(look(NULL), VIM_OK);
+    answer(200, "s_bucket{le=\"0.1\"} 10\ns_bucket{le=\"0.2\"} 20\n");
+    assert_int_equal(look(NULL), VIM_OK);
+    assert_true(isnan(got(HISTORY_SERVICE, "latency_p95")));
+}
+
+/* Micrometer has 69 buckets and more. COUNT each of the hundredth part of a second. */
+static void answer_buckets(unsigned count, unsigned each)
+{
+    struct text text = {0};
+    for (unsigned i = 1; i <= count; i++) {
+        text_printf(&text, "s_bucket{le=\"%.2f\"} %u\n", 0.01 * i, each * i);
+    }
+    text_printf(&text, "s_bucket{le=\"+Inf\"} %u\n", each * count);
+    answer(200, text_get(&text));
+    text_free(&text);
+}
+
+static void histograms_have_many_buckets(void **state)
+{
+    (void)state;
+    service.source.size_max = 65536;
+    answer_buckets(100, 0);
+    assert_int_equal(look(NULL), VIM_OK);
+    answer_buckets(100, 10);
+    assert_int_equal(look(NULL), VIM_OK);
+    assert_near(got(HISTORY_SERVICE, "latency_p95"), 950, 0.02);
+    answer_buckets(600, 10);
+    assert_int_equal(look(NULL), VIM_OK);
+    answer_buckets(600, 20);
+    assert_int_equal(look(NULL), VIM_OK);
+    assert_true(isnan(got(HISTORY_SERVICE, "latency_p95")));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(measures, open_sampler, close_sampler),
         cmocka_unit_test_setup_teardown(goes_wrong, open_sampler, close_sampler),
         cmocka_unit_test_setup_teardown(pauses, open_sampler, close_sampler),
+        cmocka_unit_test_setup_teardown(series_go_and_come_back, open_sampler, close_sampler),
+        cmocka_unit_test_setup_teardown(histograms_without_an_end_tell_nothing, open_sampler,
+                                        close_sampler),
+        cmocka_unit_test_setup_teardown(histograms_have_many_buckets, open_sampler, close_sampler),
     };
     return cmocka_run_group_tests(tests, open_endpoint, close_endpoint);
 }

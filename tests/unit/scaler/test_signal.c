@@ -119,7 +119,7 @@ static void exposition(void **state)
     expect("a{x=\"1\",y=\"2\"} 3.5e2 1395066363000\nb{} +Inf\nc -1\r\n", 0,
            "a[x=1][y=2]=350;b=inf;c=-1;");
     expect("a{x=\"q\\\"\\\\n\\n\"} 1\n", 0, "a[x=q\"\\n\n]=1;");
-    expect("a{ x = \"1\" , } 2\n", 0, "a[x=1]=2;");
+    expect("a{ x = \"1\" , } 2\nb {y=\"2\"}3\nc \t4\n", 0, "a[x=1]=2;b[y=2]=3;c=4;");
     /* What is no sample is left out, and counted. */
     expect("a\nb x\n{} 1\nc{x} 1\nd{x=1} 1\ne{x=\"1} 1\nf 1x\ng{x=\"1\" 2\nh 5\n", 8, "h=5;");
     /* Half a number is another number: without its end a line is none. */
