@@ -66,27 +66,52 @@ int service_tasks(struct swarm *swarm, struct vim_call *call, const char *name, 
                         name, ret_tasks);
 }
 
-/* What the tasks of a service tell of it. */
+/* Why a slot has no replica: the text of its newest task that has failed. */
+struct trouble {
+    const char *error;
+    const char *at; /* RFC 3339, all in UTC and of one length but for the fraction */
+};
+
+static void take_trouble(const json_t *task, struct trouble *trouble)
+{
+    const json_t *status = json_object_get(task, "Status");
+    const char *error = text_at(status, "Err"), *at = text_at(status, "Timestamp");
+    at = at ? at : "";
+    if (error && *error && (!trouble->error || strcmp(at, trouble->at) > 0)) {
+        *trouble = (struct trouble){error, at};
+    }
+}
+
+static int is_state(const char *state, const char *one, const char *other)
+{
+    return state && (strcmp(state, one) == 0 || strcmp(state, other) == 0);
+}
+
+/* What the tasks of a service tell of it. A task that does not come up (no such image, it ends at once) is given up for
+ * another one, which waits for its turn with the desired state "ready": so the engine has to be asked for all of
+ * them, and the reason stands in one that is over. */
 static void count_tasks(const json_t *tasks, struct group *group)
 {
+    struct trouble now = {NULL, ""}, before = {NULL, ""};
     size_t at;
     const json_t *task;
     json_array_foreach(tasks, at, task)
     {
-        const json_t *status = json_object_get(task, "Status");
-        const char *state = text_at(status, "State");
-        const char *error = text_at(status, "Err");
-        group->current++;
-        if (state && strcmp(state, "running") == 0) {
-            group->ready++;
-        } else {
-            group->starting++;
-        }
-        /* "no suitable node", "No such image": it will not come up by waiting alone. */
-        if (error && *error) {
-            group->failed = error;
+        const char *wanted = text_at(task, "DesiredState");
+        const char *state = text_at(json_object_get(task, "Status"), "State");
+        if (is_state(wanted, "running", "ready")) {
+            int runs = is_state(state, "running", "running") && strcmp(wanted, "running") == 0;
+            group->current++;
+            group->ready += (uint32_t)runs;
+            group->starting += (uint32_t)!runs;
+            take_trouble(task, &now);
+        } else if (is_state(state, "failed", "rejected")) {
+            take_trouble(task, &before);
         }
     }
+    /* Of those that the engine has not made yet it tells nothing. */
+    group->starting += group->wanted > group->current ? group->wanted - group->current : 0;
+    group->failed = now.error ? now.error : group->starting ? before.error : NULL;
 }
 
 static int emit_one(struct swarm *swarm, struct vim_call *call, const json_t *service,
@@ -94,7 +119,8 @@ static int emit_one(struct swarm *swarm, struct vim_call *call, const json_t *se
 {
     const char *name = service_name(service);
     SWARM_JSON tasks = NULL;
-    int code = service_tasks(swarm, call, name, &tasks);
+    int code = get_filtered(swarm, call, SWARM_API "/tasks", json_pack("{s:[s]}", "service", name),
+                            name, &tasks);
     if (code == VIM_E_NOT_FOUND) {
         return VIM_OK; /* it went between the two looks */
     }

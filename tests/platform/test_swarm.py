@@ -9,6 +9,15 @@ import urllib.parse
 from platform_tests import FOLDER, Client, Scripted, run
 
 
+def task(name, wanted, state, error=None, at="10:00:00", container=None):
+    status = {"Timestamp": f"2024-11-26T{at}.123456789Z", "State": state}
+    if error:
+        status["Err"] = error
+    if container:
+        status["ContainerStatus"] = {"ContainerID": container}
+    return {"ID": name, "DesiredState": wanted, "Status": status}
+
+
 class Engine:
     """As much of the Engine API as a scaler sees; answers as Docker Engine 20.10 does."""
 
@@ -20,8 +29,8 @@ class Engine:
         self.other = {"ID": "s2", "Version": {"Index": 1}, "Spec": {"Name": "web-2", "Mode": {"Replicated": {"Replicas": 1}}}}
         self.everywhere = {"ID": "s3", "Version": {"Index": 1}, "Spec": {"Name": "agent", "Mode": {"Global": {}}}}
         self.stale = 0  # so many writes come too late
-        self.tasks = [{"ID": "t1", "Status": {"State": "running", "ContainerStatus": {"ContainerID": "c1"}}},
-                      {"ID": "t2", "Status": {"State": "running", "ContainerStatus": {"ContainerID": "elsewhere"}}}]
+        self.tasks = [task("t1", "running", "running", container="c1"),
+                      task("t2", "running", "running", container="elsewhere")]
         self.written = []
         self.manager = True
         self.answer = None  # instead of everything
@@ -60,7 +69,9 @@ class Engine:
             self.written.append(body)
             return 200, {"Warnings": None}, {}
         if where == "/tasks":
-            return 200, self.tasks if filters["service"] == ["web"] else [], {}
+            wanted = filters.get("desired-state")
+            tasks = self.tasks if filters["service"] == ["web"] else []
+            return 200, [t for t in tasks if not wanted or t["DesiredState"] in wanted], {}
         if where.startswith("/containers/c") and where.endswith("/stats"):
             if self.look:
                 self.look.wait(20)
@@ -122,13 +133,55 @@ def test_a_stale_version_is_read_again():
 
 def test_what_does_not_come_up_is_told():
     engine = Engine()
-    engine.tasks.append({"ID": "t3", "Status": {"State": "pending", "Err": "no suitable node (insufficient resources on 1 node)"}})
+    engine.tasks.append(task("t3", "running", "pending", "no suitable node (insufficient resources on 1 node)"))
     client = engine.client()
     answer = client("get", "web")
     item = answer["items"][0]
     assert item["status"] == "ERROR" and item["pending"], item
     assert item["body"]["starting"] == 1 and item["body"]["ready"] == 2
     assert item["body"]["failed"].startswith("no suitable node"), item
+    client.close()
+
+
+def test_rejected_tasks_are_told():
+    # As Docker Engine 20.10 tells of a service whose image is not there: none of its tasks is wanted "running".
+    engine = Engine()
+    engine.tasks = [task("a1", "shutdown", "rejected", "No such image: web:0", "10:00:01"),
+                    task("a2", "ready", "rejected", "No such image: web:1", "10:00:06"),
+                    task("b1", "shutdown", "rejected", "No such image: web:0", "10:00:01"),
+                    task("b2", "ready", "assigned", at="10:00:06")]
+    client = engine.client()
+    answer = client("get", "web")
+    body = answer["items"][0]["body"]
+    assert (body["current"], body["ready"], body["starting"]) == (2, 0, 2), body
+    assert body["failed"] == "No such image: web:1", body
+    assert answer["items"][0]["status"] == "ERROR", answer
+    client.close()
+
+
+def test_tasks_that_end_at_once_are_told():
+    engine = Engine()
+    engine.tasks += [task("c1", "shutdown", "failed", "task: non-zero exit (1)", "10:00:01"),
+                     task("c2", "shutdown", "failed", "task: non-zero exit (3)", "10:00:09"),
+                     task("c3", "ready", "ready", at="10:00:10")]
+    engine.spec["Mode"]["Replicated"]["Replicas"] = 3
+    client = engine.client()
+    body = client.body("get", "web")
+    assert (body["current"], body["ready"], body["starting"]) == (3, 2, 1), body
+    assert body["failed"] == "task: non-zero exit (3)", body
+    # It has come up in the end.
+    engine.tasks[-1] = task("c3", "running", "running", at="10:00:16")
+    body = client.body("get", "web")
+    assert body["ready"] == 3 and "failed" not in body, body
+    client.close()
+
+
+def test_tasks_that_are_not_made_yet_are_on_their_way():
+    engine = Engine()
+    client = engine.client()
+    engine.spec["Mode"]["Replicated"]["Replicas"] = 5
+    body = client.body("get", "web")
+    assert (body["wanted"], body["ready"], body["starting"]) == (5, 2, 3), body
     client.close()
 
 
@@ -147,7 +200,7 @@ def test_samples_tell_what_is_known():
 def test_containers_are_sampled_at_the_same_time():
     """An engine answers with its next look at a container, up to a second later: one after the other is too long."""
     engine = Engine()
-    engine.tasks = [{"ID": f"t{n}", "Status": {"State": "running", "ContainerStatus": {"ContainerID": f"c{n}"}}}
+    engine.tasks = [task(f"t{n}", "running", "running", container=f"c{n}")
                     for n in range(4)]
     engine.look = threading.Barrier(4)
     client = engine.client()
