@@ -359,11 +359,13 @@ void watch_decide(struct watch *watch)
     take_wish(watch, &batch);
     tell_staleness(watch, &batch, now);
     tell_platforms(watch, &batch);
-    if (watch_resolve(watch, &batch, now)) {
+    bool settled = watch_resolve(watch, &batch, now);
+    if (settled) {
         observe(watch, &batch, now);
-        if (watch->state.mode != SERVICE_OFF && history_windows(watch->history) > 0) {
-            decide(watch, &batch, now);
-        }
+    }
+    watch_record(watch);
+    if (settled && watch->state.mode != SERVICE_OFF && history_windows(watch->history) > 0) {
+        decide(watch, &batch, now);
     }
     if (watch->is_actor) {
         watch_publish(watch, &batch, clock_now_ms());

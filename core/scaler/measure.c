@@ -95,24 +95,21 @@ static void set_goals(struct watch *watch)
 
 /* --- The trace ------------------------------------------------------------------------------------ */
 
-static void record_window(struct watch *watch)
+void watch_record(struct watch *watch)
 {
-    if (!watch->service->record || !watch->is_actor || watch->record_failed) {
+    const struct service *service = watch->service;
+    if (!service->record || !watch->is_actor || watch->record_failed) {
         return;
     }
     if (!watch->record) {
-        watch->record = fopen(watch->service->record, "ae");
-        if (watch->record && ftell(watch->record) == 0) {
-            trace_write_heading(watch->record);
-        }
+        watch->record = trace_append(service->record);
     }
     if (watch->record) {
-        trace_write_window(watch->record, watch->history);
+        trace_write_window(watch->record, watch->history, service->interval_ms);
     }
     if (!watch->record || fflush(watch->record)) {
         log_event(VIM_ERROR, "the trace of a service cannot be written",
-                  "service=%s file=%s error=%s", watch->service->name, watch->service->record,
-                  strerror(errno));
+                  "service=%s file=%s error=%s", service->name, service->record, strerror(errno));
         watch->record_failed = true;
     }
 }
@@ -173,5 +170,4 @@ void watch_measure(struct watch *watch, int64_t end)
         watch->good = look.end;
     }
     measure_usage(watch, began + (int64_t)(USAGE_SHARE * (double)window));
-    record_window(watch);
 }

@@ -9,10 +9,11 @@
 #include "base/memory.h"
 #include "base/text.h"
 #include "scaler/history.h"
+#include "scaler/trace_internal.h"
 
-#define LINE_MAX_BYTES 1024
-#define HEADING "t_ms,scope,name,metric,value"
 #define WINDOW_MS 5000
+#define COUNT_MOST 1e6 /* replicas */
+#define TIME_MOST 9e15
 
 struct line {
     int64_t t;
@@ -20,13 +21,22 @@ struct line {
     double value;
 };
 
+/* What the window in progress has told already, a bit per metric. */
+struct seen {
+    uint64_t service, blocks[HISTORY_BLOCKS_MAX], edges[HISTORY_EDGES_MAX], action;
+    uint32_t action_block;
+};
+
 struct trace {
     char *path;
+    char *service; /* its name, once it has been told */
     FILE *file;
     unsigned number; /* of the line that was read last */
     uint32_t windows;
     struct history *history;
+    int64_t interval_ms; /* between decisions; 0: not told */
     bool waiting; /* `line` belongs to the next window */
+    struct seen seen;
     char buffer[LINE_MAX_BYTES];
     struct line line;
 };
@@ -71,6 +81,7 @@ void trace_close(struct trace *trace)
     fclose(trace->file);
     history_free(trace->history);
     free(trace->path);
+    free(trace->service);
     free(trace);
 }
 
@@ -131,76 +142,128 @@ static int read_line(struct trace *trace, struct text *reason)
             continue;
         return parse_line(trace, reason);
     }
+    if (ferror(trace->file)) {
+        text_clear(reason);
+        text_printf(reason, "%s: %s", trace->path, strerror(errno));
+        return VIM_E_INVALID;
+    }
     return VIM_E_NOT_FOUND;
 }
 
-static bool take_goal(struct history *history, const char *metric, double value)
-{
-    struct history_goals goals = history_get_goals(history);
+/* What a metric is that is no series. Of each: how a value has to be. */
+enum sort { SORT_FLAG, SORT_COUNT, SORT_SHARE, SORT_AMOUNT, SORT_TIME, SORT_CHANGE, SORT_OUTCOME };
 
-    if (strcmp(metric, "slo_p95_ms") == 0)
-        goals.slo_p95_ms = value;
-    else if (strcmp(metric, "slo_error_share") == 0)
-        goals.slo_error_share = value;
-    else if (strcmp(metric, "budget_cores") == 0)
-        goals.budget_cores = value;
-    else
-        return strcmp(metric, "window_ms") == 0;
-    history_set_goals(history, &goals);
-    return true;
+struct state_metric {
+    const char *name;
+    enum sort sort;
+};
+
+static const struct state_metric goal_metrics[] = {{"window_ms", SORT_TIME},
+                                                   {"interval_ms", SORT_TIME},
+                                                   {"slo_p95_ms", SORT_AMOUNT},
+                                                   {"slo_error_share", SORT_SHARE},
+                                                   {"budget_cores", SORT_AMOUNT}};
+static const struct state_metric block_states[] = {
+    {"scalable", SORT_FLAG}, {"tabu", SORT_FLAG},          {"desired", SORT_COUNT},
+    {"ready", SORT_COUNT},   {"starting", SORT_COUNT},     {"minimum", SORT_COUNT},
+    {"maximum", SORT_COUNT}, {"quota_cores", SORT_AMOUNT}, {"threads", SORT_AMOUNT}};
+static const struct state_metric action_metrics[] = {
+    {"delta", SORT_CHANGE}, {"ready_ms", SORT_TIME}, {"outcome", SORT_OUTCOME}};
+#define COUNT_OF(list) ((uint32_t)(sizeof(list) / sizeof((list)[0])))
+
+static bool is_whole(double value, double least, double most)
+{
+    return value >= least && value <= most && value == floor(value);
 }
 
-static bool take_state(struct history *history, uint32_t block, const char *metric, double value)
+static bool fits(enum sort sort, double value)
+{
+    switch (sort) {
+    case SORT_FLAG:
+        return value == 0 || value == 1;
+    case SORT_COUNT:
+        return is_whole(value, 0, COUNT_MOST);
+    case SORT_SHARE:
+        return value >= 0 && value <= 1;
+    case SORT_AMOUNT:
+        return value >= 0; /* infinite, too: no limit */
+    case SORT_TIME:
+        return is_whole(value, 0, TIME_MOST);
+    case SORT_CHANGE:
+        return is_whole(value, -COUNT_MOST, COUNT_MOST);
+    default:
+        return is_whole(value, 0, VIM_OUTCOME_UNCLEAR);
+    }
+}
+
+/* The place of the metric in LIST, if its value can be one; VIM_E_NOT_FOUND: it is not there. */
+static int find_state(struct trace *trace, struct text *reason, const struct state_metric *list,
+                      uint32_t count, uint32_t *ret_at)
+{
+    for (uint32_t i = 0; i < count; i++)
+        if (strcmp(list[i].name, trace->line.metric) == 0) {
+            *ret_at = i;
+            return isnan(trace->line.value) || fits(list[i].sort, trace->line.value)
+                       ? VIM_OK
+                       : fault(trace, reason, "value: %s cannot be %g", list[i].name,
+                               trace->line.value);
+        }
+    return VIM_E_NOT_FOUND;
+}
+
+static int take_goal(struct trace *trace, struct text *reason, uint32_t at)
+{
+    struct history_goals goals = history_get_goals(trace->history);
+    double value = trace->line.value;
+
+    if (at == 0 && value != (double)history_window_ms(trace->history))
+        return fault(trace, reason, "window_ms: %g, after %lld", value,
+                     (long long)history_window_ms(trace->history));
+    if (at == 1)
+        trace->interval_ms = (int64_t)value;
+    else if (at == 2)
+        goals.slo_p95_ms = value;
+    else if (at == 3)
+        goals.slo_error_share = value;
+    else if (at == 4)
+        goals.budget_cores = value;
+    history_set_goals(trace->history, &goals);
+    return VIM_OK;
+}
+
+static void take_state(struct history *history, uint32_t block, uint32_t at, double value)
 {
     struct history_block state = history_get_block(history, block);
-    uint32_t number = value >= 0 && value <= 1e6 ? (uint32_t)value : 0;
-    const struct {
-        const char *name;
-        uint32_t *field;
-    } numbers[] = {{"desired", &state.desired},
-                   {"ready", &state.ready},
-                   {"starting", &state.starting},
-                   {"minimum", &state.minimum},
-                   {"maximum", &state.maximum}};
-    uint32_t flag = strcmp(metric, "scalable") == 0 ? VIM_BLOCK_SCALABLE
-                    : strcmp(metric, "tabu") == 0   ? VIM_BLOCK_TABU
-                                                    : 0;
-    bool known = true;
+    uint32_t *const numbers[] = {&state.desired, &state.ready, &state.starting, &state.minimum,
+                                 &state.maximum};
 
-    if (flag)
+    if (at <= 1) {
+        uint32_t flag = at == 0 ? VIM_BLOCK_SCALABLE : VIM_BLOCK_TABU;
+
         state.flags = value > 0 ? state.flags | flag : state.flags & ~flag;
-    else if (strcmp(metric, "quota_cores") == 0)
-        state.quota_cores = value;
-    else if (strcmp(metric, "threads") == 0)
-        state.threads = value;
-    else {
-        known = false;
-        for (size_t i = 0; i < sizeof numbers / sizeof numbers[0]; i++)
-            if (strcmp(metric, numbers[i].name) == 0) {
-                *numbers[i].field = number;
-                known = true;
-            }
+    } else if (at < 2 + COUNT_OF(numbers)) {
+        *numbers[at - 2] = (uint32_t)value;
+    } else if (at == 2 + COUNT_OF(numbers)) {
+        state.quota_cores = isinf(value) ? 0 : value;
+    } else {
+        state.threads = isinf(value) ? 0 : value;
     }
     history_set_block(history, block, &state);
-    return known;
 }
 
-static bool take_action(struct history *history, uint32_t block, const char *metric, double value)
+static void take_action(struct history *history, uint32_t block, uint32_t at, double value)
 {
     struct history_action action = history_get_action(history);
 
     if (action.block != block)
         action = (struct history_action){.block = block, .outcome = VIM_OUTCOME_PENDING};
-    if (strcmp(metric, "delta") == 0)
-        action.delta = value >= -1e6 && value <= 1e6 ? (int32_t)value : 0;
-    else if (strcmp(metric, "ready_ms") == 0)
-        action.ready = value >= 0 && value < 9e15 ? (int64_t)value : 0;
-    else if (strcmp(metric, "outcome") == 0)
-        action.outcome = value >= 0 && value <= VIM_OUTCOME_UNCLEAR ? (uint32_t)value : 0;
+    if (at == 0)
+        action.delta = (int32_t)value;
+    else if (at == 1)
+        action.ready = (int64_t)value;
     else
-        return false;
+        action.outcome = (uint32_t)value;
     history_set_action(history, &action);
-    return true;
 }
 
 static uint32_t find_edge(struct trace *trace)
@@ -217,54 +280,147 @@ static uint32_t find_edge(struct trace *trace)
     return history_edge(trace->history, caller, callee);
 }
 
-static int take_line(struct trace *trace, struct text *reason)
+/* Marks bit AT of what the window has told; a second time is a fault: which of the two holds would hang on the
+ * order of lines. */
+static int mark(struct trace *trace, struct text *reason, uint64_t *seen, uint32_t at)
 {
-    struct history *history = trace->history;
     const struct line *line = &trace->line;
-    enum history_scope scope = HISTORY_SERVICE;
-    uint32_t index = 0, metric;
-    bool known = false;
 
-    if (strcmp(line->scope, "edge") == 0) {
-        scope = HISTORY_EDGE;
-        index = find_edge(trace);
-    } else if (strcmp(line->scope, "block") == 0 || strcmp(line->scope, "action") == 0) {
-        scope = HISTORY_BLOCK;
-        index = history_block(history, line->name);
-    } else if (strcmp(line->scope, "service") != 0) {
-        return fault(trace, reason, "scope: %s is not service, block, edge or action", line->scope);
-    }
-    if (index == VIM_NO_INDEX)
-        return fault(trace, reason, "name: %s is no %s, or one too many", line->name, line->scope);
-    metric = history_metric(scope, line->metric);
-    if (strcmp(line->scope, "action") == 0)
-        known = take_action(history, index, line->metric, line->value);
-    else if (metric != VIM_NO_INDEX) {
-        history_put(history, scope, index, metric, line->value);
-        known = true;
-    } else if (scope == HISTORY_SERVICE)
-        known = take_goal(history, line->metric, line->value);
-    else if (scope == HISTORY_BLOCK)
-        known = take_state(history, index, line->metric, line->value);
-    if (!known)
-        return fault(trace, reason, "metric: %s has no %s", line->scope, line->metric);
+    if (*seen & UINT64_C(1) << at)
+        return fault(trace, reason, "%s %s has two values of %s at %lld", line->scope, line->name,
+                     line->metric, (long long)line->t);
+    *seen |= UINT64_C(1) << at;
     return VIM_OK;
 }
 
-/* The service's name and the length of a window have to be known before the first window. */
-static int begin(struct trace *trace, struct text *reason)
+static int take_service_line(struct trace *trace, struct text *reason)
 {
     const struct line *line = &trace->line;
-    int64_t window = WINDOW_MS;
-    bool service = strcmp(line->scope, "service") == 0;
+    uint32_t at = history_metric(HISTORY_SERVICE, line->metric);
+    int code = VIM_OK;
 
-    if (service && strcmp(line->metric, "window_ms") == 0) {
-        if (!(line->value >= 1 && line->value <= 3600000))
-            return fault(trace, reason, "window_ms: not 1..3600000");
-        window = (int64_t)line->value;
+    if (trace->service && strcmp(line->name, trace->service) != 0)
+        return fault(trace, reason, "name: %s, in a trace of the service %s", line->name,
+                     trace->service);
+    if (!trace->service)
+        trace->service = text_duplicate(line->name);
+    if (at != VIM_NO_INDEX) {
+        history_put(trace->history, HISTORY_SERVICE, 0, at, line->value);
+        return mark(trace, reason, &trace->seen.service, at);
     }
-    trace->history = history_new(service ? line->name : "service", window, trace->windows);
-    return VIM_OK;
+    code = find_state(trace, reason, goal_metrics, COUNT_OF(goal_metrics), &at);
+    if (code == VIM_OK && !isnan(line->value))
+        code = take_goal(trace, reason, at);
+    return code == VIM_OK ? mark(trace, reason, &trace->seen.service,
+                                 history_metric_count(HISTORY_SERVICE) + at)
+                          : code;
+}
+
+static int take_block_line(struct trace *trace, struct text *reason, uint32_t block)
+{
+    const struct line *line = &trace->line;
+    uint32_t at = history_metric(HISTORY_BLOCK, line->metric);
+    int code = VIM_OK;
+
+    if (at != VIM_NO_INDEX) {
+        history_put(trace->history, HISTORY_BLOCK, block, at, line->value);
+        return mark(trace, reason, &trace->seen.blocks[block], at);
+    }
+    code = find_state(trace, reason, block_states, COUNT_OF(block_states), &at);
+    if (code == VIM_OK && !isnan(line->value))
+        take_state(trace->history, block, at, line->value);
+    return code == VIM_OK ? mark(trace, reason, &trace->seen.blocks[block],
+                                 history_metric_count(HISTORY_BLOCK) + at)
+                          : code;
+}
+
+static int take_action_line(struct trace *trace, struct text *reason, uint32_t block)
+{
+    uint32_t at = 0;
+    int code = find_state(trace, reason, action_metrics, COUNT_OF(action_metrics), &at);
+
+    if (code != VIM_OK)
+        return code;
+    if (trace->seen.action && trace->seen.action_block != block)
+        return fault(trace, reason, "name: %s: a window tells one action, the last one",
+                     trace->line.name);
+    trace->seen.action_block = block;
+    if (!isnan(trace->line.value))
+        take_action(trace->history, block, at, trace->line.value);
+    return mark(trace, reason, &trace->seen.action, at);
+}
+
+static int take_edge_line(struct trace *trace, struct text *reason, uint32_t edge)
+{
+    uint32_t at = history_metric(HISTORY_EDGE, trace->line.metric);
+
+    if (at == VIM_NO_INDEX)
+        return VIM_E_NOT_FOUND;
+    history_put(trace->history, HISTORY_EDGE, edge, at, trace->line.value);
+    return mark(trace, reason, &trace->seen.edges[edge], at);
+}
+
+static int take_line(struct trace *trace, struct text *reason)
+{
+    const struct line *line = &trace->line;
+    bool service = strcmp(line->scope, "service") == 0, edge = strcmp(line->scope, "edge") == 0;
+    bool action = strcmp(line->scope, "action") == 0;
+    uint32_t index = 0;
+    int code;
+
+    if (!service && !edge && !action && strcmp(line->scope, "block") != 0)
+        return fault(trace, reason, "scope: %s is not service, block, edge or action", line->scope);
+    if (!service)
+        index = edge ? find_edge(trace) : history_block(trace->history, line->name);
+    if (index == VIM_NO_INDEX)
+        return fault(trace, reason, "name: %s is no %s, or one too many", line->name, line->scope);
+    code = service  ? take_service_line(trace, reason)
+           : edge   ? take_edge_line(trace, reason, index)
+           : action ? take_action_line(trace, reason, index)
+                    : take_block_line(trace, reason, index);
+    return code == VIM_E_NOT_FOUND
+               ? fault(trace, reason, "metric: %s has no %s", line->scope, line->metric)
+               : code;
+}
+
+/* The service's name and the length of a window have to be known before the first window is opened, wherever in it they
+ * are told. Of what cannot be read twice (a pipe) the first line has to tell them. */
+static int begin(struct trace *trace, struct text *reason)
+{
+    const struct line first = trace->line;
+    const unsigned number = trace->number;
+    const long place = ftell(trace->file);
+    char buffer[LINE_MAX_BYTES], name[HISTORY_NAME_MAX + 1] = "service";
+    int64_t window = WINDOW_MS;
+    int code = VIM_OK;
+
+    memcpy(buffer, trace->buffer, sizeof buffer);
+    do {
+        const struct line *line = &trace->line;
+
+        if (strcmp(line->scope, "service") != 0)
+            continue;
+        if (strlen(line->name) > HISTORY_NAME_MAX)
+            return fault(trace, reason, "name: longer than %u bytes", HISTORY_NAME_MAX);
+        strcpy(name, line->name);
+        if (strcmp(line->metric, "window_ms") == 0 && !isnan(line->value)) {
+            if (!is_whole(line->value, 1, 3600000))
+                return fault(trace, reason, "window_ms: not 1..3600000");
+            window = (int64_t)line->value;
+        }
+    } while (place >= 0 && (code = read_line(trace, reason)) == VIM_OK && trace->line.t == first.t);
+    trace->history = history_new(name, window, trace->windows);
+    memcpy(trace->buffer, buffer, sizeof buffer);
+    trace->line = first;
+    trace->number = number;
+    return place >= 0 && fseek(trace->file, place, SEEK_SET) != 0
+               ? fault(trace, reason, "%s", strerror(errno))
+               : VIM_OK;
+}
+
+int64_t trace_interval_ms(const struct trace *trace)
+{
+    return trace->interval_ms;
 }
 
 int trace_next(struct trace *trace, struct text *ret_reason)
@@ -278,6 +434,7 @@ int trace_next(struct trace *trace, struct text *ret_reason)
         return code;
     trace->waiting = false;
     t = trace->line.t;
+    memset(&trace->seen, 0, sizeof trace->seen);
     if (history_open_window(trace->history, t) != VIM_OK)
         return fault(trace, ret_reason, "t_ms: %lld lies in or before the window before",
                      (long long)t);
@@ -288,97 +445,4 @@ int trace_next(struct trace *trace, struct text *ret_reason)
     } while (code == VIM_OK && trace->line.t == t);
     trace->waiting = code == VIM_OK;
     return code == VIM_E_INVALID ? code : VIM_OK;
-}
-
-/* --- Writing --------------------------------------------------------------------------------- */
-
-struct pen {
-    FILE *file;
-    int64_t t;
-    const char *scope;
-    const char *name;
-};
-
-static void write_value(const struct pen *pen, const char *metric, double value)
-{
-    if (!isnan(value))
-        fprintf(pen->file, "%lld,%s,%s,%s,%.17g\n", (long long)pen->t, pen->scope, pen->name,
-                metric, value);
-}
-
-static void write_series(const struct pen *pen, const struct history *history,
-                         enum history_scope scope, uint32_t index)
-{
-    for (uint32_t i = 0; i < history_metric_count(scope); i++)
-        write_value(pen, history_metric_name(scope, i), history_get(history, scope, index, i, 0));
-}
-
-static void write_service(struct pen pen, const struct history *history)
-{
-    struct history_goals goals = history_get_goals(history);
-
-    pen.scope = "service";
-    pen.name = history_service(history);
-    write_value(&pen, "window_ms", (double)history_window_ms(history));
-    write_value(&pen, "slo_p95_ms", goals.slo_p95_ms);
-    write_value(&pen, "slo_error_share", goals.slo_error_share);
-    write_value(&pen, "budget_cores", goals.budget_cores);
-    write_series(&pen, history, HISTORY_SERVICE, 0);
-}
-
-static void write_block(struct pen pen, const struct history *history, uint32_t block)
-{
-    struct history_block state = history_get_block(history, block);
-
-    pen.scope = "block";
-    pen.name = history_block_name(history, block);
-    write_value(&pen, "scalable", state.flags & VIM_BLOCK_SCALABLE ? 1 : 0);
-    write_value(&pen, "tabu", state.flags & VIM_BLOCK_TABU ? 1 : 0);
-    write_value(&pen, "desired", state.desired);
-    write_value(&pen, "ready", state.ready);
-    write_value(&pen, "starting", state.starting);
-    write_value(&pen, "minimum", state.minimum);
-    write_value(&pen, "maximum", state.maximum);
-    write_value(&pen, "quota_cores", state.quota_cores);
-    write_value(&pen, "threads", state.threads);
-    write_series(&pen, history, HISTORY_BLOCK, block);
-}
-
-static void write_action(struct pen pen, const struct history *history)
-{
-    struct history_action action = history_get_action(history);
-
-    if (action.block == VIM_NO_INDEX)
-        return;
-    pen.scope = "action";
-    pen.name = history_block_name(history, action.block);
-    write_value(&pen, "delta", action.delta);
-    write_value(&pen, "ready_ms", (double)action.ready);
-    write_value(&pen, "outcome", action.outcome);
-}
-
-void trace_write_heading(FILE *file)
-{
-    fputs(HEADING "\n", file);
-}
-
-void trace_write_window(FILE *file, const struct history *history)
-{
-    struct pen pen = {.file = file, .t = history_end(history)};
-    char name[2 * HISTORY_NAME_MAX + 2];
-
-    write_service(pen, history);
-    for (uint32_t i = 0; i < history_block_count(history); i++)
-        write_block(pen, history, i);
-    for (uint32_t i = 0; i < history_edge_count(history); i++) {
-        uint32_t caller, callee;
-
-        history_edge_ends(history, i, &caller, &callee);
-        snprintf(name, sizeof name, "%s>%s", history_block_name(history, caller),
-                 history_block_name(history, callee));
-        pen.scope = "edge";
-        pen.name = name;
-        write_series(&pen, history, HISTORY_EDGE, i);
-    }
-    write_action(pen, history);
 }

@@ -10,11 +10,12 @@
  *
  * t_ms is the end of a window (never decreasing), in milliseconds since 1970. Metrics are the series
  * of <vim/policy.h> and, telling how things are from that window on: of the service `window_ms`,
- * `slo_p95_ms`, `slo_error_share`, `budget_cores`; of a block `scalable`, `tabu` (0 or 1), `desired`,
+ * `interval_ms` (between decisions, as the daemon makes them; left out: one per window), `slo_p95_ms`, `slo_error_share`, `budget_cores`; of a block `scalable`, `tabu` (0 or 1), `desired`,
  * `ready`, `starting`, `minimum`, `maximum`, `quota_cores`, `threads`; of the last action `delta`,
  * `ready_ms` (end of the window in which its replicas were ready, 0: not yet) and `outcome`
- * (enum vim_outcome). A value that is missing has no line, or `nan`. Empty lines and lines that begin
- * with # are skipped.
+ * (enum vim_outcome). A value that is missing has no line, or `nan`. Within a window the order of lines
+ * does not matter, and nothing may be told twice; a trace is of one service, all of whose windows are of
+ * one length. Empty lines and lines that begin with # are skipped.
  */
 #ifndef SCALER_TRACE_H
 #define SCALER_TRACE_H
@@ -38,9 +39,16 @@ struct history *trace_history(struct trace *trace);
  * reason. */
 int trace_next(struct trace *trace, struct text *ret_reason);
 
+/* How far decisions are apart, as told up to now; 0: one is made at the end of each window. */
+int64_t trace_interval_ms(const struct trace *trace);
+
+/* Opens a file that windows are added to, and writes the heading if it is new. A line that somebody who died
+ * has left unfinished is cut off. NULL with errno. */
+FILE *trace_append(const char *path);
+
 /* Writes the heading, and everything known of the history's last window. Values are written so that
- * reading them gives the very same. */
+ * reading them gives the very same. INTERVAL_MS: between decisions, or 0. */
 void trace_write_heading(FILE *file);
-void trace_write_window(FILE *file, const struct history *history);
+void trace_write_window(FILE *file, const struct history *history, int64_t interval_ms);
 
 #endif

@@ -141,6 +141,8 @@ static void *watch_main(void *argument)
             sampler_grid(watch->decided, watch->service->interval_ms)) {
             watch->decided = end;
             watch_decide(watch);
+        } else {
+            watch_record(watch);
         }
     }
     give_lease(watch);

@@ -82,6 +82,8 @@ struct watch {
 
 /* Takes the window that ended at END into the history. */
 void watch_measure(struct watch *watch, int64_t end);
+/* Adds it to the trace, if this process decides and one is to be written: as the policy sees it. */
+void watch_record(struct watch *watch);
 bool watch_is_stale(const struct watch *watch, int64_t now);
 
 /* --- usage.c -------------------------------------------------------------------------------------- */

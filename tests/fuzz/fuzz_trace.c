@@ -71,7 +71,7 @@ static void write_and_read(const struct history *history, unsigned depth)
     FILE *file = open_memstream(&text, &size);
     must(file != NULL);
     trace_write_heading(file);
-    trace_write_window(file, history);
+    trace_write_window(file, history, 0);
     must(fclose(file) == 0);
     with_file(text, size, depth + 1);
     free(text);

@@ -19,6 +19,7 @@
 /* What was true from a time on. */
 struct label {
     int64_t t;
+    unsigned number; /* of its line */
     char truth[2 * HISTORY_NAME_MAX + 2]; /* a block, "none", or an edge "caller>callee" */
 };
 
@@ -52,15 +53,16 @@ static void print_help(void)
         "vim-replay [options] TRACE.csv --policy SPEC [--policy SPEC]...\n"
         "\n"
         "Lets scaling policies decide over a recorded trace (t_ms,scope,name,metric,value; vimd writes\n"
-        "one with scaler.record, vim-sim with the experiment record), at the end of each window. Prints\n"
+        "one with `record:` of a service, vim-sim with the experiment record), at the end of each window,\n"
+        "or of the interval between decisions where the trace tells one (interval_ms). Prints\n"
         "every decision, then for each policy how many of which kind, how often it agrees with the\n"
         "first one, how often it is right, and a digest of its decisions: the same trace, plugin and\n"
         "options give the same digest, on every machine of the same kind.\n"
         "\n"
         "  --policy SPEC   FILE.so or NAME, with options: scaler-similarity:mode=literal,gate=0.9\n"
         "  --plugins DIR   where a NAME is looked up\n"
-        "  --labels FILE   t_ms,block: which block was short from that time on; `none`, or an edge\n"
-        "                  caller>callee whose network is slow\n"
+        "  --labels FILE   t_ms,block: which block of the trace was short from that time on; `none`, or\n"
+        "                  caller>callee, two blocks between which the network is slow\n"
         "  --quiet         only the summary\n"
         "\n"
         "Exit code 0; 1 when a policy gave nonsense, 2 when nothing could be replayed.");
@@ -78,9 +80,8 @@ static int load_labels(const char *path, struct labels *ret_labels)
     }
     while (fgets(line, sizeof line, file)) {
         char *end, *comma = strchr(line, ',');
-        struct label label;
+        struct label label = {.number = ++number};
 
-        number++;
         line[strcspn(line, "\r\n")] = '\0';
         if (line[0] == '\0' || line[0] == '#' || strcmp(line, "t_ms,block") == 0)
             continue;
@@ -101,7 +102,41 @@ static int load_labels(const char *path, struct labels *ret_labels)
         }
         ret_labels->items[ret_labels->count++] = label;
     }
+    if (ferror(file)) {
+        perror(path);
+        fclose(file);
+        return -1;
+    }
     fclose(file);
+    return 0;
+}
+
+static bool is_known(struct history *history, const char *truth)
+{
+    const char *arrow = strchr(truth, '>');
+    uint32_t count = history_block_count(history);
+    bool known[2] = {false, arrow == NULL};
+
+    for (uint32_t i = 0; i < count; i++) {
+        const char *name = history_block_name(history, i);
+        size_t length = arrow ? (size_t)(arrow - truth) : strlen(truth);
+
+        known[0] = known[0] || (strlen(name) == length && strncmp(name, truth, length) == 0);
+        known[1] = known[1] || (arrow && strcmp(name, arrow + 1) == 0);
+    }
+    return strcmp(truth, "none") == 0 || (known[0] && known[1]);
+}
+
+/* A label that names nothing in the trace would count as a wrong answer of every policy. */
+static int check_labels(const struct replay *replay, const struct labels *labels,
+                        struct history *history)
+{
+    for (size_t i = 0; i < labels->count; i++)
+        if (!is_known(history, labels->items[i].truth)) {
+            fprintf(stderr, "%s:%u: the trace has no %s\n", replay->labels, labels->items[i].number,
+                    labels->items[i].truth);
+            return -1;
+        }
     return 0;
 }
 
@@ -184,16 +219,30 @@ static void print_summary(const struct player *player, bool first, bool has_labe
     printf("; digest %s\n", judge_digest_hex(&player->digest, hex));
 }
 
+/* Is a decision made at the end of this window, as the daemon makes them? */
+static bool is_due(const struct trace *trace, int64_t end, int64_t *decided)
+{
+    int64_t interval = trace_interval_ms(trace);
+
+    if (interval > 0 && end / interval <= *decided / interval)
+        return false;
+    *decided = end;
+    return true;
+}
+
 static int replay(const struct replay *replay, struct player *players, const struct labels *labels)
 {
     CLEANUP_TEXT struct text reason = {0}, claim = {0}, first = {0};
     struct trace *trace = NULL;
+    int64_t decided = 0;
     bool refused = false;
     int code = trace_open(replay->trace, HISTORY_WINDOWS_MAX, &trace, &reason);
 
     while (code == VIM_OK && (code = trace_next(trace, &reason)) == VIM_OK) {
         const struct history *history = trace_history(trace);
 
+        if (!is_due(trace, history_end(history), &decided))
+            continue;
         for (uint32_t i = 0; i < replay->policy_count; i++) {
             play(&players[i], history, truth_at(labels, history_end(history)),
                  i ? text_get(&first) : NULL, replay->quiet, &claim);
@@ -206,6 +255,12 @@ static int replay(const struct replay *replay, struct player *players, const str
     /* The end of the trace looks like a file that is not there; only one of them has a history. */
     if (code != VIM_E_NOT_FOUND || !trace) {
         fprintf(stderr, "%s\n", text_get(&reason));
+        trace_close(trace);
+        return 2;
+    }
+    if (!trace_history(trace))
+        fprintf(stderr, "%s: no window is in it\n", replay->trace);
+    if (!trace_history(trace) || check_labels(replay, labels, trace_history(trace)) != 0) {
         trace_close(trace);
         return 2;
     }

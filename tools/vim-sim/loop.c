@@ -252,7 +252,7 @@ static struct result run_policy(const struct service *service, uint64_t seed,
         measure_window(&measurer, service, &course.window, now, history);
         guard_observe(&guard, now, history, &event);
         if (writing) {
-            trace_write_window(writing->trace, history);
+            trace_write_window(writing->trace, history, 0);
             write_label(writing, &course, now);
         }
         snapshot_build(history, 24, kept[0] ? kept : NULL, &snapshot);

@@ -164,6 +164,96 @@ static void broken_traces_name_the_line(void **state)
     check_fault("1000,edge,db,visits,1\n", ":1: name: db is no edge");
     check_fault("5000,block,db,cpu,1\n\n# back\n1000,block,db,cpu,1\n", ":4: t_ms: 1000 lies in");
     check_fault("1000,service,s,window_ms,0\n", ":1: window_ms: not 1..3600000");
+    check_fault("1000,service,s,window_ms,1000\n2000,service,s,window_ms,500\n",
+                ":2: window_ms: 500, after 1000");
+    check_fault("1000,service,s,errors,1\n1000,service,t,offered,1\n",
+                ":2: name: t, in a trace of the service s");
+    check_fault("1000,block,db,cpu,1\n1000,block,db,cpu,2\n",
+                ":2: block db has two values of cpu at 1000");
+    check_fault("1000,block,db,ready,1\n1000,block,db,ready,1\n",
+                ":2: block db has two values of ready at 1000");
+    check_fault("1000,action,a,delta,1\n1000,action,b,delta,1\n",
+                ":2: name: b: a window tells one");
+}
+
+static void states_that_cannot_be_name_the_line(void **state)
+{
+    static const char *const wrong[] = {
+        "block,db,ready,-5",           "block,db,ready,1.5",        "block,db,desired,1e12",
+        "block,db,minimum,inf",        "block,db,scalable,7",       "block,db,tabu,-1",
+        "block,db,quota_cores,-1",     "block,db,threads,-2",       "service,s,slo_p95_ms,-1",
+        "service,s,slo_error_share,7", "service,s,budget_cores,-1", "action,db,delta,0.5",
+        "action,db,ready_ms,-1",       "action,db,outcome,9"};
+    char line[128], fault[64];
+
+    (void)state;
+    for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++) {
+        const char *metric = strchr(strchr(wrong[i], ',') + 1, ',') + 1;
+
+        snprintf(line, sizeof line, "1000,block,db,cpu,1\n1000,%s\n", wrong[i]);
+        snprintf(fault, sizeof fault, ":2: value: %.*s cannot be ", (int)strcspn(metric, ","),
+                 metric);
+        check_fault(line, fault);
+    }
+}
+
+/* A digest that hangs on the order of lines would be no identity. */
+static void the_length_of_a_window_may_be_told_in_any_line(void **state)
+{
+    struct text reason = {0};
+    struct trace *trace = NULL;
+
+    (void)state;
+    write_file(
+        "1000,block,db,cpu,0.1\n1000,service,shop,errors,1\n1000,service,shop,window_ms,1000\n"
+        "2000,block,db,cpu,0.2\n");
+    assert_int_equal(trace_open(path, 8, &trace, &reason), VIM_OK);
+    assert_int_equal(trace_next(trace, &reason), VIM_OK);
+    assert_int_equal(history_window_ms(trace_history(trace)), 1000);
+    assert_string_equal(history_service(trace_history(trace)), "shop");
+    assert_int_equal(trace_next(trace, &reason), VIM_OK);
+    assert_int_equal(history_windows(trace_history(trace)), 2);
+    assert_true(history_get(trace_history(trace), HISTORY_BLOCK, 0, 0, 1) == 0.1);
+    trace_close(trace);
+    unlink(path);
+}
+
+/* As a process leaves it that is killed in the middle of a write. */
+static void an_unfinished_line_is_cut_off(void **state)
+{
+    struct history *history = history_new("shop", 1000, 8);
+    struct text reason = {0};
+    struct trace *trace = NULL;
+    FILE *file;
+
+    (void)state;
+    write_file("t_ms,scope,name,metric,value\n1000,service,shop,window_ms,1000\n1000,block,db,cp");
+    history_block(history, "db");
+    history_open_window(history, 2000);
+    file = trace_append(path);
+    assert_non_null(file);
+    trace_write_window(file, history, 0);
+    fclose(file);
+    assert_int_equal(trace_open(path, 8, &trace, &reason), VIM_OK);
+    assert_int_equal(trace_next(trace, &reason), VIM_OK);
+    assert_int_equal(trace_next(trace, &reason), VIM_OK);
+    assert_int_equal(trace_next(trace, &reason), VIM_E_NOT_FOUND);
+    trace_close(trace);
+    history_free(history);
+    unlink(path);
+}
+
+static void what_cannot_be_read_is_said(void **state)
+{
+    struct text reason = {0};
+    struct trace *trace = NULL;
+
+    (void)state;
+    assert_int_equal(trace_open("/tmp", 8, &trace, &reason), VIM_OK);
+    assert_int_equal(trace_next(trace, &reason), VIM_E_INVALID);
+    assert_string_equal(text_get(&reason), "/tmp: Is a directory");
+    trace_close(trace);
+    text_free(&reason);
 }
 
 static void what_was_written_reads_the_same(void **state)
@@ -191,7 +281,7 @@ static void what_was_written_reads_the_same(void **state)
         history_set_block(history, db, &how);
         if (i == 3)
             history_set_action(history, &action);
-        trace_write_window(file, history);
+        trace_write_window(file, history, 4000);
     }
     fclose(file);
     assert_int_equal(trace_open(path, 8, &trace, &reason), VIM_OK);
@@ -210,6 +300,7 @@ static void what_was_written_reads_the_same(void **state)
     assert_true(history_get_goals(again).budget_cores == 12.5);
     assert_true(history_get_action(again).ready == 4000);
     assert_true(history_get_action(again).delta == -1);
+    assert_int_equal(trace_interval_ms(trace), 4000);
     assert_int_equal(trace_next(trace, &reason), VIM_E_NOT_FOUND);
     trace_close(trace);
     history_free(history);
@@ -225,6 +316,10 @@ int main(void)
         cmocka_unit_test(names_are_checked),
         cmocka_unit_test(the_last_action_has_a_window),
         cmocka_unit_test(broken_traces_name_the_line),
+        cmocka_unit_test(states_that_cannot_be_name_the_line),
+        cmocka_unit_test(the_length_of_a_window_may_be_told_in_any_line),
+        cmocka_unit_test(an_unfinished_line_is_cut_off),
+        cmocka_unit_test(what_cannot_be_read_is_said),
         cmocka_unit_test(what_was_written_reads_the_same),
     };
 

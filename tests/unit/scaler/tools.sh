@@ -52,6 +52,27 @@ echo '5000,block,db,cpu,much' >broken.csv
 grep -q '^broken.csv:1: value: not a number: much$' error || fail "no clear error: $(cat error)"
 ! replay none.csv --policy scaler-similarity 2>error || fail 'no trace is replayed'
 grep -q '^none.csv: No such file' error || fail "no clear error: $(cat error)"
+: >empty.csv
+! replay empty.csv --policy scaler-similarity 2>error || fail 'an empty trace is replayed'
+grep -q '^empty.csv: no window' error || fail "no clear error: $(cat error)"
+# An interval of two windows: half as many decisions.
+sed 's/,window_ms,5000$/&\n1763980205000,service,simulated,interval_ms,10000/;2q' trace.csv >every.csv
+sed 1,2d trace.csv >>every.csv
+replay --quiet every.csv --policy scaler-similarity >every
+count() { grep -o '[0-9]* decisions' "$1" | cut -d' ' -f1; }
+[ $(($(count every) * 2)) -le $(($(count other) + 2)) ] || fail "not every second window: $(cat every)"
+# What was recommended minutes ago, and never followed, does not scale out a block that idles now.
+awk 'BEGIN { for (i = 1; i <= 40; i++) { t = 5000 * i; c = i < 6 ? 2.1 : 0.3
+    printf "%d,block,a,cpu,%g\n", t, c
+    n = split("scalable,1 desired,2 ready,2 starting,0 minimum,1 maximum,9", s, " ")
+    for (j = 1; j <= n; j++) printf "%d,block,a,%s\n", t, s[j] } }' >idle.csv
+replay idle.csv --policy scaler-threshold >idle
+[ "$(grep -c scale_out idle)" -gt 3 ] || fail 'the busy block is not scaled out'
+! sed -n 15,40p idle | grep scale_ || fail 'an old recommendation moves an idle block'
+echo '1763980205000,nobody' >broken-labels.csv
+! replay trace.csv --labels broken-labels.csv --policy scaler-similarity 2>error ||
+    fail 'labels of what is not in the trace are taken'
+grep -q '^broken-labels.csv:1: the trace has no nobody$' error || fail "no clear error: $(cat error)"
 echo 'later,db' >broken-labels.csv
 ! replay trace.csv --labels broken-labels.csv --policy scaler-similarity 2>error ||
     fail 'broken labels are taken'
