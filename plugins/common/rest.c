@@ -57,6 +57,11 @@ struct rest *rest_new(const struct rest_settings *settings)
     rest->ca_file = copy(settings->ca_file);
     rest->certificate = copy(settings->certificate);
     rest->key = copy(settings->key);
+    /* Paths bring their own slash. */
+    for (size_t length = rest->url ? strlen(rest->url) : 0;
+         length > 0 && rest->url[length - 1] == '/'; length--) {
+        rest->url[length - 1] = '\0';
+    }
     rest->connect_timeout_ms = settings->connect_timeout_ms;
     rest->timeout_ms = settings->timeout_ms;
     if (!rest->handle || !rest->url) {

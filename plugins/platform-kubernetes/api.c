@@ -38,6 +38,12 @@ static char *read_token(const struct access *access)
     return token;
 }
 
+static const char *message_of(const struct rest_reply *reply)
+{
+    const char *message = json_text(reply->body, "message");
+    return message ? message : "without a reason";
+}
+
 static int refused(struct kubernetes *kubernetes, struct vim_call *call,
                    const struct rest_reply *reply, const char *what)
 {
@@ -47,7 +53,6 @@ static int refused(struct kubernetes *kubernetes, struct vim_call *call,
     } codes[] = {{400, VIM_E_INVALID},   {401, VIM_E_CREDENTIAL}, {403, VIM_E_DENIED},
                  {404, VIM_E_NOT_FOUND}, {409, VIM_E_CONFLICT},   {410, VIM_E_CONFLICT},
                  {422, VIM_E_INVALID},   {429, VIM_E_BUSY},       {504, VIM_E_TIMEOUT}};
-    const char *message = json_text(reply->body, "message");
     int code = VIM_E_UNAVAILABLE;
     for (size_t i = 0; i < sizeof(codes) / sizeof(codes[0]); i++) {
         code = codes[i].status == reply->status ? codes[i].code : code;
@@ -55,7 +60,7 @@ static int refused(struct kubernetes *kubernetes, struct vim_call *call,
     vim_note(kubernetes->host, call, "backend_status", "%ld", reply->status);
     return vim_fail(kubernetes->host, call, code, reply->retry_after_ms,
                     "%s: the API server answers %ld: %.300s", what, reply->status,
-                    message ? message : "without a reason");
+                    message_of(reply));
 }
 
 /* One request; the reply is the caller's to clear. */
@@ -86,7 +91,13 @@ int api_call(struct kubernetes *kubernetes, struct vim_call *call, const char *m
         return code;
     }
     if (reply.status < 200 || reply.status > 299) {
-        return refused(kubernetes, call, &reply, what);
+        code = refused(kubernetes, call, &reply, what);
+        /* "etcdserver: request timed out", or a balancer that lost the server: a write may have come through. */
+        return document && (reply.status == 500 || reply.status == 502)
+                   ? vim_fail(kubernetes->host, call, VIM_E_LOST, 0,
+                              "%s: the API server answers %ld to a write: %.300s", what,
+                              reply.status, message_of(&reply))
+                   : code;
     }
     if (!json_is_object(reply.body)) {
         return vim_fail(kubernetes->host, call, VIM_E_UNAVAILABLE, 0,

@@ -199,6 +199,43 @@ static char *copy(const char *text)
     return text ? strdup(text) : NULL;
 }
 
+/* What would be left out in silence, and is no small thing. */
+static int check_understood(const json_t *cluster, const json_t *user, const char *path,
+                            const char *context, char *reason)
+{
+    static const char *const of_user[] = {"exec", "auth-provider"};
+    static const char *const of_cluster[] = {"tls-server-name", "proxy-url"};
+    const char *insecure = json_text(cluster, "insecure-skip-tls-verify");
+    for (size_t i = 0; i < VIM_COUNT(of_user); i++) {
+        if (json_object_get(user, of_user[i])) {
+            return say(reason,
+                       "kubeconfig %s: the user of context %s logs in by a program, which is "
+                       "not run; give a token or a certificate",
+                       path, context);
+        }
+    }
+    if (json_object_get(user, "username")) {
+        return say(reason,
+                   "kubeconfig %s: the user of context %s logs in with a password, which API "
+                   "servers take no more; give a token or a certificate",
+                   path, context);
+    }
+    if (insecure && strcmp(insecure, "true") == 0) {
+        return say(reason,
+                   "kubeconfig %s: the cluster of context %s has insecure-skip-tls-verify, and its "
+                   "token would be anybody's; give certificate-authority",
+                   path, context);
+    }
+    for (size_t i = 0; i < VIM_COUNT(of_cluster); i++) {
+        if (json_object_get(cluster, of_cluster[i])) {
+            return say(reason,
+                       "kubeconfig %s: the cluster of context %s has %s, which is not known", path,
+                       context, of_cluster[i]);
+        }
+    }
+    return VIM_OK;
+}
+
 int kubeconfig_read(const char *path, const char *context, struct access *ret_access,
                     char ret_reason[512])
 {
@@ -214,18 +251,22 @@ int kubeconfig_read(const char *path, const char *context, struct access *ret_ac
         return say(ret_reason, "kubeconfig %s: the context %s, or its cluster, is not there", path,
                    name ? name : "(none is current)");
     }
-    if (json_object_get(user, "exec") || json_object_get(user, "auth-provider")) {
-        return say(ret_reason,
-                   "kubeconfig %s: the user of context %s logs in by a program, which is "
-                   "not run; give a token or a certificate",
-                   path, name);
+    if (json_text(chosen, "user") && !user) {
+        return say(ret_reason, "kubeconfig %s: the user %.200s of context %s is not there", path,
+                   json_text(chosen, "user"), name);
+    }
+    int code = check_understood(cluster, user, path, name, ret_reason);
+    if (code != VIM_OK) {
+        return code;
     }
     ret_access->server = copy(json_text(cluster, "server"));
     ret_access->namespace_name = copy(json_text(chosen, "namespace"));
-    ret_access->token = copy(json_text(user, "token"));
-    ret_access->token_file = copy(json_text(user, "tokenFile"));
-    int code = take_file(ret_access, cluster, "certificate-authority", path, &ret_access->ca_file,
-                         ret_reason);
+    /* Where there are both, the file is what is renewed. */
+    code = take_file(ret_access, user, "tokenFile", path, &ret_access->token_file, ret_reason);
+    ret_access->token = ret_access->token_file ? NULL : copy(json_text(user, "token"));
+    code = code ? code
+                : take_file(ret_access, cluster, "certificate-authority", path,
+                            &ret_access->ca_file, ret_reason);
     code = code ? code
                 : take_file(ret_access, user, "client-certificate", path, &ret_access->certificate,
                             ret_reason);

@@ -147,8 +147,9 @@ int pods_sample(struct kubernetes *kubernetes, struct vim_call *call, const char
     }
     struct sampling sampling = {kubernetes, call, id, usage, seen, 0};
     code = api_list(kubernetes, call, metrics, selector, "metrics.k8s.io", take_usage, &sampling);
-    /* A cluster without a metrics server still tells which pods are ready. */
-    if (code == VIM_OK || code == VIM_E_NOT_FOUND || code == VIM_E_UNAVAILABLE) {
+    /* A cluster without a metrics server, or one that is not vimd's to read, still tells which pods are ready. */
+    if (code == VIM_OK || code == VIM_E_NOT_FOUND || code == VIM_E_UNAVAILABLE ||
+        code == VIM_E_DENIED) {
         code = api_list(kubernetes, call, pods, selector, "pods", sample_pod, &sampling);
     }
     return code;

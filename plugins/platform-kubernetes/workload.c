@@ -206,5 +206,12 @@ int workload_scale(struct kubernetes *kubernetes, struct vim_call *call, const c
         return vim_fail(kubernetes->host, call, VIM_E_BUSY, 1000,
                         "others keep changing %s: each write was a conflict", id);
     }
-    return code == VIM_OK ? workload_emit(kubernetes, call, id) : code;
+    if (code != VIM_OK) {
+        return code;
+    }
+    /* It is not undone by that: who is told that it failed would think that the size is the old one. */
+    return workload_emit(kubernetes, call, id) == VIM_OK
+               ? VIM_OK
+               : vim_fail(kubernetes->host, call, VIM_E_LOST, 0,
+                          "%s has been given its size, but how it stands could not be read", id);
 }

@@ -227,5 +227,12 @@ int service_scale(struct swarm *swarm, struct vim_call *call, const char *name, 
         code = vim_fail(swarm->host, call, VIM_E_BUSY, 1000,
                         "others keep changing %s: each write was out of sequence", name);
     }
-    return code == VIM_OK ? service_emit(swarm, call, name) : code;
+    if (code != VIM_OK) {
+        return code;
+    }
+    /* It is not undone by that: who is told that it failed would think that the size is the old one. */
+    return service_emit(swarm, call, name) == VIM_OK
+               ? VIM_OK
+               : vim_fail(swarm->host, call, VIM_E_LOST, 0,
+                          "%s has been given its size, but how it stands could not be read", name);
 }

@@ -26,7 +26,8 @@ class Cluster:
         self.conflicts = 0  # so many writes lose to another one
         self.page = 500
         self.expire_pages = 0  # so many continued pages are 410 Gone
-        self.metrics = True
+        self.metrics = None  # instead of figures
+        self.away_after_write = False
         self.forbidden = False
         self.refuse_scale = None
         self.written = []
@@ -49,14 +50,16 @@ class Cluster:
         query = dict(urllib.parse.parse_qsl(url.query))
         if headers.get("Authorization", "").removeprefix("Bearer ") not in self.tokens:
             return status(401, "Unauthorized", "Unauthorized")
+        if self.away_after_write and self.written:
+            return status(503, "ServiceUnavailable", "away")
         if self.forbidden:
             return status(403, "Forbidden", 'deployments.apps is forbidden: User "vimd" cannot list resource "deployments"')
         parts = url.path.strip("/").split("/")
         if parts[:3] == ["apis", "apps", "v1"]:
             return self.apps(method, parts[5:], query, body)
         if parts[:3] == ["apis", "metrics.k8s.io", "v1beta1"]:
-            if not self.metrics:
-                return status(404, "NotFound", "the server could not find the requested resource")
+            if self.metrics:
+                return self.metrics
             return 200, {"items": [{"metadata": {"name": "api-1"}, "containers": [
                 {"usage": {"cpu": "123456789n", "memory": "64Mi"}}, {"usage": {"cpu": "1m", "memory": "1Ki"}}]}]}, {}
         if parts[:2] == ["api", "v1"]:
@@ -221,9 +224,39 @@ def test_samples():
     assert abs(first["body"]["cpu_cores"] - 0.124456789) < 1e-9 and first["body"]["quota_cores"] == 1.5, first
     assert first["body"]["memory_bytes"] == 64 * 1048576 + 1024 and first["body"]["address"] == "10.1.0.7"
     assert second["pending"] and not second["body"]["ready"] and "cpu_cores" not in second["body"], second
-    cluster.metrics = False
-    first = client("sample", "deployment/api")["items"][0]
-    assert first["body"]["ready"] and "cpu_cores" not in first["body"], first
+    # No metrics server; or a role that may not read it.
+    for refused in (status(404, "NotFound", "the server could not find the requested resource"),
+                    status(403, "Forbidden", 'pods.metrics.k8s.io is forbidden: User "vimd" cannot list resource "pods"')):
+        cluster.metrics = refused
+        answer = client("sample", "deployment/api")
+        assert answer["code"] == "ok", answer
+        first = answer["items"][0]
+        assert first["body"]["ready"] and "cpu_cores" not in first["body"], first
+    client.close()
+
+
+def test_what_may_have_come_through():
+    """A size that was written, and whose answer got lost on the way, has not failed: the next look will tell."""
+    cluster = Cluster()
+    client = cluster.client()
+    cluster.away_after_write = True
+    answer = client("scale", "deployment/api", 7)
+    assert answer["code"] == "lost" and "has been given its size" in answer["text"], answer
+    assert cluster.written == [7]
+    cluster.away_after_write = False
+    assert client.body("get", "deployment/api")["wanted"] == 7
+    cluster.refuse_scale = status(500, "InternalError", "etcdserver: request timed out")
+    answer = client("scale", "deployment/api", 3)
+    assert answer["code"] == "lost" and "etcdserver" in answer["text"], answer
+    cluster.refuse_scale = status(503, "ServiceUnavailable", "shutting down")
+    assert client("scale", "deployment/api", 3)["code"] == "unavailable"
+    client.close()
+
+
+def test_a_server_with_a_slash():
+    cluster = Cluster()
+    client = cluster.client(server=f"http://127.0.0.1:{cluster.server.port}/")
+    assert client("probe")["code"] == "ok"
     client.close()
 
 
@@ -247,6 +280,28 @@ def test_kubeconfig():
     assert "program" in refused, refused
     refused = Client("platform-kubernetes", {"kubeconfig": kubeconfig(cluster, {}), "context": "there"}).refusal()
     assert "there" in refused, refused
+    # The file of a token is beside the kubeconfig, and what counts: it is renewed.
+    path = kubeconfig(cluster, {"token": "outdated", "tokenFile": "token"})
+    client = Client("platform-kubernetes", {"kubeconfig": path})
+    assert client("probe")["code"] == "ok"
+    cluster.tokens = {"second"}
+    cluster.write_token("second")
+    assert client("probe")["code"] == "ok"
+    client.close()
+    # What is not understood is said, and not left out.
+    for user, cluster_has, word in (({"username": "u", "password": "geheim"}, {}, "password"),
+                                    ({}, {"insecure-skip-tls-verify": True}, "insecure-skip-tls-verify"),
+                                    ({}, {"proxy-url": "http://10.0.0.1:1"}, "proxy-url"),
+                                    ({}, {"tls-server-name": "x"}, "tls-server-name")):
+        refused = Client("platform-kubernetes", {"kubeconfig": kubeconfig(cluster, user, **cluster_has)}).refusal()
+        assert word in refused and "here" in refused and "geheim" not in refused, refused
+    path = kubeconfig(cluster, {})
+    with open(path) as file:
+        text = file.read().replace('"user": "u"', '"user": "nobody"')
+    with open(path, "w") as file:
+        file.write(text)
+    refused = Client("platform-kubernetes", {"kubeconfig": path}).refusal()
+    assert "user nobody" in refused, refused
     path = os.path.join(cluster.folder, "broken")
     with open(path, "w") as file:
         file.write("clusters: [\n")

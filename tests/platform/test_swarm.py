@@ -34,6 +34,7 @@ class Engine:
         self.written = []
         self.manager = True
         self.answer = None  # instead of everything
+        self.away_after_write = False
         self.look = None  # a barrier: figures are told once so many are asked for
         self.server = Scripted(self.script, unix=os.path.join(self.folder, "docker.sock"))
 
@@ -45,6 +46,8 @@ class Engine:
     def script(self, method, path, headers, body):
         if self.answer:
             return self.answer
+        if self.away_after_write and self.written:
+            return 503, {"message": "away"}, {}
         url = urllib.parse.urlsplit(path)
         query = dict(urllib.parse.parse_qsl(url.query))
         filters = json.loads(query.get("filters", "{}"))
@@ -114,6 +117,16 @@ def test_scale_writes_the_whole_spec():
     assert engine.written[0]["TaskTemplate"]["ContainerSpec"] == {"Image": "web:1"}
     # The same again writes nothing.
     client.body("scale", "web", 5)
+    assert len(engine.written) == 1
+    client.close()
+
+
+def test_what_has_come_through_has_not_failed():
+    engine = Engine()
+    client = engine.client()
+    engine.away_after_write = True
+    answer = client("scale", "web", 5)
+    assert answer["code"] == "lost" and "has been given its size" in answer["text"], answer
     assert len(engine.written) == 1
     client.close()
 
