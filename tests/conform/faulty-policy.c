@@ -87,8 +87,11 @@ static void misbehave(const struct faulty *faulty, const struct vim_policy_snaps
 {
     struct timespec now, end;
 
-    if (has_fault(faulty, "allocates"))
+    if (has_fault(faulty, "allocates") ||
+        (has_fault(faulty, "allocates_when_large") && snapshot->block_count > 30))
         free(strdup(snapshot->service));
+    if (has_fault(faulty, "environment") && getenv("NIGHT"))
+        abort();
     if (has_fault(faulty, "no_blocks") && snapshot->block_count == 0)
         abort();
     if (has_fault(faulty, "one_block") && snapshot->block_count == 1)
@@ -135,6 +138,10 @@ static int faulty_decide(struct vim_call *call, void *instance,
     decision->delta = has_fault(faulty, "nonsense") ? 10000 : 1;
     if (has_fault(faulty, "remembers"))
         decision->delta += (int32_t)(faulty->decisions++ % 3);
+    if (has_fault(faulty, "first"))
+        decision->delta += faulty->decisions++ == 0;
+    if (has_fault(faulty, "hour")) /* not twice in a test, but once a day */
+        decision->delta += time(NULL) / 3600 % 24 == 3;
     if (has_fault(faulty, "process"))
         decision->delta += getpid() % 7;
     snprintf(decision->reason, sizeof decision->reason, "%.60s uses most",
@@ -172,7 +179,7 @@ static const struct vim_option options[] = {
     VIM_OPTION_CHOICE(struct config, fault, 0, "none",
                       "none nonsense nan_confidence remembers order process acts_on_nan no_blocks "
                       "one_block one_window trusts_kept small slow allocates unknown_block hangs "
-                      "crashes follows",
+                      "crashes follows allocates_when_large environment first hour",
                       "What this policy does wrong."),
 };
 

@@ -15,6 +15,7 @@
 #include "plugin/instance.h"
 #include "scaler/judge.h"
 #include "subject.h"
+#include "uses.h"
 
 #define WORLDS 60
 #define BLOCKS_LARGE 32u
@@ -189,6 +190,19 @@ static void check_sense(struct run *run)
         acting += judgement.decision.verdict == VIM_SCALE_OUT;
     }
     check_note(run, "%u of %d worlds are scaled out", acting, WORLDS);
+}
+
+/* Before anything else: what a process has not decided on yet is no reason to decide differently. */
+static void check_first(struct run *run)
+{
+    CLEANUP_TEXT struct text first = {0}, between = {0}, again = {0};
+    struct world world = random_world(0), other = random_world(1000);
+
+    decide(run->instance, &world, NULL, &first);
+    decide(run->instance, &other, NULL, &between);
+    decide(run->instance, &world, NULL, &again);
+    REQUIRE(run, text_equal(text_get(&first), text_get(&again)), "first %s; then %s",
+            text_get(&first), text_get(&again));
 }
 
 /* A decision on another world lies between the two. */
@@ -380,45 +394,91 @@ static void check_speed(struct run *run)
     REQUIRE(run, least <= most, "the quickest of %d took %lld us", ROUNDS, (long long)least);
 }
 
-static void check_allocations(struct run *run)
+/* Decides on a world with nothing around it, and hands over what was seen of that. */
+static void decide_watched(struct run *run, const struct world *world, const char *kept,
+                           unsigned *ret_allocations, const char **ret_use)
 {
     static struct snapshot snapshot;
     const struct vim_policy_ops *ops = instance_policy(run->instance);
+    struct history *history = make_history(world);
+    struct vim_policy_score scores[HISTORY_BLOCKS_MAX];
+    struct vim_policy_decision decision = {.size = sizeof decision,
+                                           .scores = scores,
+                                           .score_count = world->blocks,
+                                           .score_stride = sizeof scores[0]};
+    struct vim_call call;
 
+    *ret_allocations = 0;
+    *ret_use = NULL;
+    memset(scores, 0, sizeof scores);
+    snapshot_build(history, world->windows, kept, &snapshot);
+    call_init(&call, clock_mono_ms() + SUBJECT_CALL_MS);
+    /* What keep() copies to is the host's, and not counted. */
+    text_reserve(&call.kept, VIM_KEPT_MAX + 1);
+    if (instance_enter(run->instance, &call) == VIM_OK) {
+        int code;
+
+        allocations_watch();
+        uses_watch();
+        code = ops->decide(&call, instance_handle(run->instance), &snapshot.view, &decision);
+        *ret_use = uses_watched();
+        *ret_allocations = allocations_watched();
+        instance_leave(run->instance, &call, code);
+    }
+    call_free(&call);
+    history_free(history);
+}
+
+/* Worlds of all sizes, the last ones as large as they get, empty and without values. */
+static struct world any_world(uint64_t seed)
+{
+    struct world world = random_world(seed);
+
+    if (seed >= WORLDS - 5)
+        world = (struct world){.seed = seed, .blocks = BLOCKS_LARGE, .windows = WINDOWS_LARGE};
+    if (seed == WORLDS - 4)
+        world.filling = FILL_NAN;
+    if (seed == WORLDS - 3)
+        world.filling = FILL_EXTREME;
+    if (seed == WORLDS - 2)
+        world.blocks = 1;
+    if (seed == WORLDS - 1)
+        world.windows = 1;
+    return world;
+}
+
+static void check_allocations(struct run *run)
+{
     for (uint64_t seed = 0; seed < WORLDS; seed++) {
-        struct world world = random_world(seed);
-        struct history *history = make_history(&world);
-        struct vim_policy_score scores[HISTORY_BLOCKS_MAX];
-        struct vim_policy_decision decision = {.size = sizeof decision,
-                                               .scores = scores,
-                                               .score_count = world.blocks,
-                                               .score_stride = sizeof scores[0]};
-        struct vim_call call;
+        struct world world = any_world(seed);
         unsigned count;
+        const char *use;
 
-        memset(scores, 0, sizeof scores);
-        snapshot_build(history, world.windows, NULL, &snapshot);
-        call_init(&call, clock_mono_ms() + SUBJECT_CALL_MS);
-        /* What keep() copies to is the host's, and not counted. */
-        text_reserve(&call.kept, VIM_KEPT_MAX + 1);
-        if (instance_enter(run->instance, &call) == VIM_OK) {
-            int code;
+        decide_watched(run, &world, seed % 2 ? "block-00\t1\t2\n" : NULL, &count, &use);
+        REQUIRE(run, count == 0, "world %u: memory was asked for %u times", (unsigned)seed, count);
+    }
+}
 
-            allocations_watch();
-            code = ops->decide(&call, instance_handle(run->instance), &snapshot.view, &decision);
-            count = allocations_watched();
-            instance_leave(run->instance, &call, code);
-            if (count)
-                check_fail(run, "world %u: memory was asked for %u times", (unsigned)seed, count);
-        }
-        call_free(&call);
-        history_free(history);
+static void check_uses(struct run *run)
+{
+    if (!uses_can_watch()) {
+        check_skip(run, "a sanitizer is in the way");
+        return;
+    }
+    for (uint64_t seed = 0; seed < WORLDS; seed++) {
+        struct world world = any_world(seed);
+        unsigned count;
+        const char *use;
+
+        decide_watched(run, &world, seed % 2 ? "block-00\t1\t2\n" : NULL, &count, &use);
+        REQUIRE(run, !use, "world %u: %s() was called", (unsigned)seed, use);
     }
 }
 
 void policy_group(struct run *run)
 {
     static const struct check checks[] = {
+        {"the first decision is like any other", check_first},
         {"decisions make sense and say why", check_sense},
         {"the same snapshot twice gives the same decision", check_twice},
         {"the order of blocks and edges changes nothing", check_order},
@@ -434,6 +494,7 @@ void policy_group(struct run *run)
         {"32 blocks with 256 windows", check_large},
         {"32 blocks with 256 windows take 1 ms at most", check_speed},
         {"decide() allocates nothing", check_allocations},
+        {"decide() asks for no clock, chance, file, thread or environment", check_uses},
     };
 
     run_checks_on_instance(run, checks, sizeof checks / sizeof checks[0]);
