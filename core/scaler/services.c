@@ -240,23 +240,6 @@ static void load_signals(struct loading *loading, const struct config_node *pare
 
 /* --- Services ------------------------------------------------------------------------------------- */
 
-static void check_endpoints(struct loading *loading, const struct config_node *node,
-                            const struct service_source *source)
-{
-    const struct config_node *list = config_get(node, "endpoints");
-    if (source->kind == SOURCE_PROMETHEUS && source->endpoints.count == 0) {
-        config_error(loading->errors, list ? list : node,
-                     "the source prometheus needs endpoints: [http://HOST:PORT/metrics ...]");
-    }
-    for (uint32_t i = 0; i < source->endpoints.count; i++) {
-        const char *url = source->endpoints.items[i];
-        if (!text_starts_with(url, "http://") && !text_starts_with(url, "https://")) {
-            config_error(loading->errors, config_at(list, i),
-                         "'%s' is not a URL: expected http://HOST:PORT/PATH or https://...", url);
-        }
-    }
-}
-
 static void load_source(struct loading *loading, const struct config_node *parent,
                         struct service *service)
 {
@@ -272,7 +255,7 @@ static void load_source(struct loading *loading, const struct config_node *paren
     source->size_max = config->size_max;
     source->ca_file = config->ca_file;
     source->token = config->token;
-    check_endpoints(loading, node, source);
+    services_check_source(node, source, loading->errors);
 }
 
 /* One group is one block: two that scale it would not see each other. */
@@ -335,6 +318,7 @@ static void load_block(struct loading *loading, const struct config_node *node,
     service->block_count++;
     load_signals(loading, node, HISTORY_BLOCK, service, &block->signals);
     check_block(loading, node, service, block);
+    services_check_role(node, service, block, loading->errors);
 }
 
 static void add_edge(struct loading *loading, const struct config_node *node,
@@ -408,6 +392,7 @@ static void check_service(struct loading *loading, const struct config_node *nod
         is_taken = is_taken || text_equal(loading->services->items[i].name, service->name);
     }
     check_name(loading, node, service->name, is_taken, "services");
+    services_check_record(node, loading->services, service, loading->errors);
     if (config_get(node, "project") && (strlen(project) > 63 || text_equal(project, "*"))) {
         config_error(loading->errors, config_get(node, "project"),
                      "not a project: 1 to 63 bytes, not *");
@@ -488,8 +473,8 @@ struct services *services_load(const struct config_node *root, struct registry *
     for (size_t i = 0; list && i < config_count(list); i++) {
         load_service(&loading, config_at(list, i));
     }
-    if (needed && !list) {
-        config_error(errors, root, "the role scaler needs services: [{name: ...}]");
+    if (needed && (!list || config_count(list) == 0) && errors->count == 0) {
+        config_error(errors, list ? list : root, "the role scaler needs services: [{name: ...}]");
     }
     return services;
 }

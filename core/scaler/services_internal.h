@@ -36,6 +36,16 @@ struct policy_config {
     const char *plugin;
 };
 
+/* services_checks.c: NODE is the mapping of what is checked. Mistakes are added to ERRORS. */
+void services_check_source(const struct config_node *node, const struct service_source *source,
+                           struct config_errors *errors);
+/* Is the block one that the source vimd can tell of? */
+void services_check_role(const struct config_node *node, const struct service *service,
+                         const struct service_block *block, struct config_errors *errors);
+/* Does one of the services before it write to the same file? */
+void services_check_record(const struct config_node *node, const struct services *services,
+                           const struct service *service, struct config_errors *errors);
+
 extern const struct config_table platform_table, service_table, source_table, block_table,
     edge_table, policy_table;
 

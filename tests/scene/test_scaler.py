@@ -1,9 +1,12 @@
 """The scaler: what it measures, decides, does and tells, on a scripted service and a scripted platform."""
 import contextlib
+import os
+import subprocess
+import tempfile
 import unittest
 
 from scaling import Cluster, Scaled, Shop, service
-from vimd import wait_for
+from vimd import BUILD, wait_for
 
 
 @contextlib.contextmanager
@@ -114,6 +117,30 @@ class Scaling(unittest.TestCase):
             self.assertEqual("off", vimd.service()["mode"])
             vimd.client.must(vimd.client.post(path, {"mode": "act"}))
             vimd.wait_event("scaling.acted")
+
+    def test_a_record_is_decided_the_same(self):
+        """What the daemon has decided, vim-replay decides too, from the windows that it has written."""
+        with tempfile.TemporaryDirectory(prefix="vimd-record-") as folder:
+            trace = os.path.join(folder, "shop.csv")
+            policy = {"plugin": "scaler-threshold", "options": {"target": 0.5}}
+            with scaled(record=trace, interval="800ms", policy=policy, cooldown_out="1s", cooldown_in="1s") as vimd:
+                vimd.wait_event("scaling.acted")
+                vimd.shop.cpu = {"web": 0.3, "db": 0.8}
+                vimd.wait_event("scaling.acted", lambda event: event["data"]["block"] == "db")
+                vimd.shop.cpu = {"web": 0.5, "db": 0.5}
+                vimd.wait_service(lambda one: one["decision"]["verdict"] == "hold", "calm")
+                decided = [(one["verdict"], one["reason"]) for one in vimd.decisions() if "reason" in one]
+                vimd.stop()
+            lines = subprocess.run([BUILD / "bin" / "vim-replay", trace, "--policy", "scaler-threshold:target=0.5"],
+                                   check=True, capture_output=True, text=True).stdout.splitlines()
+            replayed = [tuple(line.split("\t")[index] for index in (2, 5)) for line in lines[:-1]]
+            with open(trace) as file:
+                windows = len({line.split(",")[0] for line in file}) - 1
+            self.assertLessEqual(len(replayed), windows // 2 + 1)
+            at = -1
+            for one in decided:  # the log has what is news, in its order
+                self.assertIn(one, replayed[at + 1:], f"after {at} of {replayed}")
+                at = replayed.index(one, at + 1)
 
     def test_project(self):
         with scaled(project="demo") as vimd:

@@ -133,6 +133,14 @@ static void mistakes(void **state)
     mistake("endpoints: [\"http://h:1/metrics\"], ", "",
             "needs endpoints: [http://HOST:PORT/metrics");
     mistake("http://h:1/metrics", "h:1", "services[0].source.endpoints[0]: 'h:1' is not a URL");
+    mistake("http://h:1/metrics", "http://", "endpoints[0]: 'http://' is not a URL");
+    mistake("http://h:1/metrics", "http://:1/m", "endpoints[0]: 'http://:1/m' is not a URL");
+    mistake("http://h:1/metrics", "http://h:70000/", "'http://h:70000/' is not a URL");
+    mistake("http://h:1/metrics", "http://h:1x/", "'http://h:1x/' is not a URL");
+    mistake("http://h:1/metrics", "http://h /m", "'http://h /m' is not a URL");
+    mistake("http://h:1/metrics\"", "http://h:1/m\", \"http://h:1/m\"",
+            "endpoints[1]: it is there twice");
+    mistake("token: sesame-open", "token: \"sesame\\r\\nX: y\"", "source.token: a token has no");
     mistake("token: sesame-open", "timeout: 6s", "timeout (6000 ms) has to be shorter than window");
     mistake("throughput: rate(a)", "thruput: rate(a)",
             "x.yaml:10:15: services[0].signals.thruput: unknown key; did you mean throughput?");
@@ -149,6 +157,36 @@ static void mistakes(void **state)
     mistake("db -> web", "db -> cache", "services[0].edges[1]: there is no block named 'cache'");
     mistake("db -> web", "web -> db", "the edge web -> db is there twice");
     mistake("db -> web", "db to web", "expected CALLER -> CALLEE");
+    mistake("name: shop\n", "name: shop\n    record: /t.csv\n  - name: other\n    record: /t.csv\n",
+            "a trace is of one service");
+}
+
+static void mistakes_of_vimd(void **state)
+{
+    static const char head[] = "services:\n  - name: vimd\n    policy: scaler-similarity\n";
+    static const struct {
+        const char *rest, *wanted;
+    } wrong[] = {
+        {"    source: {type: vimd}\n    blocks: [{name: web}]\n",
+         "services[0].blocks[0].name: vimd has no block 'web': role is one of api"},
+        {"    source: {type: vimd}\n    blocks: [{name: api, role: front}]\n",
+         "services[0].blocks[0].role: vimd has no block 'front'"},
+        {"    source: {type: vimd, token: x}\n    blocks: [{name: api}]\n",
+         "services[0].source.token: is for the source prometheus"},
+        {"    source: {type: vimd, endpoints: [\"http://h/\"]}\n    blocks: [{name: api}]\n",
+         "services[0].source.endpoints: is for the source prometheus"}};
+    (void)state;
+    for (size_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++) {
+        struct config_errors errors = {0};
+        char *yaml = text_format("%s%s", head, wrong[i].rest);
+        services_free(load(yaml, &errors));
+        assert_int_equal(errors.count, 1);
+        if (!strstr(errors.items[0], wrong[i].wanted)) {
+            fail_msg("expected %s\ngot      %s", wrong[i].wanted, errors.items[0]);
+        }
+        free(yaml);
+        config_errors_free(&errors);
+    }
 }
 
 static void nothing_to_scale(void **state)
@@ -158,6 +196,12 @@ static void nothing_to_scale(void **state)
     services_free(load("state_dir: /x\n", &errors));
     assert_int_equal(errors.count, 1);
     assert_non_null(strstr(errors.items[0], "the role scaler needs services"));
+    config_errors_free(&errors);
+    errors = (struct config_errors){0};
+    services_free(load("services: []\n", &errors));
+    assert_int_equal(errors.count, 1);
+    assert_non_null(
+        strstr(errors.items[0], "x.yaml:1:11: services: the role scaler needs services"));
     config_errors_free(&errors);
     errors = (struct config_errors){0};
     services_free(load("services:\n"
@@ -239,6 +283,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(taken),
         cmocka_unit_test(mistakes),
+        cmocka_unit_test(mistakes_of_vimd),
         cmocka_unit_test(nothing_to_scale),
         cmocka_unit_test(state_there_and_back),
     };
