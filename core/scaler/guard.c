@@ -66,10 +66,28 @@ struct guard_block *guard_find_block(struct guard *guard, const char *name)
     return block;
 }
 
+static void no_later(int64_t *at, int64_t now)
+{
+    *at = *at > now ? now : *at;
+}
+
+/* What lies ahead was noted before the clock was set back: it would be waited for until it has come again. */
+static void take_back_times(struct guard *guard, int64_t now)
+{
+    for (uint32_t i = 0; i < guard->block_count; i++) {
+        no_later(&guard->blocks[i].last_ms, now);
+        for (uint32_t j = 0; j < guard->blocks[i].reversal_count; j++)
+            no_later(&guard->blocks[i].reversals[j], now);
+    }
+    no_later(&guard->pending.acted_ms, now);
+    no_later(&guard->pending.ready_ms, now);
+}
+
 void guard_observe(struct guard *guard, int64_t now, struct history *history,
                    struct guard_event *ret_event)
 {
     memset(ret_event, 0, sizeof *ret_event);
+    take_back_times(guard, now);
     for (uint32_t i = 0; i < history_block_count(history); i++)
         guard_find_block(guard, history_block_name(history, i));
     if (guard->pending.block != VIM_NO_INDEX && !guard->rollback)

@@ -212,6 +212,12 @@ int history_open_window(struct history *history, int64_t end)
     return VIM_OK;
 }
 
+void history_forget(struct history *history)
+{
+    history->filled = history->place = 0;
+    history->action = (struct history_action){.block = VIM_NO_INDEX};
+}
+
 uint32_t history_metric(enum history_scope scope, const char *name)
 {
     for (uint32_t i = 0; i < metrics[scope].count; i++)

@@ -42,6 +42,9 @@ uint32_t history_edge(struct history *history, uint32_t caller, uint32_t callee)
  * grid that the first window began. VIM_E_INVALID if it is not behind the last one. */
 int history_open_window(struct history *history, int64_t end);
 
+/* Forgets all windows and the last action, but not how blocks are: the next window may have any end. */
+void history_forget(struct history *history);
+
 /* The number of a metric of SCOPE ("cpu", "throughput" ...), or VIM_NO_INDEX; and back. */
 uint32_t history_metric(enum history_scope scope, const char *name);
 const char *history_metric_name(enum history_scope scope, uint32_t metric);

@@ -14,6 +14,8 @@
 #define PLATFORM_SHARE 0.3
 /* By when in a window the platforms have to have told what replicas used: a decision follows. */
 #define USAGE_SHARE 0.8
+/* A clock that was set back by no more is waited for. */
+#define SET_BACK_WINDOWS 3
 
 bool watch_is_stale(const struct watch *watch, int64_t now)
 {
@@ -141,6 +143,20 @@ static void measure_usage(struct watch *watch, int64_t until)
     }
 }
 
+/* --- A clock that was set ------------------------------------------------------------------------ */
+
+/* What was measured belongs to times that are yet to come. */
+static void begin_anew(struct watch *watch, int64_t end)
+{
+    log_event(VIM_WARNING, "the clock was set back; the windows of a service begin anew",
+              "service=%s seconds=%lld", watch->service->name,
+              (long long)(history_end(watch->history) - end) / 1000);
+    history_forget(watch->history);
+    watch->decided = watch->marked = 0;
+    watch->good = watch->good < end ? watch->good : end;
+    (void)history_open_window(watch->history, end);
+}
+
 /* --- All of it ------------------------------------------------------------------------------------ */
 
 void watch_measure(struct watch *watch, int64_t end)
@@ -150,7 +166,10 @@ void watch_measure(struct watch *watch, int64_t end)
     int64_t window = service->window_ms;
     int64_t began = clock_mono_ms(), until = began + (int64_t)(PLATFORM_SHARE * (double)window);
     if (history_open_window(watch->history, end) != VIM_OK) {
-        return; /* the clock was set back: not before it has come to where it was */
+        if (history_end(watch->history) - end <= SET_BACK_WINDOWS * window) {
+            return; /* the clock was set back a little: not before it has come to where it was */
+        }
+        begin_anew(watch, end);
     }
     for (uint32_t i = 0; i < service->block_count; i++) {
         if (watch->groups[i].platform) {

@@ -167,6 +167,25 @@ static void cooldowns(void **state)
     assert_true(wish(a, -1).act); /* 120 s */
 }
 
+static void a_clock_that_was_set_back_does_not_stop_everything(void **state)
+{
+    (void)state;
+    pass(6, 100, 100, 50);
+    act(wish(a, 1));
+    assert_true(guard.pending.block != VIM_NO_INDEX);
+    now -= 600000;
+    history_forget(history);
+    assert_int_equal(history_windows(history), 0);
+    pass(4, 110, 100, 50);
+    check_stopped(wish(a, 1), GUARD_RULE_COOLDOWN); /* not ten minutes more */
+    pass(3, 110, 100, 50);
+    assert_true(wish(a, 1).act);
+    pass(4, 110, 100, 50);
+    (void)wish(a, 0);
+    assert_int_equal(event.kind, GUARD_VERIFIED);
+    assert_true(guard.pending.block == VIM_NO_INDEX);
+}
+
 static void what_improved_is_kept(void **state)
 {
     (void)state;
@@ -437,6 +456,7 @@ int main(void)
         RULE(stale_data_freezes),
         RULE(nothing_while_a_replica_starts),
         RULE(cooldowns),
+        RULE(a_clock_that_was_set_back_does_not_stop_everything),
         RULE(what_improved_is_kept),
         RULE(what_brought_nothing_is_rolled_back),
         RULE(other_loads_tell_nothing),
