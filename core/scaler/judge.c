@@ -134,6 +134,7 @@ int judge(struct instance *policy, const struct snapshot *snapshot, int64_t time
     }
     judgement->took_us = clock_mono_us() - start;
     judgement->code = code;
+    judgement->block_count = snapshot->view.block_count; /* whatever it has written over */
     decision->scores = NULL;
     decision->reason[VIM_REASON_MAX - 1] = '\0';
     if (code == VIM_OK && judge_check(&snapshot->view, judgement) == VIM_OK)
@@ -215,6 +216,17 @@ static int give_up(struct judgement *judgement, int code, const char *format, ..
     return code;
 }
 
+/* What came from the child, in which the policy may have written anywhere. */
+static int take_answer(const struct snapshot *snapshot, struct judgement *judgement)
+{
+    judgement->block_count = snapshot->view.block_count;
+    judgement->decision.scores = NULL;
+    judgement->decision.reason[VIM_REASON_MAX - 1] = '\0';
+    judgement->why[sizeof judgement->why - 1] = '\0';
+    judgement->kept[VIM_KEPT_MAX] = '\0';
+    return judgement->code == VIM_OK ? judge_check(&snapshot->view, judgement) : judgement->code;
+}
+
 int judge_apart(struct instance *policy, const struct snapshot *snapshot, int64_t timeout_ms,
                 struct judgement *ret_judgement)
 {
@@ -244,7 +256,7 @@ int judge_apart(struct instance *policy, const struct snapshot *snapshot, int64_
     while (waitpid(child, &status, 0) < 0 && errno == EINTR)
         ;
     if (got == sizeof *ret_judgement)
-        return ret_judgement->code;
+        return take_answer(snapshot, ret_judgement);
     if (!in_time)
         return give_up(ret_judgement, VIM_E_TIMEOUT, "no decision within %lld ms",
                        (long long)timeout_ms);

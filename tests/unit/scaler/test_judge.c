@@ -270,6 +270,30 @@ static void hangs_and_crashes_stay_apart(void **state)
     assert_string_equal(judgement.why, "ended the process (exit status 7)");
 }
 
+/* Its decision lies among what is ours. */
+static void write_over(struct vim_policy_decision *decision)
+{
+    struct judgement *around = (void *)((char *)decision - offsetof(struct judgement, decision));
+    around->block_count = HISTORY_BLOCKS_MAX + 20;
+    memset(around->why, 'x', sizeof around->why);
+}
+
+static void what_is_written_over_is_not_believed(void **state)
+{
+    struct text text = {0};
+
+    (void)state;
+    behave = write_over;
+    assert_int_equal(judge(policy, &snapshot, 1000, &judgement), VIM_OK);
+    assert_int_equal(judgement.block_count, 2);
+    assert_int_equal(judge_apart(policy, &snapshot, 5000, &judgement), VIM_OK);
+    assert_int_equal(judgement.block_count, 2);
+    assert_true(memchr(judgement.why, '\0', sizeof judgement.why) != NULL);
+    judge_print(&snapshot.view, &judgement, &text);
+    assert_non_null(strstr(text_get(&text), "scale_out b 1"));
+    text_free(&text);
+}
+
 static void digests_tell_decisions_apart(void **state)
 {
     struct judge_digest one = {0}, two = {0};
@@ -295,6 +319,7 @@ int main(void)
         cmocka_unit_test(nonsense_is_refused),
         cmocka_unit_test(hangs_and_crashes_stay_apart),
         cmocka_unit_test(what_is_there_counts_however_late_we_look),
+        cmocka_unit_test(what_is_written_over_is_not_believed),
         cmocka_unit_test(digests_tell_decisions_apart),
     };
 
