@@ -207,6 +207,15 @@ static double offered_now(const struct guard *guard, const struct vim_policy_sna
     return count ? sum / count : NAN;
 }
 
+/* How many replicas more fit into what is left of the budget. */
+static int64_t room_in_budget(const struct snapshot *snapshot, const struct vim_policy_block *block)
+{
+    double room = snapshot->view.budget_cores / block->quota_cores;
+
+    return block->quota_cores > 0 && room < GUARD_COUNT_MAX ? (int64_t)(room + 1e-9)
+                                                            : GUARD_COUNT_MAX;
+}
+
 /* Size, limits, cooldown: of a wish that is no rollback. */
 static struct guard_ruling rule_on_wish(struct guard *guard, int64_t now,
                                         const struct snapshot *snapshot, struct guard_ruling ruling)
@@ -223,6 +232,11 @@ static struct guard_ruling rule_on_wish(struct guard *guard, int64_t now,
     if (mine->tabu)
         return stand_against(ruling, GUARD_RULE_TABU, "%s is tabu for %u more decisions",
                              block->name, mine->tabu);
+    if (delta > 0 && room_in_budget(snapshot, block) == 0)
+        return stand_against(ruling, GUARD_RULE_LIMIT,
+                             "%s +1 takes %g cores, and %g are left of the budget", block->name,
+                             block->quota_cores, snapshot->view.budget_cores);
+    delta = delta > room_in_budget(snapshot, block) ? room_in_budget(snapshot, block) : delta;
     delta = delta > rules->step_out ? rules->step_out : delta;
     delta = delta < -(int64_t)rules->step_in ? -(int64_t)rules->step_in : delta;
     target = (int64_t)block->desired + delta;

@@ -114,6 +114,26 @@ static void steps_and_limits(void **state)
     assert_false(wish(a, 0).act);
 }
 
+static void the_budget_holds_whoever_decides(void **state)
+{
+    struct history_goals goals = {.budget_cores = 2};
+    struct guard_ruling ruling;
+
+    (void)state;
+    pass(6, 100, 100, 50);
+    history_set_goals(history, &goals);
+    ruling = wish(a, 4); /* of one core each */
+    assert_true(ruling.act);
+    assert_int_equal(ruling.delta, 2);
+    goals.budget_cores = 0.9;
+    history_set_goals(history, &goals);
+    check_stopped(wish(a, 1), GUARD_RULE_LIMIT);
+    assert_true(wish(a, -1).act);
+    goals.budget_cores = INFINITY;
+    history_set_goals(history, &goals);
+    assert_int_equal(wish(a, 4).delta, 4);
+}
+
 static void refused_judgements_do_nothing(void **state)
 {
     struct guard_ruling ruling;
@@ -279,7 +299,7 @@ static void scale_ins_may_scatter_but_not_cost(void **state)
 /* With a promise that is kept and nothing saturated there is nothing to gain yet. */
 static void what_is_done_ahead_is_not_taken_back(void **state)
 {
-    const struct history_goals goals = {.slo_p95_ms = 200};
+    const struct history_goals goals = {.slo_p95_ms = 200, .budget_cores = INFINITY};
 
     (void)state;
     history_set_goals(history, &goals);
@@ -452,6 +472,7 @@ int main(void)
 #define RULE(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
     const struct CMUnitTest tests[] = {
         RULE(steps_and_limits),
+        RULE(the_budget_holds_whoever_decides),
         RULE(refused_judgements_do_nothing),
         RULE(stale_data_freezes),
         RULE(nothing_while_a_replica_starts),
