@@ -332,5 +332,9 @@ int main(int argc, char **argv)
     while (opened)
         policy_close(&players[--opened].policy);
     free(labels.items);
+    if (fflush(stdout) != 0 || ferror(stdout)) {
+        perror("vim-replay: standard output");
+        code = 2;
+    }
     return code;
 }

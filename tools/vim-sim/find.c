@@ -262,8 +262,7 @@ static void write_details(const struct sim *sim, const struct record *records)
                     sim->policies[p].label, records[i].picks[p].top == scenario->truth,
                     judge_verdict_name(records[i].picks[p].verdict));
         }
-    if (csv)
-        fclose(csv);
+    close_csv(csv, sim->csv);
 }
 
 int run_find(struct sim *sim)

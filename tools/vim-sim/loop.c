@@ -325,8 +325,7 @@ int run_loop(struct sim *sim)
                     result->violated, result->replica_hours, records[i].oracle.replica_hours,
                     result->reversals, result->actions);
         }
-    if (csv)
-        fclose(csv);
+    close_csv(csv, sim->csv);
     parallel_free(records, sim->count, sizeof *records);
     return 0;
 }
@@ -345,7 +344,7 @@ int run_record(struct sim *sim)
     writing.labels = open_csv(sim->labels, "t_ms,block");
     draw_scenario(sim, sim->seed, &service);
     run_policy(&service, sim->seed, &sim->policies[0], &writing);
-    fclose(writing.trace);
-    fclose(writing.labels);
+    close_csv(writing.trace, sim->csv);
+    close_csv(writing.labels, sim->labels);
     return 0;
 }

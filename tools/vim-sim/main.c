@@ -57,6 +57,16 @@ FILE *open_csv(const char *path, const char *heading)
     return file;
 }
 
+void close_csv(FILE *file, const char *path)
+{
+    bool failed = file && ferror(file);
+
+    if (file && (fclose(file) != 0 || failed)) {
+        perror(path);
+        exit(2);
+    }
+}
+
 static void print_help(void)
 {
     puts(

@@ -134,8 +134,7 @@ int run_network(struct sim *sim)
                     judge_verdict_name(records[i].verdict[p]),
                     records[i].slow ? records[i].named_edge[p] == records[i].edge
                                     : records[i].named_block[p] == records[i].block);
-    if (csv)
-        fclose(csv);
+    close_csv(csv, sim->csv);
     parallel_free(records, sim->count, sizeof *records);
     return 0;
 }

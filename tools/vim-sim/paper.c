@@ -111,8 +111,7 @@ int run_testbed(struct sim *sim)
     }
     print_value("fig4_peak_at_three", "-", 100.0 * at_three / sim->count);
     print_value("largest_deviation_from_figures", "-", 100 * worst);
-    if (csv)
-        fclose(csv);
+    close_csv(csv, sim->csv);
     return 0;
 }
 
@@ -264,8 +263,7 @@ int run_eq3(struct sim *sim)
     }
     print_value("flips_where_it_should", sim->policies[0].label, 100.0 * right / sim->count);
     print_value("flips_where_it_should", "opposite-sign", 100.0 * opposite / sim->count);
-    if (csv)
-        fclose(csv);
+    close_csv(csv, sim->csv);
     return 0;
 }
 
@@ -365,7 +363,6 @@ int run_climb(struct sim *sim)
             snprintf(metric, sizeof metric, "harmful_from_%u_%u", starts[i][0], starts[i][1]);
             print_value(metric, sim->policies[p].label, harmful);
         }
-    if (csv)
-        fclose(csv);
+    close_csv(csv, sim->csv);
     return 0;
 }

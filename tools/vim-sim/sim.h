@@ -74,4 +74,7 @@ uint32_t top_block(const struct judgement *judgement);
 /* Opens sim->csv for writing; NULL if it is not wanted. Ends the program when it cannot be. */
 FILE *open_csv(const char *path, const char *heading);
 
+/* Closes it (NULL is fine). Exits if not all of it could be written. */
+void close_csv(FILE *file, const char *path);
+
 #endif

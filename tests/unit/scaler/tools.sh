@@ -81,5 +81,10 @@ grep -q '^broken-labels.csv:1: ' error || fail "no clear error: $(cat error)"
 grep -q gate error || fail "no clear error: $(cat error)"
 ! sim find --policy no-such-policy 2>error || fail 'an unknown policy is taken'
 grep -q no-such-policy error || fail "no clear error: $(cat error)"
+# What could not be written is no result.
+! sim record --seed 3 --policy scaler-random --csv /dev/full --labels full.csv 2>error || fail 'a full disk is well'
+grep -q '/dev/full: No space left' error || fail "no clear error: $(cat error)"
+! replay idle.csv --policy scaler-random 2>error >/dev/full || fail 'a full disk is well'
+grep -q 'No space left' error || fail "no clear error: $(cat error)"
 ! sim nothing 2>error || fail 'an unknown experiment runs'
 echo ok
