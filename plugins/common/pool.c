@@ -18,8 +18,10 @@
 /* A place that takes longer than this to take a connection has too much to do. */
 #define SLOW_CONNECT_MS 200
 
-/* After an attempt that took a while, so many times as long passes until the next beside other connections. */
+/* After an attempt that took a while, so many times as long passes until the next beside other connections; where
+ * connecting is slow, it is a good part of what the place has too much to do. */
 #define GROW_PAUSE 9
+#define GROW_PAUSE_SLOW 49
 
 int64_t pool_now(void)
 {
@@ -85,6 +87,11 @@ static int64_t backoff(const struct pool *pool)
     return pause / 2 + random() % (pause / 2 + 1);
 }
 
+static bool is_slow(const struct pool *pool)
+{
+    return pool->connect_ms > SLOW_CONNECT_MS;
+}
+
 /* Makes a connection. Called with the lock held, which is given up meanwhile. */
 static int connect_one(struct vim_call *call, struct pool *pool, bool patient,
                        struct pooled **ret_connection, struct store_error *ret_error)
@@ -111,7 +118,7 @@ static int connect_one(struct vim_call *call, struct pool *pool, bool patient,
     pthread_mutex_lock(&pool->lock);
     pool->connecting--;
     pool->connect_ms = pool_now() - began;
-    pool->grow_at = pool_now() + GROW_PAUSE * pool->connect_ms;
+    pool->grow_at = pool_now() + (is_slow(pool) ? GROW_PAUSE_SLOW : GROW_PAUSE) * pool->connect_ms;
     if (code < 0) {
         pool->count--;
         pool->failures++;
@@ -140,8 +147,7 @@ static int64_t connect_at(const struct pool *pool, bool patient, int64_t began)
     if (pool->connecting > 0 || pool->count >= pool->settings.connections)
         return INT64_MAX;
     if (has_others(pool)) {
-        bool is_slow = pool->connect_ms > SLOW_CONNECT_MS;
-        int64_t waited_at = patient && is_slow ? began + pool->connect_ms : began;
+        int64_t waited_at = patient && is_slow(pool) ? began + pool->connect_ms : began;
 
         at = at > waited_at ? at : waited_at;
         at = at > pool->grow_at ? at : pool->grow_at;

@@ -4,7 +4,7 @@
  * A connection is used by one thread at a time. Connections are made one after another, and where there are
  * some, only for a tenth of the time. A place that is slow to take them, since it has too much to do, is not
  * given more to do by those who wait for it: there another is only made for a caller that has waited for one of
- * those there are as long as the last one took to make. (Where connecting is quick such waits cost more than
+ * those there are as long as the last one took to make, and only for a fiftieth of the time. (Where connecting is quick such waits cost more than
  * they save: fewer connections are more switches between threads.) While connecting fails, one caller at a
  * time tries, after a pause that grows.
  *

@@ -101,6 +101,21 @@ int connection_flush(struct vim_call *call, struct connection *connection, int64
     return unsent < 0 ? broke(connection, ret_error) : VIM_OK;
 }
 
+/* Until something has come, or (UNSENT) more can be sent. */
+static bool await_answer(struct vim_call *call, struct connection *connection, int64_t deadline,
+                         bool unsent)
+{
+    struct pollfd file = {.fd = PQsocket(connection->pg), .events = POLLIN};
+
+    if (pool_now() >= connection->gather_at && poll(&file, 1, 0) > 0)
+        return true;
+    if (!await_socket(call, connection, deadline, true, unsent))
+        return false;
+    if (pool_now() >= connection->gather_at)
+        pool_pause(call, connection->place->store->host, GATHER_MS);
+    return true;
+}
+
 int connection_result(struct vim_call *call, struct connection *connection, int64_t deadline,
                       PGresult **ret_result, struct store_error *ret_error)
 {
@@ -109,12 +124,10 @@ int connection_result(struct vim_call *call, struct connection *connection, int6
 
         if (unsent < 0)
             return broke(connection, ret_error);
-        if (!await_socket(call, connection, deadline, true, unsent == 1)) {
+        if (!await_answer(call, connection, deadline, unsent == 1)) {
             connection->pooled.broken = true;
             return store_error_set(ret_error, VIM_E_TIMEOUT, "no answer in time");
         }
-        if (connection->gathers)
-            pool_pause(call, connection->place->store->host, GATHER_MS);
         if (!PQconsumeInput(connection->pg) && !PQisBusy(connection->pg))
             break; /* what the server said before it went is still to be read */
         if (PQstatus(connection->pg) == CONNECTION_BAD && PQisBusy(connection->pg))
@@ -281,6 +294,7 @@ int connection_open(struct vim_call *call, struct pool *pool, int64_t deadline,
     if (!connection)
         return store_error_set(ret_error, VIM_E_UNAVAILABLE, "out of memory");
     connection->place = (struct place *)pool;
+    connection->gather_at = INT64_MAX;
     connection->told_fd = -1;
     code = connect_to(call, connection, deadline, ret_error);
     if (code == VIM_OK)

@@ -185,7 +185,6 @@ static void take_in(struct postgres_store *store, unsigned name_at, const char *
     }
     atomic_store(&place->pass_until, 0);
     atomic_store(&place->misses, 0);
-    atomic_store(&place->behind, false);
     tell(place, "a replica has come");
     atomic_fetch_or(&store->serving, bit_of(place));
 }

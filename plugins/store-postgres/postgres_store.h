@@ -74,7 +74,8 @@ struct connection {
     int told_fd; /* the socket that vimd knows of; -1: none */
     uint64_t scans[SCAN_SHAPES / 64]; /* whose statements are prepared */
     char history[HISTORY_SIZE]; /* that a primary with replicas writes; "": not known */
-    bool gathers; /* much is awaited, which comes slowly; see connection_result() */
+    int64_t
+        gather_at; /* from then on (pool_now()) what is awaited comes slowly; see connection_result() */
 };
 
 /* The primary, wherever it is among its hosts, or one replica. One of a name's addresses is taken by, and given up
@@ -91,7 +92,6 @@ struct place {
     atomic_uint users; /* replica: who has to do with it now */
     atomic_bool schema_ready; /* tables looked at since the plugin was opened */
     _Atomic int64_t pass_until; /* replica: is passed over until then, on pool_now() */
-    _Atomic bool behind; /* replica: it was when it was asked last */
     _Atomic unsigned misses; /* replica: times in a row that it could not answer */
 };
 
@@ -160,7 +160,10 @@ struct postgres_store {
     atomic_bool warned; /* that no replica can be used */
     struct question question;
     struct batches batches;
-    char *sql[SCAN_SHAPES]; /* of the scans; guarded by sql_lock until set, then constant */
+    char *sql
+        [2]
+        [SCAN_SHAPES]; /* of the scans, for the primary and for replicas; guarded by sql_lock until set,
+                                * then constant */
     pthread_mutex_t sql_lock;
 };
 
@@ -331,6 +334,10 @@ int batches_read(struct vim_call *call, struct postgres_store *store, struct rea
 
 /* --- replicas.c */
 
+/* What a replica is asked for holds only if the question before it, on the same connection, was answered by yes; else
+ * there are no rows, and no work. */
+#define REPLICA_CONDITION " AND current_setting('vimd.in_step')='yes'"
+
 int replicas_init(struct postgres_store *store);
 void replicas_clear(struct postgres_store *store);
 
@@ -368,8 +375,9 @@ struct scan_parameters {
 /* Number of SCAN's shape, below SCAN_SHAPES. */
 unsigned scan_shape_number(const struct vim_scan *scan);
 
-/* The SQL of SCAN's shape; made when first asked for, kept with the store. NULL: no memory. */
-const char *scan_sql(struct postgres_store *store, const struct vim_scan *scan);
+/* The SQL of SCAN's shape, for the primary or for a REPLICA; made when first asked for, kept with the store. NULL: no
+ * memory. */
+const char *scan_sql(struct postgres_store *store, const struct vim_scan *scan, bool replica);
 void scan_sql_clear(struct postgres_store *store);
 
 /* Fills the parameters, which refer to SCAN and to themselves. */

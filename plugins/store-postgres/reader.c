@@ -11,6 +11,8 @@
 #define STATEMENT_MAX 200
 #define OID_TEXT 25
 
+#define GET_SQL "SELECT id,parent,state,due,revision,body FROM @.rows WHERE collection=$1 AND id=$2"
+
 /* A scan of up to this many rows goes together with others, and with the question whether a replica is in
  * step; what comes of it then is small enough to be kept, or to be thrown away. */
 #define SHORT_ROWS_MAX 100
@@ -34,7 +36,7 @@ int reader_prepare(struct connection *connection)
     static const Oid types[] = {OID_TEXT, OID_TEXT};
     char sql[STATEMENT_MAX];
 
-    schema_sql("SELECT id,parent,state,due,revision,body FROM @.rows WHERE collection=$1 AND id=$2",
+    schema_sql(connection->place->replica ? GET_SQL REPLICA_CONDITION : GET_SQL,
                connection->place->store->config->schema, sql, sizeof sql);
     return PQsendPrepare(connection->pg, "get", sql, 2, types) ? 0 : -1;
 }
@@ -81,7 +83,7 @@ static int send_scan(struct connection *connection, const struct vim_scan *scan,
 {
     struct postgres_store *store = connection->place->store;
     unsigned number = scan_shape_number(scan);
-    const char *sql = scan_sql(store, scan);
+    const char *sql = scan_sql(store, scan, connection->place->replica);
     struct scan_parameters p;
     char name[16];
     bool sent = true;
@@ -232,13 +234,13 @@ static int receive_results(struct vim_call *call, struct connection *connection,
         struct store_error error;
         ExecStatusType status;
 
+        connection->gather_at =
+            batch->count - next > GATHER_READS ? began + GATHER_AFTER_MS : INT64_MAX;
         if (connection_result(call, connection, deadline, &result, &error) < 0) {
             if (code == VIM_OK)
                 *ret_error = error;
             return ret_error->code;
         }
-        connection->gathers =
-            batch->count - next > GATHER_READS && pool_now() - began > GATHER_AFTER_MS;
         status = result ? PQresultStatus(result) : PGRES_EMPTY_QUERY;
         if (status == PGRES_FATAL_ERROR && code == VIM_OK)
             code = connection_error(connection, result, ret_error);
@@ -260,7 +262,7 @@ int reader_receive(struct vim_call *call, struct connection *connection, struct 
     int code = first->is_long ? receive_rows(call, connection, first, patience, ret_error)
                               : receive_results(call, connection, batch, patience, ret_error);
 
-    connection->gathers = false;
+    connection->gather_at = INT64_MAX;
     /* What is prepared on it is not known any more. */
     if (code < 0)
         connection->pooled.broken = true;

@@ -5,9 +5,9 @@
  * only when it has replayed the log up to where the primary's was after the read had begun. So a
  * read first has the primary asked for that position. One question serves all reads that had begun
  * when it was sent: however many there are, this process asks one at a time. Then a replica is told the
- * position in the same breath as the read: it says whether it was there, and then, in a transaction of its
- * own, thus with a later snapshot, answers. If it was not, the answer is thrown away, and it is asked
- * again for as long as the option replica_wait allows; then the primary answers. Unless that is busy: all
+ * position in the same breath as the reads: it says whether it was there, and then, in a transaction of its
+ * own, thus with a later snapshot, answers. If it was not, it reads nothing (it remembers what it has said, and each
+ * statement begins with that: see REPLICA_CONDITION), and it is asked again for as long as the option replica_wait allows; then the primary answers. Unless that is busy: all
  * connections to it are in use, or the question took it long. One that has too much to do is also slow to feed its
  * replicas, and would get the more to do the further they are behind. So then they are asked for longer.
  *
@@ -32,7 +32,7 @@
 
 #include "postgres_store.h"
 
-#define STATEMENT_MAX 300
+#define STATEMENT_MAX 400
 #define OID_TEXT 25
 
 /* How long a replica is passed over after it could not answer. */
@@ -42,10 +42,6 @@
 /* Silence after which a replica that hangs is left. Not sooner: the connection is lost with it, and a replica that is
  * only slow would have to make another. */
 #define PATIENCE_MS 1000
-
-/* More reads than this are sent only when the replica has said that it is in step: thrown away they would be too much
- * work for nothing. */
-#define TOGETHER_READS_MAX 4
 
 /* While the primary is busy, replicas are asked for so many times replica_wait. */
 #define BUSY_PRIMARY_WAITS 25
@@ -60,10 +56,12 @@
     "SELECT (SELECT system_identifier FROM pg_control_system())||" \
     "'/'||left(pg_walfile_name(pg_current_wal_insert_lsn()),8)"
 
-#define IN_STEP_SQL                                   \
-    "SELECT 1 WHERE pg_is_in_recovery()"              \
-    " AND pg_last_wal_replay_lsn()>=$1::text::pg_lsn" \
-    " AND EXISTS(SELECT 1 FROM @.histories WHERE name=$2::text)"
+#define IN_STEP_SQL                                              \
+    "SELECT set_config('vimd.in_step',CASE"                      \
+    " WHEN pg_is_in_recovery()"                                  \
+    " AND pg_last_wal_replay_lsn()>=$1::text::pg_lsn"            \
+    " AND EXISTS(SELECT 1 FROM @.histories WHERE name=$2::text)" \
+    " THEN 'yes' ELSE 'no' END,false)"
 
 int replicas_init(struct postgres_store *store)
 {
@@ -252,7 +250,7 @@ static int receive_answer(struct vim_call *call, struct connection *connection, 
     if (PQresultStatus(result) == PGRES_FATAL_ERROR)
         code = connection_error(connection, result, ret_error);
     else
-        *ret_in_step = PQntuples(result) == 1;
+        *ret_in_step = strcmp(PQgetvalue(result, 0, 0), "yes") == 0;
     PQclear(result);
     if (connection->pooled.broken)
         return code;
@@ -284,35 +282,25 @@ static int ask_replica(struct vim_call *call, struct connection *connection,
 
 enum outcome { ANSWERED, BUSY, BEHIND, FAILED };
 
-/* Asks the replica whether it is there; reads when it is. TOGETHER: both at once, if it was there when it was asked
- * last: an answer to be thrown away is as much work for it as any. */
 static enum outcome read_in_step(struct vim_call *call, struct connection *connection,
-                                 const struct position *position, bool together,
-                                 struct batch *batch, int *ret_code, struct store_error *ret_error)
+                                 const struct position *position, struct batch *batch,
+                                 int *ret_code, struct store_error *ret_error)
 {
-    struct place *place = connection->place;
     bool in_step = false;
-    int code;
-
-    together = together && !atomic_load(&place->behind);
-    code = ask_replica(call, connection, position, together ? batch : NULL, &in_step, ret_error);
+    int code = ask_replica(call, connection, position, batch, &in_step, ret_error);
 
     if (code < 0 || connection->pooled.broken)
         return FAILED;
-    atomic_store(&place->behind, !in_step);
     if (!in_step)
         return BEHIND;
-    if (!together)
-        code = reader_send(connection, batch, ret_error);
-    if (code == VIM_OK)
-        code = reader_receive(call, connection, batch, PATIENCE_MS, ret_error);
+    code = reader_receive(call, connection, batch, PATIENCE_MS, ret_error);
     *ret_code = code;
     return code == VIM_OK || batch->reads[0]->emitted ? ANSWERED : FAILED;
 }
 
 static enum outcome read_on(struct vim_call *call, struct place *place,
-                            const struct position *position, bool together, struct batch *batch,
-                            int *ret_code, struct store_error *ret_error)
+                            const struct position *position, struct batch *batch, int *ret_code,
+                            struct store_error *ret_error)
 {
     struct connection *connection = NULL;
     enum outcome outcome = FAILED;
@@ -321,7 +309,7 @@ static enum outcome read_on(struct vim_call *call, struct place *place,
     if (code == VIM_E_BUSY)
         return BUSY; /* others have all connections: that is no fault of its own */
     if (code == VIM_OK)
-        outcome = read_in_step(call, connection, position, together, batch, ret_code, ret_error);
+        outcome = read_in_step(call, connection, position, batch, ret_code, ret_error);
     connection_return(connection);
     if (outcome == ANSWERED)
         atomic_store(&place->misses, 0);
@@ -334,7 +322,7 @@ static enum outcome read_on(struct vim_call *call, struct place *place,
  * others, more often than not. BUSY and BEHIND: some may answer in a moment. The one that was behind gets its
  * bit in *BEHIND_BITS. */
 static enum outcome read_on_any(struct vim_call *call, struct postgres_store *store, unsigned first,
-                                const struct position *position, bool together, struct batch *batch,
+                                const struct position *position, struct batch *batch,
                                 uint32_t *behind_bits, int *ret_code, struct store_error *ret_error)
 {
     unsigned char order[REPLICAS_MAX];
@@ -347,7 +335,7 @@ static enum outcome read_on_any(struct vim_call *call, struct postgres_store *st
 
         if (is_passed_over(place) || !place_enter(place))
             continue;
-        outcome = read_on(call, place, position, together, batch, ret_code, ret_error);
+        outcome = read_on(call, place, position, batch, ret_code, ret_error);
         place_leave(place);
         if (outcome == BEHIND)
             *behind_bits |= (uint32_t)1 << order[i];
@@ -384,12 +372,11 @@ static bool read_in_time(struct vim_call *call, struct postgres_store *store,
 {
     unsigned first = atomic_fetch_add(&store->next_replica, 1);
     int64_t began = pool_now(), wait = store->config->replica_wait;
-    bool together = !batch->reads[0]->is_long && batch->count <= TOGETHER_READS_MAX;
     uint32_t behind = 0;
 
     for (int64_t pause = 1;; first++) {
-        enum outcome outcome = read_on_any(call, store, first, position, together, batch, &behind,
-                                           ret_code, ret_error);
+        enum outcome outcome =
+            read_on_any(call, store, first, position, batch, &behind, ret_code, ret_error);
         bool is_busy = primary_is_busy(store);
         int64_t until = began + (is_busy ? BUSY_PRIMARY_WAITS * wait : wait);
 
@@ -401,7 +388,6 @@ static bool read_in_time(struct vim_call *call, struct postgres_store *store,
         }
         /* Each look costs the replica, too, which is hardly idle if the primary is not. */
         pause = pause * 4 < PAUSE_MAX_MS ? pause * 4 : is_busy ? PAUSE_BUSY_MS : PAUSE_MAX_MS;
-        together = false;
     }
 }
 

@@ -55,9 +55,11 @@ unsigned scan_shape_number(const struct vim_scan *scan)
     return flags + 128 * shape.merged;
 }
 
-/* One SELECT, over one state (a number of a parameter) or over all (0), in order and limited. */
+/* One SELECT, over one state (a number of a parameter) or over all (0), in order and limited. CONDITION is asked
+ * before any row is. */
 static size_t write_select(char *sql, size_t size, const char *schema,
-                           const struct scan_shape *shape, unsigned state_parameter)
+                           const struct scan_shape *shape, const char *condition,
+                           unsigned state_parameter)
 {
     char state[32] = "";
 
@@ -65,9 +67,9 @@ static size_t write_select(char *sql, size_t size, const char *schema,
         snprintf(state, sizeof state, " AND state=$%u", state_parameter);
     return (size_t)snprintf(
         sql, size,
-        "SELECT id,parent,state,due,revision%s FROM %s.rows WHERE collection=$1%s%s%s%s%s"
+        "SELECT id,parent,state,due,revision%s FROM %s.rows WHERE collection=$1%s%s%s%s%s%s"
         " ORDER BY %s LIMIT $6",
-        shape->no_body ? "" : ",body", schema,
+        shape->no_body ? "" : ",body", schema, condition,
         shape->parent   ? " AND parent=$2 AND parent>''"
         : shape->orphan ? " AND parent=''"
                         : "",
@@ -81,7 +83,7 @@ static size_t write_select(char *sql, size_t size, const char *schema,
                             : "id");
 }
 
-static char *make_sql(const char *schema, const struct scan_shape *shape)
+static char *make_sql(const char *schema, const struct scan_shape *shape, const char *condition)
 {
     char *sql = malloc(SQL_MAX);
     size_t length = 0;
@@ -89,12 +91,13 @@ static char *make_sql(const char *schema, const struct scan_shape *shape)
     if (!sql)
         return NULL;
     if (shape->merged < 2) {
-        write_select(sql, SQL_MAX, schema, shape, shape->merged ? P_MERGED + 1 : 0);
+        write_select(sql, SQL_MAX, schema, shape, condition, shape->merged ? P_MERGED + 1 : 0);
         return sql;
     }
     for (unsigned i = 0; i < shape->merged; i++) {
         length += (size_t)snprintf(sql + length, SQL_MAX - length, "%s(", i ? " UNION ALL " : "");
-        length += write_select(sql + length, SQL_MAX - length, schema, shape, P_MERGED + 1 + i);
+        length += write_select(sql + length, SQL_MAX - length, schema, shape, condition,
+                               P_MERGED + 1 + i);
         length += (size_t)snprintf(sql + length, SQL_MAX - length, ")");
     }
     snprintf(sql + length, SQL_MAX - length, " ORDER BY id%s LIMIT $6",
@@ -102,24 +105,24 @@ static char *make_sql(const char *schema, const struct scan_shape *shape)
     return sql;
 }
 
-const char *scan_sql(struct postgres_store *store, const struct vim_scan *scan)
+const char *scan_sql(struct postgres_store *store, const struct vim_scan *scan, bool replica)
 {
     struct scan_shape shape = shape_of(scan);
-    unsigned number = scan_shape_number(scan);
-    const char *sql;
+    char **sql = &store->sql[replica][scan_shape_number(scan)];
 
     pthread_mutex_lock(&store->sql_lock);
-    if (!store->sql[number])
-        store->sql[number] = make_sql(store->config->schema, &shape);
-    sql = store->sql[number];
+    if (!*sql)
+        *sql = make_sql(store->config->schema, &shape, replica ? REPLICA_CONDITION : "");
     pthread_mutex_unlock(&store->sql_lock);
-    return sql;
+    return *sql;
 }
 
 void scan_sql_clear(struct postgres_store *store)
 {
-    for (unsigned i = 0; i < SCAN_SHAPES; i++)
-        free(store->sql[i]);
+    for (unsigned i = 0; i < SCAN_SHAPES; i++) {
+        free(store->sql[false][i]);
+        free(store->sql[true][i]);
+    }
 }
 
 static void bind_number(struct scan_parameters *parameters, int at, uint64_t number)

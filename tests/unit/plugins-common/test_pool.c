@@ -129,6 +129,15 @@ static void test_waits_as_long_as_connecting_takes(void **state)
     pool_return(second);
 }
 
+/* Where connecting takes long, another connection beside others is made less than a tenth of the time. */
+static void test_slow_places_get_few(void **state)
+{
+    (void)state;
+    atomic_store(&place.ms, 400);
+    pool_return(borrow());
+    assert_true(pool.grow_at - pool_now() > 10 * pool.connect_ms);
+}
+
 /* Whoever waits for a connection that others have is told to wait, and who makes one is not. */
 static void test_tells_who_waits(void **state)
 {
@@ -211,9 +220,10 @@ static void test_place_that_is_down(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(test_grows_to_what_is_needed),     TEST(test_waits_as_long_as_connecting_takes),
-        TEST(test_failing_growth_fails_nobody), TEST(test_impatient_are_told_busy),
-        TEST(test_place_that_is_down),          TEST(test_tells_who_waits),
+        TEST(test_grows_to_what_is_needed), TEST(test_waits_as_long_as_connecting_takes),
+        TEST(test_slow_places_get_few),     TEST(test_failing_growth_fails_nobody),
+        TEST(test_impatient_are_told_busy), TEST(test_place_that_is_down),
+        TEST(test_tells_who_waits),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

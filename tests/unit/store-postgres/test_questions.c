@@ -25,9 +25,6 @@
 #define GATHER_MS 500
 #define EARLY_MS 200
 
-/* As in replicas.c: more reads than this wait for the answer. */
-#define TOGETHER_READS_MAX 4
-
 /* A read on a thread of its own: a get, or a scan of everything, which goes alone, or of a few rows. */
 struct asker {
     pthread_t thread;
@@ -222,25 +219,28 @@ static unsigned read_together(struct fixture *fixture, struct relay *relay, unsi
     return relay_count(relay, &relay->questions) == 1 ? relay_count(relay, &relay->reads) : 0;
 }
 
-/* A few reads go along with the question, as they are soon done again should the replica be behind; more of them wait for
- * its answer. */
-static void test_how_many_go_along(void **state)
+/* All reads go along with the question, as they are no work should the replica be behind. */
+static void test_all_go_along(void **state)
 {
     struct fixture *fixture = *state;
-    unsigned few = 0, many = 0, early;
+    unsigned together = 0, early = 0;
     struct relay *relay;
     void *writer = open_relayed(fixture, "in_step", &relay);
 
-    for (int round = 0; round < ROUNDS && few < TOGETHER_READS_MAX; round++)
-        if (read_together(fixture, relay, TOGETHER_READS_MAX, &early) == TOGETHER_READS_MAX)
-            few = early;
-    for (int round = 0; round < ROUNDS && many <= TOGETHER_READS_MAX; round++) {
-        many = read_together(fixture, relay, TOGETHER_READS_MAX + 1, &early);
-        assert_true(many <= TOGETHER_READS_MAX || early == 0);
-    }
-    assert_int_equal(few, TOGETHER_READS_MAX);
-    assert_int_equal(many, TOGETHER_READS_MAX + 1);
+    for (int round = 0; round < ROUNDS && together < READS_MAX; round++)
+        together = read_together(fixture, relay, READS_MAX, &early);
+    assert_int_equal(together, READS_MAX);
+    assert_int_equal(early, READS_MAX);
     close_relayed(fixture, relay, writer);
+}
+
+/* The replica does not go on, and lacks a row. */
+static void fall_behind(void *writer)
+{
+    run_sql_on("TEST_REPLICA_PORT", "SELECT pg_wal_replay_pause()");
+    run_sql_on("TEST_REPLICA_PORT", "DO $$BEGIN WHILE pg_get_wal_replay_pause_state()<>'paused' "
+                                    "LOOP PERFORM pg_sleep(0.01); END LOOP; END$$");
+    assert_int_equal(put(writer, "second", 0), VIM_OK);
 }
 
 /* A replica that is not in step, and whose connection is of no use any more when what went along with the question is
@@ -248,10 +248,7 @@ static void test_how_many_go_along(void **state)
  * the primary, which has what was written. */
 static void read_past_replica(struct fixture *fixture, struct relay *relay, void *writer, bool cut)
 {
-    run_sql_on("TEST_REPLICA_PORT", "SELECT pg_wal_replay_pause()");
-    run_sql_on("TEST_REPLICA_PORT", "DO $$BEGIN WHILE pg_get_wal_replay_pause_state()<>'paused' "
-                                    "LOOP PERFORM pg_sleep(0.01); END LOOP; END$$");
-    assert_int_equal(put(writer, "second", 0), VIM_OK);
+    fall_behind(writer);
     atomic_store(&answered_by_primary, 0);
     relay_begin(relay, false, cut);
     int found = scan_few(fixture->instance);
@@ -277,24 +274,62 @@ static void test_breaks_behind_not_in_step(void **state)
     close_relayed(fixture, relay, writer);
 }
 
-/* As above: it is not known what is prepared on a connection on which something has failed. The table is a view that a
- * replica cannot read. */
-static void test_fails_behind_not_in_step(void **state)
+/* In place of the table comes a view of it, whose CONDITION (which may use the function refuse(), to which RETURNS, and
+ * what else is said there, belongs) a replica fails at. */
+static void make_unreadable(struct fixture *fixture, const char *returns, const char *condition)
 {
-    struct fixture *fixture = *state;
-    struct relay *relay;
-    char sql[1024];
+    char sql[1024], text[1024];
 
-    fixture->config.replica_wait = LONG_MS;
-    void *writer = open_relayed(fixture, "in_step", &relay);
-    run_schema_sql(fixture, "ALTER TABLE @.rows RENAME TO kept; CREATE VIEW @.rows AS SELECT * FROM"
-                            " @.kept WHERE 1/(CASE WHEN pg_is_in_recovery() THEN 0 ELSE 1 END)=1");
+    snprintf(text, sizeof text,
+             "ALTER TABLE @.rows RENAME TO kept;"
+             " CREATE FUNCTION @.refuse() RETURNS %s AS $$BEGIN IF pg_is_in_recovery() THEN"
+             " RAISE 'not here'; END IF; RETURN 1; END$$ LANGUAGE plpgsql;"
+             " CREATE VIEW @.rows AS SELECT * FROM @.kept WHERE %s",
+             returns, condition);
+    run_schema_sql(fixture, text);
     schema_text(fixture,
                 "DO $$BEGIN WHILE NOT EXISTS(SELECT 1 FROM pg_views WHERE schemaname='@' AND"
                 " viewname='rows') LOOP PERFORM pg_sleep(0.01); END LOOP; END$$",
                 sql);
     run_sql_on("TEST_REPLICA_PORT", sql);
+}
+
+/* As above: it is not known what is prepared on a connection on which something has failed, here before anything
+ * was read: a function that is said to be immutable is asked when the statement is planned. */
+static void test_fails_behind_not_in_step(void **state)
+{
+    struct fixture *fixture = *state;
+    struct relay *relay;
+
+    fixture->config.replica_wait = LONG_MS;
+    void *writer = open_relayed(fixture, "in_step", &relay);
+    make_unreadable(fixture, "int IMMUTABLE", "@.refuse()=1");
     read_past_replica(fixture, relay, writer, false);
+    close_relayed(fixture, relay, writer);
+}
+
+/* A replica that is not in step reads nothing: it would fail at the first row. So it is asked again. When it is in
+ * step it does fail, and the primary answers. */
+static void test_nothing_is_read_out_of_step(void **state)
+{
+    struct fixture *fixture = *state;
+    struct asker asker;
+    struct relay *relay;
+
+    fixture->config.replica_wait = LONG_MS;
+    void *writer = open_relayed(fixture, "in_step", &relay);
+    make_unreadable(fixture, "int", "@.refuse()=length(id)-length(id)+1");
+    fall_behind(writer);
+    relay_begin(relay, false, false);
+    begin(&asker, fixture->instance, SCAN_FEW, 0);
+    bool asked_again = relay_await(relay, &relay->questions, 3, LONG_MS);
+    bool done = atomic_load(&asker.done);
+    run_sql_on("TEST_REPLICA_PORT", "SELECT pg_wal_replay_resume()");
+    pthread_join(asker.thread, NULL);
+    assert_true(asked_again);
+    assert_false(done);
+    assert_int_equal(asker.code, VIM_OK);
+    assert_int_equal(asker.call.count, 2);
     close_relayed(fixture, relay, writer);
 }
 
@@ -303,9 +338,12 @@ static void test_fails_behind_not_in_step(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(test_out_of_time_beside_another), TEST(test_out_of_time_for_others),
-        TEST(test_how_many_go_along),          TEST(test_breaks_behind_not_in_step),
+        TEST(test_out_of_time_beside_another),
+        TEST(test_out_of_time_for_others),
+        TEST(test_all_go_along),
+        TEST(test_breaks_behind_not_in_step),
         TEST(test_fails_behind_not_in_step),
+        TEST(test_nothing_is_read_out_of_step),
     };
 
     signal(SIGPIPE, SIG_IGN);
