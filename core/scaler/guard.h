@@ -120,7 +120,7 @@ enum guard_rule_kind {
     GUARD_RULE_STARTING,
     GUARD_RULE_NOT_SCALABLE,
     GUARD_RULE_TABU,
-    GUARD_RULE_LIMIT, /* minimum or maximum */
+    GUARD_RULE_LIMIT, /* minimum, maximum or budget */
     GUARD_RULE_COOLDOWN,
     GUARD_RULE_VERIFYING,
     GUARD_RULE_FLAPS /* this wish opened the breaker */

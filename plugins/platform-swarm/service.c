@@ -3,10 +3,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <vim/sdk.h>
 
 /* A write loses to another one that came between its read and itself; so often it is tried anew. */
 #define WRITE_TRIES 5
+/* A task is replaced by another one at once, by the engine's clock. */
+#define REPLACED_S 10
 
 static const char *text_at(const json_t *object, const char *key)
 {
@@ -66,25 +69,65 @@ int service_tasks(struct swarm *swarm, struct vim_call *call, const char *name, 
                         name, ret_tasks);
 }
 
-/* Why a slot has no replica: the text of its newest task that has failed. */
-struct trouble {
-    const char *error;
-    const char *at; /* RFC 3339, all in UTC and of one length but for the fraction */
-};
-
-static void take_trouble(const json_t *task, struct trouble *trouble)
+/* Seconds since 1970 of an RFC 3339 time in UTC, as the engine has them; 0 if it is none. */
+static time_t time_at(const json_t *object, const char *key)
 {
-    const json_t *status = json_object_get(task, "Status");
-    const char *error = text_at(status, "Err"), *at = text_at(status, "Timestamp");
-    at = at ? at : "";
-    if (error && *error && (!trouble->error || strcmp(at, trouble->at) > 0)) {
-        *trouble = (struct trouble){error, at};
-    }
+    const char *text = text_at(object, key);
+    struct tm tm = {0};
+    return text && strptime(text, "%Y-%m-%dT%H:%M:%S", &tm) ? timegm(&tm) : 0;
 }
 
-static int is_state(const char *state, const char *one, const char *other)
+/* Is the task to run one day, and does it not yet? */
+static int is_on_its_way(const json_t *task)
 {
-    return state && (strcmp(state, one) == 0 || strcmp(state, other) == 0);
+    const char *wanted = text_at(task, "DesiredState");
+    const char *state = text_at(json_object_get(task, "Status"), "State");
+    return wanted && ((strcmp(wanted, "running") == 0 && state && strcmp(state, "running") != 0) ||
+                      strcmp(wanted, "ready") == 0);
+}
+
+/* Has TASK failed, and a task that is on its way was made in its place? Others have failed at their time, and that is
+ * over. */
+static int is_why(const json_t *tasks, const json_t *task)
+{
+    const json_t *status = json_object_get(task, "Status");
+    const char *state = text_at(status, "State");
+    time_t failed = time_at(status, "Timestamp");
+    size_t at;
+    const json_t *other;
+    if (!state || (strcmp(state, "failed") != 0 && strcmp(state, "rejected") != 0)) {
+        return 0;
+    }
+    json_array_foreach(tasks, at, other)
+    {
+        if (is_on_its_way(other) &&
+            json_equal(json_object_get(other, "Slot"), json_object_get(task, "Slot")) &&
+            time_at(other, "CreatedAt") <= failed + REPLACED_S) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
+/* Why a replica does not come up: the text of the newest task that has failed. */
+static const char *find_failure(const json_t *tasks)
+{
+    const char *error = NULL;
+    time_t newest = 0;
+    size_t at;
+    const json_t *task;
+    json_array_foreach(tasks, at, task)
+    {
+        const json_t *status = json_object_get(task, "Status");
+        const char *its = text_at(status, "Err");
+        time_t when = time_at(status, "Timestamp");
+        if (its && *its && (!error || when > newest) &&
+            (is_on_its_way(task) || is_why(tasks, task))) {
+            error = its;
+            newest = when;
+        }
+    }
+    return error;
 }
 
 /* What the tasks of a service tell of it. A task that does not come up (no such image, it ends at once) is given up for
@@ -92,26 +135,20 @@ static int is_state(const char *state, const char *one, const char *other)
  * them, and the reason stands in one that is over. */
 static void count_tasks(const json_t *tasks, struct group *group)
 {
-    struct trouble now = {NULL, ""}, before = {NULL, ""};
     size_t at;
     const json_t *task;
     json_array_foreach(tasks, at, task)
     {
         const char *wanted = text_at(task, "DesiredState");
-        const char *state = text_at(json_object_get(task, "Status"), "State");
-        if (is_state(wanted, "running", "ready")) {
-            int runs = is_state(state, "running", "running") && strcmp(wanted, "running") == 0;
-            group->current++;
-            group->ready += (uint32_t)runs;
-            group->starting += (uint32_t)!runs;
-            take_trouble(task, &now);
-        } else if (is_state(state, "failed", "rejected")) {
-            take_trouble(task, &before);
-        }
+        int comes = is_on_its_way(task);
+        int runs = !comes && wanted && strcmp(wanted, "running") == 0;
+        group->current += (uint32_t)(comes || runs);
+        group->ready += (uint32_t)runs;
+        group->starting += (uint32_t)comes;
     }
     /* Of those that the engine has not made yet it tells nothing. */
     group->starting += group->wanted > group->current ? group->wanted - group->current : 0;
-    group->failed = now.error ? now.error : group->starting ? before.error : NULL;
+    group->failed = group->starting ? find_failure(tasks) : NULL;
 }
 
 static int emit_one(struct swarm *swarm, struct vim_call *call, const json_t *service,

@@ -9,13 +9,14 @@ import urllib.parse
 from platform_tests import FOLDER, Client, Scripted, run
 
 
-def task(name, wanted, state, error=None, at="10:00:00", container=None):
+def task(name, wanted, state, error=None, at="10:00:00", container=None, slot=None, made=None):
     status = {"Timestamp": f"2024-11-26T{at}.123456789Z", "State": state}
     if error:
         status["Err"] = error
     if container:
         status["ContainerStatus"] = {"ContainerID": container}
-    return {"ID": name, "DesiredState": wanted, "Status": status}
+    return {"ID": name, "Slot": slot or ord(name[0]), "DesiredState": wanted, "Status": status,
+            "CreatedAt": f"2024-11-26T{made or at}.012345678Z"}
 
 
 class Engine:
@@ -186,6 +187,18 @@ def test_tasks_that_end_at_once_are_told():
     engine.tasks[-1] = task("c3", "running", "running", at="10:00:16")
     body = client.body("get", "web")
     assert body["ready"] == 3 and "failed" not in body, body
+    client.close()
+
+
+def test_what_failed_long_ago_is_over():
+    engine = Engine()
+    engine.tasks += [task("c1", "shutdown", "failed", "task: non-zero exit (1)", "10:00:01"),
+                     task("t0", "shutdown", "failed", "task: non-zero exit (2)", "11:59:59"),  # of another slot
+                     task("c2", "running", "preparing", at="12:00:01", made="12:00:00")]
+    engine.spec["Mode"]["Replicated"]["Replicas"] = 3
+    client = engine.client()
+    body = client.body("get", "web")
+    assert (body["ready"], body["starting"]) == (2, 1) and "failed" not in body, body
     client.close()
 
 
