@@ -62,6 +62,7 @@ static void settle_failed(struct watch *watch, struct batch *batch, const char *
     CLEANUP_FREE char *reason =
         text_format("%s %+d was not carried out: %s", intent->block, intent->delta, why);
     json_set_text(more, "error", why);
+    guard_failed(&watch->state.guard, clock_now_ms(), intent->block);
     batch_restate(batch, watch, intent->decision, DECISION_FAILED, more);
     batch_tell(batch, watch, EVENT_SCALING_FAILED, reason, describe(intent));
     *intent = (struct state_intent){.decision = ""};

@@ -28,6 +28,10 @@ const struct guard_rules guard_defaults = {
 /* A block that is so utilised is short. */
 #define SATURATED 0.8
 
+/* So long a block is left alone whose platform has failed; twice as long each time in a row. */
+#define FAILURE_PAUSE_MS 10000
+#define FAILURE_PAUSE_MAX_MS 600000
+
 const char *guard_rule_name(enum guard_rule_kind rule)
 {
     static const char *const names[] = {"none",     "refused",      "breaker", "stale",
@@ -48,7 +52,7 @@ void guard_reset(struct guard *guard)
 {
     guard->open = false;
     for (uint32_t i = 0; i < guard->block_count; i++)
-        guard->blocks[i].reversal_count = 0;
+        guard->blocks[i].reversal_count = guard->blocks[i].failures = 0;
 }
 
 struct guard_block *guard_find_block(struct guard *guard, const char *name)
@@ -76,6 +80,7 @@ static void take_back_times(struct guard *guard, int64_t now)
 {
     for (uint32_t i = 0; i < guard->block_count; i++) {
         no_later(&guard->blocks[i].last_ms, now);
+        no_later(&guard->blocks[i].failed_ms, now);
         for (uint32_t j = 0; j < guard->blocks[i].reversal_count; j++)
             no_later(&guard->blocks[i].reversals[j], now);
     }
@@ -121,7 +126,28 @@ static struct guard_ruling stand_against(struct guard_ruling ruling, enum guard_
     return ruling;
 }
 
-static struct guard_ruling roll_back(struct guard *guard, const struct snapshot *snapshot)
+/* How long a block is left alone after its platform has failed so often in a row; 0: not any longer. */
+static int64_t failure_pause(const struct guard_block *block, int64_t now)
+{
+    uint32_t doublings = block->failures > 1 ? block->failures - 1 : 0;
+    int64_t pause = doublings < 16 ? (int64_t)FAILURE_PAUSE_MS << doublings : FAILURE_PAUSE_MAX_MS;
+
+    pause = pause > FAILURE_PAUSE_MAX_MS ? FAILURE_PAUSE_MAX_MS : pause;
+    return block->failures && now - block->failed_ms < pause ? pause : 0;
+}
+
+static struct guard_ruling pause_after_failure(struct guard_ruling ruling,
+                                               const struct guard_block *block, int64_t now)
+{
+    return stand_against(ruling, GUARD_RULE_COOLDOWN,
+                         "%s could not be scaled %lld s ago: it is tried again after %lld s",
+                         block->name, (long long)(now - block->failed_ms) / 1000,
+                         (long long)failure_pause(block, now) / 1000);
+}
+
+/* GUARD_RULE_LIMIT: it never will be. */
+static struct guard_ruling roll_back(struct guard *guard, int64_t now,
+                                     const struct snapshot *snapshot)
 {
     struct guard_ruling ruling = {.own = true, .block = VIM_NO_INDEX};
     const struct guard_pending *pending = &guard->pending;
@@ -134,7 +160,16 @@ static struct guard_ruling roll_back(struct guard *guard, const struct snapshot 
             block = &snapshot->blocks[i];
         }
     if (!block)
-        return stand_against(ruling, GUARD_RULE_NOT_SCALABLE, "the block to roll back is gone");
+        return stand_against(ruling, GUARD_RULE_LIMIT, "the block to roll back is gone");
+    if (!(block->flags & VIM_BLOCK_SCALABLE) &&
+        now - pending->acted_ms < 2 * guard->rules.ready_timeout_ms)
+        return stand_against(ruling, GUARD_RULE_NOT_SCALABLE, "%s cannot be rolled back now",
+                             block->name);
+    if (!(block->flags & VIM_BLOCK_SCALABLE))
+        return stand_against(ruling, GUARD_RULE_LIMIT, "%s cannot be rolled back any more",
+                             block->name);
+    if (failure_pause(&guard->blocks[pending->block], now))
+        return pause_after_failure(ruling, &guard->blocks[pending->block], now);
     target = (int64_t)block->desired - pending->delta;
     target = target < block->minimum ? block->minimum : target;
     target = target > block->maximum ? block->maximum : target;
@@ -232,6 +267,8 @@ static struct guard_ruling rule_on_wish(struct guard *guard, int64_t now,
     if (mine->tabu)
         return stand_against(ruling, GUARD_RULE_TABU, "%s is tabu for %u more decisions",
                              block->name, mine->tabu);
+    if (failure_pause(mine, now))
+        return pause_after_failure(ruling, mine, now);
     if (delta > 0 && room_in_budget(snapshot, block) == 0)
         return stand_against(ruling, GUARD_RULE_LIMIT,
                              "%s +1 takes %g cores, and %g are left of the budget", block->name,
@@ -306,7 +343,7 @@ static bool raise_to_minimum(struct guard *guard, int64_t now, const struct snap
         const struct guard_block *mine = guard_find_block(guard, block->name);
         uint32_t missing = block->minimum > block->desired ? block->minimum - block->desired : 0;
 
-        if (!missing || !(block->flags & VIM_BLOCK_SCALABLE) || !mine ||
+        if (!missing || !(block->flags & VIM_BLOCK_SCALABLE) || !mine || failure_pause(mine, now) ||
             (mine->last_ms && now - mine->last_ms < rules->cooldown_out_ms))
             continue;
         /* Not for what it brings, so it is not judged by that. */
@@ -339,8 +376,8 @@ static struct guard_ruling rule_on(struct guard *guard, int64_t now,
                              (long long)age / 1000);
     count = blocks_starting(snapshot, &starting);
     if (guard->rollback && !count) {
-        ruling = roll_back(guard, snapshot);
-        if (!ruling.act) { /* it never will be */
+        ruling = roll_back(guard, now, snapshot);
+        if (!ruling.act && ruling.rule == GUARD_RULE_LIMIT) {
             guard->rollback = false;
             guard->pending.block = VIM_NO_INDEX;
         }
@@ -379,6 +416,16 @@ struct guard_ruling guard_rule(struct guard *guard, int64_t now, const struct sn
     return ruling;
 }
 
+void guard_failed(struct guard *guard, int64_t now, const char *name)
+{
+    struct guard_block *block = guard_find_block(guard, name);
+
+    if (block) {
+        block->failures += block->failures < GUARD_COUNT_MAX;
+        block->failed_ms = now;
+    }
+}
+
 void guard_acted(struct guard *guard, int64_t now, struct history *history,
                  const struct guard_ruling *ruling)
 {
@@ -393,6 +440,7 @@ void guard_acted(struct guard *guard, int64_t now, struct history *history,
     if (is_reversal(guard, block, now, offered, ruling->delta) &&
         count_reversals(block, now, guard->rules.flap_ms) < GUARD_REVERSALS_MAX)
         block->reversals[block->reversal_count++] = now;
+    block->failures = 0;
     block->last_ms = now;
     block->last_delta = ruling->delta;
     block->last_offered = offered;

@@ -78,6 +78,8 @@ struct guard_block {
     uint32_t tabu_next; /* how long the next one lasts */
     uint32_t reversal_count;
     int64_t reversals[GUARD_REVERSALS_MAX]; /* when its direction changed, the latest last */
+    uint32_t failures; /* in a row, of the platform: each time it is left alone for twice as long */
+    int64_t failed_ms; /* the last of them */
 };
 
 /* An action whose effect is not known yet. */
@@ -150,6 +152,9 @@ void guard_observe(struct guard *guard, int64_t now, struct history *history,
 /* Rules on a judgement of SNAPSHOT at the time NOW. Counts as one decision for the tabus. */
 struct guard_ruling guard_rule(struct guard *guard, int64_t now, const struct snapshot *snapshot,
                                const struct judgement *judgement);
+
+/* What was ruled on the block was not carried out: the platform could not, or would not. */
+void guard_failed(struct guard *guard, int64_t now, const char *name);
 
 /* The ruling was carried out; the history's action is set to pending. */
 void guard_acted(struct guard *guard, int64_t now, struct history *history,

@@ -52,6 +52,8 @@ void guard_print(const struct guard *guard, struct text *text)
         set_number(object, "last_offered", block->last_offered);
         json_set_integer(object, "tabu", block->tabu);
         json_set_integer(object, "tabu_next", block->tabu_next);
+        json_set_integer(object, "failures", block->failures);
+        json_set_integer(object, "failed_ms", block->failed_ms);
         json_object_set_new(object, "reversals", reversals);
         json_array_append_new(blocks, object);
     }
@@ -105,6 +107,8 @@ int guard_parse(struct guard *guard, const char *json)
         block->last_offered = json_get_number(object, "last_offered", NAN);
         block->tabu = (uint32_t)json_get_within(object, "tabu", 0, GUARD_COUNT_MAX);
         block->tabu_next = (uint32_t)json_get_within(object, "tabu_next", 0, GUARD_COUNT_MAX);
+        block->failures = (uint32_t)json_get_within(object, "failures", 0, GUARD_COUNT_MAX);
+        block->failed_ms = json_get_integer(object, "failed_ms", 0);
         for (size_t j = 0; j < json_array_size(reversals) && j < GUARD_REVERSALS_MAX; j++)
             block->reversals[block->reversal_count++] =
                 (int64_t)json_integer_value(json_array_get(reversals, j));

@@ -93,6 +93,7 @@ class Cluster:
         self.ready = dict(replicas)
         self.stuck = False  # replicas do not become ready
         self.down = False
+        self.forbidden = False  # sizes may be read only
         self.delay = {"GET": 0.0, "PUT": 0.0}
         self.apply_first = True  # what is slow is done before the answer is delayed
         self.written = []
@@ -125,6 +126,8 @@ class Cluster:
                            "readyReplicas": min(self.ready[name], self.wanted[name])}})
 
     def scale(self, method, name, body):
+        if method == "PUT" and self.forbidden:
+            return 403, json.dumps({"kind": "Status", "status": "Failure", "reason": "Forbidden", "message": "not yours", "code": 403})
         if method == "PUT":
             if not self.apply_first:
                 time.sleep(self.delay["PUT"])

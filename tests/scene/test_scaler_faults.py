@@ -108,6 +108,25 @@ class Faults(unittest.TestCase):
             self.assertEqual(200, vimd.client.get("/v1/services/shop").status)
             vimd.stop()
 
+    def test_a_right_that_is_missing(self):
+        """It is asked for again, but not with each decision; and at once when somebody says so."""
+        with scaled(cooldown_out="0s", start=False) as vimd:
+            vimd.cluster.forbidden = True
+            began = time.monotonic()
+            vimd.start()
+            first = vimd.wait_event("scaling.failed")
+            self.assertIn("web +1 was not carried out: ", first["data"]["reason"])
+            self.assertIn("not yours", first["data"]["reason"])
+            vimd.wait_service(lambda one: one["decision"]["ruling"]["rule"] == "cooldown"
+                              and "could not be scaled" in one["decision"]["ruling"]["text"], "the pause")
+            time.sleep(2)
+            tried = [one for one in vimd.events("scaling.failed") if "not yours" in one["data"]["reason"]]
+            self.assertLessEqual(len(tried), 1 + (time.monotonic() - began) // 10)  # and not one each 400 ms
+            vimd.cluster.forbidden = False
+            vimd.client.must(vimd.client.post("/v1/services/shop/mode", {"mode": "act"}))
+            vimd.wait_event("scaling.acted")
+            vimd.stop()
+
     def test_stale_metrics(self):
         with scaled(cooldown_out="0s", mode="advise") as vimd:
             vimd.wait_service(lambda one: one.get("decision", {}).get("verdict") == "scale_out", "a decision")

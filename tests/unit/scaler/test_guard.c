@@ -134,6 +134,69 @@ static void the_budget_holds_whoever_decides(void **state)
     assert_int_equal(wish(a, 4).delta, 4);
 }
 
+/* A right that is missing is not there ten seconds later either: nobody wants an event each time. */
+static void who_could_not_be_scaled_is_left_alone(void **state)
+{
+    struct text text = {0};
+
+    (void)state;
+    pass(6, 100, 100, 50);
+    assert_true(wish(a, 1).act);
+    guard_failed(&guard, now, "a");
+    pass(1, 100, 100, 50);
+    check_stopped(wish(a, 1), GUARD_RULE_COOLDOWN);
+    assert_true(wish(b, 1).act);
+    pass(1, 100, 100, 50);
+    assert_true(wish(a, 1).act); /* 10 s */
+    for (int i = 0; i < 3; i++)
+        guard_failed(&guard, now, "a");
+    pass(15, 100, 100, 50);
+    check_stopped(wish(a, 1), GUARD_RULE_COOLDOWN); /* 75 s */
+    guard_print(&guard, &text);
+    assert_int_equal(guard_parse(&guard, text_get(&text)), VIM_OK);
+    check_stopped(wish(a, 1), GUARD_RULE_COOLDOWN);
+    pass(1, 100, 100, 50);
+    act(wish(a, 1)); /* 80 s */
+    guard_failed(&guard, now, "a");
+    pass(4, 130, 100, 50);
+    assert_true(wish(a, 1).act); /* the first one again */
+    guard_failed(&guard, now, "b");
+    guard_reset(&guard);
+    assert_true(wish(b, 1).act);
+    text_free(&text);
+}
+
+/* Its size is not known while the platform is away, and others are not touched before. */
+static void nothing_is_rolled_back_while_the_platform_is_away(void **state)
+{
+    struct history_block how;
+
+    (void)state;
+    pass(6, 100, 100, 50);
+    act(wish(a, 3));
+    pass(1, 101, 101, 49);
+    wish(a, 0);
+    pass(3, 101, 101, 49);
+    how = history_get_block(history, a);
+    how.flags &= ~(uint32_t)VIM_BLOCK_SCALABLE;
+    history_set_block(history, a, &how);
+    check_stopped(wish(a, 0), GUARD_RULE_NOT_SCALABLE);
+    how = history_get_block(history, a);
+    how.flags |= VIM_BLOCK_SCALABLE;
+    history_set_block(history, a, &how);
+    assert_true(wish(a, 0).own);
+    guard_failed(&guard, now, "a");
+    check_stopped(wish(a, 0), GUARD_RULE_COOLDOWN);
+    pass(2, 101, 101, 49);
+    assert_int_equal(wish(a, 0).delta, -3);
+    /* Where it does not come back the others are not held up for ever. */
+    how.flags &= ~(uint32_t)VIM_BLOCK_SCALABLE;
+    history_set_block(history, a, &how);
+    pass(120, 101, 101, 49);
+    check_stopped(wish(b, 1), GUARD_RULE_LIMIT);
+    assert_true(wish(b, 1).act);
+}
+
 static void refused_judgements_do_nothing(void **state)
 {
     struct guard_ruling ruling;
@@ -473,6 +536,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         RULE(steps_and_limits),
         RULE(the_budget_holds_whoever_decides),
+        RULE(who_could_not_be_scaled_is_left_alone),
+        RULE(nothing_is_rolled_back_while_the_platform_is_away),
         RULE(refused_judgements_do_nothing),
         RULE(stale_data_freezes),
         RULE(nothing_while_a_replica_starts),
