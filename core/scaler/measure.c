@@ -100,9 +100,12 @@ static void set_goals(struct watch *watch)
 void watch_record(struct watch *watch)
 {
     const struct service *service = watch->service;
-    if (!service->record || !watch->is_actor || watch->record_failed) {
+    int64_t end = history_end(watch->history);
+    /* A clock that was set back makes no trace whose times decrease. */
+    if (!service->record || !watch->is_actor || watch->record_failed || end <= watch->recorded) {
         return;
     }
+    watch->recorded = end;
     if (!watch->record) {
         watch->record = trace_append(service->record);
     }

@@ -47,6 +47,7 @@ struct watch {
     struct instance *policy, *shadows[SERVICE_SHADOWS_MAX];
     struct watch_group groups[HISTORY_BLOCKS_MAX]; /* by block */
     FILE *record;
+    int64_t recorded; /* end of the window that was written last */
     bool record_failed;
 
     /* Measured. */
