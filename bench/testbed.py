@@ -4,7 +4,9 @@
 API, logic and worker processes, PostgreSQL (a primary and streaming read replicas) and Redis; each logic
 replica and each PostgreSQL has a control group of its own with a small share of a processor, the other
 processes are not held. The load is `wrk -t12 -c400`, lists of 20 networks, of which none is cached
-between API and database. Draws throughput against logic replicas for 1, 3 and 5 databases (Figs. 4, 5, 6
+between API and database. Beside each point, at the same time, a PostgreSQL that has nothing to do with vimd and the same share is asked
+for such lists by pgbench, as many as it can answer: what the machine can do changes by half within minutes, and with it what
+both do. A point is judged by their ratio. Draws throughput against logic replicas for 1, 3 and 5 databases (Figs. 4, 5, 6
 of Na, Park and Ryu, 2018) and against databases for 5 and 10 logic replicas (Fig. 7).
 
     bench/testbed.py                   needs root (control groups), wrk, PostgreSQL, Redis, gnuplot
@@ -22,6 +24,7 @@ import csv
 import os
 import pathlib
 import random
+import re
 import shutil
 import statistics
 import subprocess
@@ -47,7 +50,7 @@ PATH = "/v1/networks?limit=20"
 NETWORKS = 20
 CSV = RESULTS / "testbed.csv"
 FIELDS = ("repetition", "databases", "logic", "requests_per_second", "api_cores", "logic_cores",
-          "database_cores")
+          "database_cores", "reference")
 # Curves: name, what is on the axis, what is held, at which number, and where the paper has its peak.
 CURVES = (("fig4", "logic", "databases", 1), ("fig5", "logic", "databases", 3),
           ("fig6", "logic", "databases", 5), ("fig7a", "databases", "logic", 5),
@@ -75,6 +78,49 @@ class Database:
         subprocess.run([SERVERS / "postgres", "down", self.place, "immediate"], check=False)
         time.sleep(0.2)
         self.group.remove()
+
+
+class Reference:
+    """A PostgreSQL of its own, with the share of one of vimd's, and pgbench, which reads lists of 20 rows from it."""
+
+    LISTS = 12  # in one pipeline, about as many as vimd sends
+    TABLE = """create table rows(collection text, id text, parent text, state int, due bigint, revision bigint,
+                                 body text, primary key(collection, id));
+               insert into rows select kind, md5(i::text), 'parent', 1, 0, i, repeat('x', 330)
+                   from generate_series(1, 20) i, unnest(array['networks', 'servers', 'ports']) kind;
+               analyze rows"""
+    LIST = ("select id, parent, state, due, revision, body from rows where collection = 'networks' "
+            "order by id limit 21;\n")
+
+    def __init__(self, folder):
+        self.database = Database(folder, "reference")
+        self.programs = sorted(pathlib.Path("/usr/lib/postgresql").glob("*/bin"))[-1]
+        self.script = folder / "reference.sql"
+        self.script.write_text("\\startpipeline\n" + self.LIST * self.LISTS + "\\endpipeline\n")
+        subprocess.run([self.programs / "psql", "-q", *self.place(), "-c", self.TABLE],
+                       env=self.environment(), check=True)
+        self.database.hold()
+
+    def place(self):
+        return ["-h", "127.0.0.1", "-p", str(self.database.port), "-U", "vimd", "postgres"]
+
+    def environment(self):
+        return {**os.environ, "PGPASSWORD": self.database.password}
+
+    def begin(self, duration):
+        return subprocess.Popen([self.programs / "pgbench", "-n", "-M", "prepared", "-T", str(duration),
+                                 "-f", self.script, *self.place()], env=self.environment(), text=True,
+                                stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+
+    def end(self, running):
+        """Lists per second since RUNNING began."""
+        out, errors = running.communicate()
+        if running.returncode != 0:
+            raise SystemExit(f"pgbench: {errors}")
+        return self.LISTS * float(re.search(r"tps = ([\d.]+)", out).group(1))
+
+    def stop(self):
+        self.database.stop()
 
 
 class Testbed(Apart):
@@ -151,7 +197,7 @@ def seconds(pid):
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
-def measure_point(scene, is_first):
+def measure_point(scene, reference, is_first):
     def load(duration):
         return wrk(f"http://127.0.0.1:{scene.port}{PATH}", seconds=duration, script="list.lua",
                    env={"TOKEN": scene.token})
@@ -165,13 +211,15 @@ def measure_point(scene, is_first):
             say(f"while it warms up: {warm_up.failed} answers other than 2xx")
     scene.settle()
     before, began = used(), time.monotonic()
+    beside = reference.begin(MEASURE_S)
     rate = load(MEASURE_S).check().rate
+    lists = reference.end(beside)
     scene.settle()
     cores = [(now - was) / (time.monotonic() - began) for now, was in zip(used(), before)]
-    return rate, cores
+    return rate, cores, lists
 
 
-def sweep(databases, repetition, points, writer):
+def sweep(databases, reference, repetition, points, writer):
     """POINTS of one number of databases, in an order of their own."""
     os.environ["TEST_POSTGRES_PORT"] = str(databases[0].port)
     os.environ["TEST_POSTGRES_PASSWORD"] = databases[0].password
@@ -184,12 +232,25 @@ def sweep(databases, repetition, points, writer):
             one.hold()
         for logic in points:
             scene.set_logic(logic)
-            rate, cores = measure_point(scene, logic == points[0])
+            rate, cores, lists = measure_point(scene, reference, logic == points[0])
             writer((repetition, len(databases), logic, f"{rate:.1f}",
-                    *(f"{value:.3f}" for value in cores)))
+                    *(f"{value:.3f}" for value in cores), f"{lists:.1f}"))
             say(f"repetition {repetition}, {len(databases)} databases, {logic:2} logic: "
-                f"{rate:7.1f}/s   cores: api {cores[0]:.2f}, logic {cores[1]:.2f}, "
+                f"{rate:7.1f}/s, {rate / lists:.2f} of the reference   cores: api {cores[0]:.2f}, logic {cores[1]:.2f}, "
                 f"databases {cores[2]:.2f}")
+
+
+def sweep_with(folder, count, reference, repetition, points, writer):
+    """The same, with COUNT databases that are made for it."""
+    databases = []
+    try:
+        for number in range(count):
+            databases.append(Database(folder, f"{count}-{number}",
+                                      databases[0] if databases else None))
+        sweep(databases, reference, repetition, points, writer)
+    finally:
+        for one in reversed(databases):
+            one.stop()
 
 
 def wanted(databases):
@@ -202,7 +263,10 @@ def read_rows():
     if not CSV.exists():
         return []
     with CSV.open(newline="") as file:
-        return [row for row in csv.DictReader(file)]
+        rows = list(csv.DictReader(file))
+    if rows and set(rows[0]) != set(FIELDS):
+        sys.exit(f"testbed: {CSV} is of another version of this program: move it away")
+    return rows
 
 
 def run():
@@ -222,21 +286,15 @@ def run():
     for repetition in range(REPETITIONS):
         folder = pathlib.Path(tempfile.mkdtemp(prefix="vimd-testbed-"))
         folder.chmod(0o711)
-        counts = order.sample(DATABASES, len(DATABASES))
-        for count in counts:
-            points = [logic for logic in order.sample(wanted(count), len(wanted(count)))
-                      if (repetition, count, logic) not in done]
-            databases = []
-            if not points:
-                continue
-            try:
-                for number in range(count):
-                    databases.append(Database(folder, f"{count}-{number}",
-                                              databases[0] if databases else None))
-                sweep(databases, repetition, points, write)
-            finally:
-                for one in reversed(databases):
-                    one.stop()
+        reference = Reference(folder)
+        try:
+            for count in order.sample(DATABASES, len(DATABASES)):
+                points = [logic for logic in order.sample(wanted(count), len(wanted(count)))
+                          if (repetition, count, logic) not in done]
+                if points:
+                    sweep_with(folder, count, reference, repetition, points, write)
+        finally:
+            reference.stop()
         shutil.rmtree(folder, ignore_errors=True)
 
 
@@ -252,16 +310,17 @@ def interval(values, rounds=1000):
 
 
 def curve(rows, axis, held, at):
-    """[(replicas, median, low, high)] along one axis."""
+    """[(replicas, median, low, high)] of the requests for each list of the reference, along one axis."""
     found = {}
     for row in rows:
         if int(row[held]) == at:
-            found.setdefault(int(row[axis]), []).append(float(row["requests_per_second"]))
+            found.setdefault(int(row[axis]), []).append(
+                float(row["requests_per_second"]) / float(row["reference"]))
     return [(x, *interval(found[x])) for x in sorted(found)]
 
 
 def worst_step(points):
-    """The largest share of throughput that one more replica cost; 0 if none did."""
+    """The largest share of throughput that one more replica cost, beside the reference; 0 if none did."""
     return max([1 - after[1] / before[1] for before, after in zip(points, points[1:])], default=0)
 
 
@@ -275,7 +334,7 @@ def draw_together(curves):
     script = (f"set terminal pngcairo size 800,500 font ',11'\n"
               f"set output '{RESULTS}/testbed.png'\n"
               f"set title 'each replica with {SHARE:.0%} of a processor'\n"
-              f"set xlabel 'logic replicas'\nset ylabel 'requests per second'\n"
+              f"set xlabel 'logic replicas'\nset ylabel 'requests for each list of the reference'\n"
               f"set yrange [0:*]\nset xtics 1\nset key top left\nset grid ytics\n"
               f"plot {plots}\n{data}")
     subprocess.run(["gnuplot"], input=script.encode(), check=True)
@@ -293,7 +352,7 @@ def draw(curves):
         script = (f"set terminal pngcairo size 800,500 font ',11'\n"
                   f"set output '{RESULTS}/testbed-{name}.png'\n"
                   f"set title '{held} = {at}, each replica with {SHARE:.0%} of a processor'\n"
-                  f"set xlabel '{axis} replicas'\nset ylabel 'requests per second'\n"
+                  f"set xlabel '{axis} replicas'\nset ylabel 'requests for each list of the reference'\n"
                   f"set yrange [0:*]\nset xtics 1\nset key off\nset grid ytics\n"
                   f"plot '-' with yerrorlines lw 2 pt 7\n{data}\ne\n")
         subprocess.run(["gnuplot"], input=script.encode(), check=True)
@@ -307,8 +366,11 @@ def judge(rows):
         if not points:
             continue
         for x, middle, low, high in points:
-            results.add(f"{name}_{axis}_{x}_requests_per_second", middle)
-            say(f"{name}: {held} {at}, {axis} {x:2}: {middle:7.1f}/s  [{low:.1f}, {high:.1f}]")
+            beside = [row for row in rows if int(row[held]) == at and int(row[axis]) == x]
+            results.add(f"{name}_{axis}_{x}_requests_per_second",
+                        *(statistics.median(float(row[what]) for row in beside)
+                          for what in ("requests_per_second", "reference")), ratio=middle)
+            say(f"{name}: {held} {at}, {axis} {x:2}: {middle:5.2f} of the reference  [{low:.2f}, {high:.2f}]")
         results.add(f"{name}_share_lost_by_a_replica_at_most", worst_step(points),
                     target=TOLERANCE, at_least=False)
     draw(curves)
