@@ -178,11 +178,11 @@ static void set_idle(struct poll *poll, int64_t interval)
     pthread_cond_broadcast(&inventory->cond);
 }
 
-void round_ended(struct poll *poll, struct vim_target *target, int code, bool complete)
+void round_ended(struct poll *poll, struct vim_target *target, int code, int64_t pass)
 {
     pthread_mutex_lock(&poll->inventory->mutex);
     poll->failures = code == VIM_OK ? 0 : poll->failures + 1;
-    poll->last_pass = complete ? clock_now_ms() : poll->last_pass;
+    poll->last_pass = pass ? pass : poll->last_pass;
     pthread_mutex_unlock(&poll->inventory->mutex);
     int64_t interval = interval_of(poll, vim_target_settings(target), code);
     vim_target_release(target);

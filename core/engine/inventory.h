@@ -60,7 +60,8 @@ void inventory_await(struct inventory *inventory, const char *vim, const char *k
  * what changed while the task was at work is not told again. */
 void inventory_doubt(struct inventory *inventory, const char *vim, const char *kind);
 
-/* When the last complete pass over a kind ended (ms since 1970, 0: never), for freshness. */
+/* When the last complete pass over a kind that has ended began (ms since 1970, 0: never): what was there, or was gone,
+ * before that has been seen. */
 int64_t inventory_last_pass(struct inventory *inventory, const char *vim, const char *kind);
 
 /* True once every VIM's kinds had a first pass, or failed at it. */

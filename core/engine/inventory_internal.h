@@ -117,8 +117,9 @@ struct poll *inventory_find(struct inventory *inventory, const char *vim, const 
 /* Starts a round on the VIM's lane; round_ended() is called when it is through, perhaps at once. */
 void round_start(struct poll *poll, struct vim_target *target);
 
-/* inventory.c: a round has ended with CODE. Releases TARGET. */
-void round_ended(struct poll *poll, struct vim_target *target, int code, bool complete);
+/* inventory.c: a round has ended with CODE. PASS: when it began, in ms since 1970, if it was complete; else 0. Releases
+ * TARGET. */
+void round_ended(struct poll *poll, struct vim_target *target, int code, int64_t pass);
 
 /* --- update.c ------------------------------------------------------------------------------------ */
 

@@ -26,6 +26,7 @@ struct round {
     int store_code; /* of the first write that failed */
     struct failure failure;
     int64_t looked; /* clock_mono_ms() */
+    int64_t looked_at; /* the same in ms since 1970 */
     uint64_t items;
     struct gone *gone;
     size_t gone_count;
@@ -241,8 +242,9 @@ static void round_end(struct round *round, int code)
     }
     free(round->gone);
     struct vim_target *target = round->target;
+    int64_t pass = complete ? round->looked_at : 0;
     free(round);
-    round_ended(poll, target, code, complete);
+    round_ended(poll, target, code, pass);
 }
 
 static void done_list(struct vim_call *call, int code, void *argument)
@@ -290,6 +292,7 @@ static int run_list(struct vim_call *call, void *handle, void *argument)
                                    .kind = round->poll->kind,
                                    .since = round->changes_only ? round->poll->cursor : NULL};
     round->looked = round->batch.looked = clock_mono_ms();
+    round->looked_at = clock_now_ms();
     return instance_driver(vim_target_instance(round->target))->list(call, handle, &query);
 }
 

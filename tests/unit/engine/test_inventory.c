@@ -306,6 +306,38 @@ static void deleted_after_the_pass_began_does_not_come_back(void **state)
     assert_int_equal(house_count("server"), 0);
 }
 
+static atomic_int_fast64_t pass_told; /* to the first round that begins; 0: to none yet */
+
+static void tell_pass(void *argument)
+{
+    int_fast64_t none = 0;
+    (void)argument;
+    atomic_compare_exchange_strong(&pass_told, &none,
+                                   inventory_last_pass(house.inventory, "edge", "server"));
+}
+
+static bool is_pass_told(void *argument)
+{
+    (void)argument;
+    return atomic_load(&pass_told) != 0;
+}
+
+/* A pass that ends after something was asked for, and began before, has not looked since. */
+static void a_pass_is_as_old_as_its_beginning(void **state)
+{
+    (void)state;
+    start_inventory();
+    wait_rounds(1);
+    hold_list(false, true);
+    clock_sleep_ms(2);
+    int64_t asked = clock_now_ms();
+    atomic_store(&pass_told, 0);
+    fake_hook_list(tell_pass, at_end, NULL);
+    release_list();
+    house_wait(is_pass_told, NULL);
+    assert_true(atomic_load(&pass_told) < asked);
+}
+
 /* The same with an action: what was listed before does not undo what the step has shown. */
 static void stale_item_does_not_hide_an_action(void **state)
 {
@@ -666,6 +698,7 @@ int main(void)
         TEST(fresh_read_is_corrected_later),
         TEST_HOLDING(created_after_the_pass_began_is_not_gone),
         TEST_HOLDING(deleted_after_the_pass_began_does_not_come_back),
+        TEST_HOLDING(a_pass_is_as_old_as_its_beginning),
         TEST_HOLDING(stale_item_does_not_hide_an_action),
         TEST(stranger_turns_out_to_be_ours),
         TEST(create_in_progress_is_left_alone),
