@@ -318,6 +318,8 @@ int main(int argc, char **argv)
 
     if (code)
         return code - 1;
+    /* Policies decide in child processes, which must find nothing that is still to be written. */
+    (void)setvbuf(stdout, NULL, _IOLBF, 0);
     log_init(VIM_WARNING, LOG_LOGFMT);
     if (arguments.labels && load_labels(arguments.labels, &labels) != 0)
         code = 2;
