@@ -74,8 +74,7 @@ struct connection {
     int told_fd; /* the socket that vimd knows of; -1: none */
     uint64_t scans[SCAN_SHAPES / 64]; /* whose statements are prepared */
     char history[HISTORY_SIZE]; /* that a primary with replicas writes; "": not known */
-    int64_t
-        gather_at; /* from then on (pool_now()) what is awaited comes slowly; see connection_result() */
+    int64_t gather_at; /* on pool_now(): from then on it gathers; see connection_result() */
 };
 
 /* The primary, wherever it is among its hosts, or one replica. One of a name's addresses is taken by, and given up
@@ -160,10 +159,8 @@ struct postgres_store {
     atomic_bool warned; /* that no replica can be used */
     struct question question;
     struct batches batches;
-    char *sql
-        [2]
-        [SCAN_SHAPES]; /* of the scans, for the primary and for replicas; guarded by sql_lock until set,
-                                * then constant */
+    /* Of the scans, for the primary and for replicas; guarded by sql_lock until set, then constant. */
+    char *sql[2][SCAN_SHAPES];
     pthread_mutex_t sql_lock;
 };
 
@@ -218,8 +215,8 @@ void connection_return(struct connection *connection);
 int connection_flush(struct vim_call *call, struct connection *connection, int64_t deadline,
                      struct store_error *ret_error);
 
-/* Waits for the next result of the pipeline, which the caller clears; NULL ends those of a statement. On a connection
- * that gathers it looks again only a moment after something has come.
+/* Waits for the next result of the pipeline, which the caller clears; NULL ends those of a statement. A connection that
+ * gathers (gather_at) takes all that is there a moment after something has come, not each piece as it comes.
  * VIM_E_TIMEOUT when no time is left, VIM_E_LOST when the connection broke: it is broken then. */
 int connection_result(struct vim_call *call, struct connection *connection, int64_t deadline,
                       PGresult **ret_result, struct store_error *ret_error);

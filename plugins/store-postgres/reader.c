@@ -13,8 +13,8 @@
 
 #define GET_SQL "SELECT id,parent,state,due,revision,body FROM @.rows WHERE collection=$1 AND id=$2"
 
-/* A scan of up to this many rows goes together with others, and with the question whether a replica is in
- * step; what comes of it then is small enough to be kept, or to be thrown away. */
+/* A scan of up to this many rows goes together with others: what comes of it is small enough to be kept until its
+ * thread emits it. */
 #define SHORT_ROWS_MAX 100
 
 /* A result of up to this many rows is taken as a whole, a larger one row by row. */

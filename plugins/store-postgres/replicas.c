@@ -6,9 +6,9 @@
  * read first has the primary asked for that position. One question serves all reads that had begun
  * when it was sent: however many there are, this process asks one at a time. Then a replica is told the
  * position in the same breath as the reads: it says whether it was there, and then, in a transaction of its
- * own, thus with a later snapshot, answers. If it was not, it reads nothing (it remembers what it has said, and each
- * statement begins with that: see REPLICA_CONDITION), and it is asked again for as long as the option replica_wait allows; then the primary answers. Unless that is busy: all
- * connections to it are in use, or the question took it long. One that has too much to do is also slow to feed its
+ * own, thus with a later snapshot, answers. If it was not, it reads nothing (it remembers what it has said, and
+ * each statement begins with that: see REPLICA_CONDITION), and it is asked again for as long as the option
+ * replica_wait allows; then the primary answers. Unless that is busy: all connections to it are in use, or the question took it long. One that has too much to do is also slow to feed its
  * replicas, and would get the more to do the further they are behind. So then they are asked for longer.
  *
  * A position means something within one history of the log only. After a failover a replica that still
@@ -260,8 +260,8 @@ static int receive_answer(struct vim_call *call, struct connection *connection, 
     return code;
 }
 
-/* Is the replica where the position is? With BATCH, which may be NULL, its statements are sent as well; what
- * comes of it is thrown away if the replica was not there. */
+/* Is the replica where the position is? With BATCH, which may be NULL, its statements are sent as well; if the replica
+ * was not there no rows come of them. */
 static int ask_replica(struct vim_call *call, struct connection *connection,
                        const struct position *position, const struct batch *batch,
                        bool *ret_in_step, struct store_error *ret_error)

@@ -83,6 +83,16 @@ static void act(struct guard_ruling ruling)
     guard_acted(&guard, now, history, &ruling);
 }
 
+/* So many replicas of a more, and what is measured with them, for as long as their effect is looked at. */
+static void act_and_see(int32_t delta, double throughput, double offered, double p95)
+{
+    pass(6, 100, 100, 50);
+    act(wish(a, delta));
+    pass(1, throughput, offered, p95);
+    wish(a, 0);
+    pass(3, throughput, offered, p95);
+}
+
 static void check_stopped(struct guard_ruling ruling, enum guard_rule_kind rule)
 {
     assert_false(ruling.act);
@@ -172,11 +182,7 @@ static void nothing_is_rolled_back_while_the_platform_is_away(void **state)
     struct history_block how;
 
     (void)state;
-    pass(6, 100, 100, 50);
-    act(wish(a, 3));
-    pass(1, 101, 101, 49);
-    wish(a, 0);
-    pass(3, 101, 101, 49);
+    act_and_see(3, 101, 101, 49);
     how = history_get_block(history, a);
     how.flags &= ~(uint32_t)VIM_BLOCK_SCALABLE;
     history_set_block(history, a, &how);
@@ -291,11 +297,7 @@ static void what_brought_nothing_is_rolled_back(void **state)
     struct guard_ruling ruling;
 
     (void)state;
-    pass(6, 100, 100, 50);
-    act(wish(a, 3));
-    pass(1, 101, 101, 49);
-    wish(a, 0);
-    pass(3, 101, 101, 49);
+    act_and_see(3, 101, 101, 49);
     ruling = wish(b, 1);
     assert_int_equal(event.outcome, VIM_OUTCOME_NO_GAIN);
     assert_true(ruling.act && ruling.own && ruling.block == a && ruling.delta == -3);
@@ -316,11 +318,7 @@ static void what_brought_nothing_is_rolled_back(void **state)
 static void other_loads_tell_nothing(void **state)
 {
     (void)state;
-    pass(6, 100, 100, 50);
-    act(wish(a, 1));
-    pass(1, 100, 150, 90);
-    wish(a, 0);
-    pass(3, 100, 150, 90);
+    act_and_see(1, 100, 150, 90);
     assert_false(wish(a, 0).act);
     assert_int_equal(event.outcome, VIM_OUTCOME_UNCLEAR);
 }
@@ -366,11 +364,7 @@ static void what_is_done_ahead_is_not_taken_back(void **state)
 
     (void)state;
     history_set_goals(history, &goals);
-    pass(6, 100, 100, 50);
-    act(wish(a, 1));
-    pass(1, 100, 100, 50);
-    wish(a, 0);
-    pass(3, 100, 100, 50);
+    act_and_see(1, 100, 100, 50);
     assert_false(wish(a, 0).act);
     assert_int_equal(event.outcome, VIM_OUTCOME_UNCLEAR);
     assert_non_null(strstr(event.text, "done ahead of time"));
