@@ -83,7 +83,7 @@ static bool follow(const struct faulty *faulty, const struct vim_policy_snapshot
     return true;
 }
 
-static void misbehave(const struct faulty *faulty, const struct vim_policy_snapshot *snapshot)
+static void misbehave(struct faulty *faulty, const struct vim_policy_snapshot *snapshot)
 {
     struct timespec now, end;
 
@@ -100,11 +100,15 @@ static void misbehave(const struct faulty *faulty, const struct vim_policy_snaps
         abort();
     if (has_fault(faulty, "crashes"))
         abort();
-    while (has_fault(faulty, "hangs"))
+    while (has_fault(faulty, "hangs") ||
+           (has_fault(faulty, "hangs_on_one_block") && snapshot->block_count == 1))
         usleep(1000);
     if (has_fault(faulty, "trusts_kept") && snapshot->kept && strchr(snapshot->kept, '{'))
         abort();
-    if (!has_fault(faulty, "slow"))
+    if (has_fault(faulty, "waits"))
+        usleep(1500);
+    if (!has_fault(faulty, "slow") &&
+        !(has_fault(faulty, "mostly_slow") && faulty->decisions++ % 20 != 0))
         return;
     clock_gettime(CLOCK_MONOTONIC, &end);
     do
@@ -176,11 +180,12 @@ static int faulty_probe(struct vim_call *call, void *instance)
 }
 
 static const struct vim_option options[] = {
-    VIM_OPTION_CHOICE(struct config, fault, 0, "none",
-                      "none nonsense nan_confidence remembers order process acts_on_nan no_blocks "
-                      "one_block one_window trusts_kept small slow allocates unknown_block hangs "
-                      "crashes follows allocates_when_large environment first hour",
-                      "What this policy does wrong."),
+    VIM_OPTION_CHOICE(
+        struct config, fault, 0, "none",
+        "none nonsense nan_confidence remembers order process acts_on_nan no_blocks "
+        "one_block one_window trusts_kept small slow allocates unknown_block hangs "
+        "crashes follows allocates_when_large environment first hour hangs_on_one_block mostly_slow waits",
+        "What this policy does wrong."),
 };
 
 static const struct vim_policy_ops ops = {

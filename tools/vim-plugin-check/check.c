@@ -14,6 +14,9 @@
 /* Longer than any check takes on a slow machine under a sanitizer. */
 #define CHECK_SECONDS 300
 
+/* Of checks that are run apart: after so many have hung the others are left out. */
+#define HANGS_MAX 3u
+
 int64_t check_patience(void)
 {
     const char *text = getenv("VIMD_TEST_PATIENCE");
@@ -76,13 +79,19 @@ void check_note(const struct run *run, const char *format, ...)
     fflush(stdout);
 }
 
+void check_within(struct run *run, unsigned seconds)
+{
+    run->tally->within = (seconds ? seconds : CHECK_SECONDS) * (unsigned)check_patience();
+    alarm(run->tally->within);
+}
+
 void run_check(struct run *run, const char *name, check_fn function)
 {
     run->failed = run->skipped = false;
     run->reason[0] = '\0';
     unique_name("check", run->unique);
     snprintf(run->tally->current, sizeof run->tally->current, "%s", name);
-    alarm((unsigned)(CHECK_SECONDS * check_patience()));
+    check_within(run, 0);
     function(run);
     alarm(0);
     run->tally->current[0] = '\0';
@@ -120,33 +129,39 @@ void run_checks_on_instance(struct run *run, const struct check *checks, size_t 
     run->instance = NULL;
 }
 
-static void tell_death(const struct group *group, struct tally *tally, int status)
+static void tell_death(struct run *run, int status)
 {
+    struct tally *tally = run->tally;
     const char *where = tally->current[0] ? tally->current : "between checks";
 
-    if (WIFSIGNALED(status) && WTERMSIG(status) == SIGALRM)
-        printf("FAIL  %s: %s: hangs, given up after %d s\n", group->name, where, CHECK_SECONDS);
-    else if (WIFSIGNALED(status))
-        printf("FAIL  %s: %s: the process died of signal %d (%s)\n", group->name, where,
+    if (WIFSIGNALED(status) && WTERMSIG(status) == SIGALRM) {
+        printf("FAIL  %s: %s: hangs, given up after %u s\n", run->group, where, tally->within);
+        tally->hung++;
+    } else if (WIFSIGNALED(status)) {
+        printf("FAIL  %s: %s: the process died of signal %d (%s)\n", run->group, where,
                WTERMSIG(status), strsignal(WTERMSIG(status)));
-    else
-        printf("FAIL  %s: %s: the process ended with exit code %d\n", group->name, where,
+    } else {
+        printf("FAIL  %s: %s: the process ended with exit code %d\n", run->group, where,
                WEXITSTATUS(status));
+    }
     tally->failed++;
+    tally->current[0] = '\0';
 }
 
-void group_run(const struct group *group, struct run *run)
+typedef void (*child_fn)(struct run *run, const void *argument);
+
+/* Runs FUNCTION in a child process, and tells if it did not come to its end. */
+static void run_in_child(struct run *run, child_fn function, const void *argument)
 {
     int status = 0;
     pid_t child;
 
-    run->group = group->name;
     run->tally->current[0] = '\0';
     run->tally->through = false;
     fflush(NULL);
     child = fork();
     if (child == 0) {
-        group->function(run);
+        function(run, argument);
         run->tally->through = true;
         fflush(NULL);
         exit(0);
@@ -155,8 +170,49 @@ void group_run(const struct group *group, struct run *run)
         ;
     /* A plugin that calls exit(0) leaves a child that looks well. */
     if (child < 0 || status != 0 || !run->tally->through)
-        tell_death(group, run->tally, child < 0 ? 1 << 8 : status);
+        tell_death(run, child < 0 ? 1 << 8 : status);
     fflush(stdout);
+}
+
+static void run_group(struct run *run, const void *argument)
+{
+    const struct group *group = argument;
+
+    group->function(run);
+}
+
+void group_run(const struct group *group, struct run *run)
+{
+    run->group = group->name;
+    run->tally->hung = 0;
+    run_in_child(run, run_group, group);
+}
+
+static void run_one(struct run *run, const void *argument)
+{
+    const struct check *check = argument;
+
+    run_check(run, check->name, check->function);
+}
+
+static void skip_after_hanging(struct run *run)
+{
+    check_skip(run, "it has hung %u times already", run->tally->hung);
+}
+
+void run_checks_apart(struct run *run, const struct check *checks, size_t count)
+{
+    run_check(run, "an instance opens", open_instance);
+    if (!run->instance)
+        return;
+    for (size_t i = 0; i < count; i++) {
+        if (run->tally->hung < HANGS_MAX)
+            run_in_child(run, run_one, &checks[i]);
+        else
+            run_check(run, checks[i].name, skip_after_hanging);
+    }
+    subject_close(run->instance);
+    run->instance = NULL;
 }
 
 const char *code_name(int code)

@@ -25,7 +25,9 @@ struct vim_trait;
 struct tally {
     unsigned passed, failed, skipped;
     char current[256]; /* the check in progress, for when the child dies in it */
-    bool through; /* the group came to its end */
+    unsigned within; /* seconds that what is in progress may take */
+    unsigned hung; /* checks of this group that took longer */
+    bool through; /* what runs in the child came to its end */
 };
 
 /* One group's run. Belongs to its child process. */
@@ -68,6 +70,13 @@ void run_checks(struct run *run, const struct check *checks, size_t count);
 
 /* The same with an instance that is open for all of them: run->instance. */
 void run_checks_on_instance(struct run *run, const struct check *checks, size_t count);
+
+/* The same, each check in a process of its own: one in which the plugin crashes or hangs costs that check alone. Not
+ * for plugins with threads or connections, which a child process would not have, or would share. */
+void run_checks_apart(struct run *run, const struct check *checks, size_t count);
+
+/* From now on the check in progress may take SECONDS, or (0) as long as checks usually may; then its process dies. */
+void check_within(struct run *run, unsigned seconds);
 
 /* Marks the check in progress; the first reason counts. One thread at a time. */
 void check_fail(struct run *run, const char *format, ...) __attribute__((format(printf, 2, 3)));
