@@ -4,6 +4,7 @@
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
+#include "base/text.h"
 
 #define LINE_MAX_LENGTH 8192u
 
@@ -92,7 +93,6 @@ static bool read_line(struct line *line)
     line->used = 0;
     sample->label_count = 0;
     skip(line);
-    sample->series = line->at;
     sample->name = take_name(line);
     if (!sample->name) {
         return false;
@@ -107,7 +107,6 @@ static bool read_line(struct line *line)
             return false;
         }
     }
-    sample->series_length = (size_t)(line->at - sample->series);
     skip(line);
     char *end;
     sample->value = strtod(line->at, &end);
@@ -151,4 +150,38 @@ const char *exposition_label(const struct exposition_sample *sample, const char 
         }
     }
     return NULL;
+}
+
+static void add_label(const struct exposition_label *label, struct text *text)
+{
+    text_printf(text, "%s=\"", label->name);
+    for (const char *c = label->value; *c; c++) {
+        if (*c == '"' || *c == '\\') {
+            text_add_char(text, '\\');
+        }
+        text_add(text, *c == '\n' ? "\\n" : (char[]){*c, '\0'});
+    }
+    text_add_char(text, '"');
+}
+
+void exposition_series(const struct exposition_sample *sample, struct text *text)
+{
+    uint32_t order[EXPOSITION_LABELS_MAX], count = 0;
+    for (uint32_t i = 0; i < sample->label_count; i++) {
+        if (!sample->labels[i].value[0]) {
+            continue;
+        }
+        uint32_t at = count++;
+        for (; at > 0 && strcmp(sample->labels[i].name, sample->labels[order[at - 1]].name) < 0;
+             at--) {
+            order[at] = order[at - 1];
+        }
+        order[at] = i;
+    }
+    text_add(text, sample->name);
+    for (uint32_t i = 0; i < count; i++) {
+        text_add(text, i ? "," : "{");
+        add_label(&sample->labels[order[i]], text);
+    }
+    text_add(text, count ? "}" : "");
 }

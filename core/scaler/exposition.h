@@ -21,9 +21,6 @@ struct exposition_label {
 /* One value. Lives for the call. */
 struct exposition_sample {
     const char *name;
-    const char
-        *series; /* name and labels, as they came: the same in each answer for the same series */
-    size_t series_length;
     struct exposition_label labels[EXPOSITION_LABELS_MAX];
     uint32_t label_count;
     double value; /* may be NaN or infinite */
@@ -38,5 +35,10 @@ size_t exposition_read(const char *text, size_t length, exposition_fn each, void
 
 /* The value of label NAME, or NULL. */
 const char *exposition_label(const struct exposition_sample *sample, const char *name);
+
+/* Appends the series of SAMPLE as the format has it, its labels by name and without those that are empty: the same
+ * text in each answer, in whatever order they came. */
+struct text;
+void exposition_series(const struct exposition_sample *sample, struct text *text);
 
 #endif

@@ -6,7 +6,7 @@
  * the time of the endpoint's look, so an endpoint that has not answered for a while loses nothing. A series that
  * is new at an endpoint that answered the last time began at 0 since then; at one that did not, nothing is known
  * of when. One that was left out of an answer, and comes back, has grown over more than one window: that window
- * does not count. One that an answer has twice counts as it came first.
+ * does not count. One that an answer has twice counts as it came first, in whatever order its labels are.
  */
 #include <math.h>
 #include <stdio.h>
@@ -22,15 +22,15 @@
 #include "scaler/exposition.h"
 #include "scaler/sampler.h"
 
-#define SERIES_MAX 20000u /* remembered per endpoint; more are not looked at */
+#define SERIES_MAX 20000u /* remembered per endpoint; a term with more tells nothing */
 #define BOUNDS_MAX 512u /* buckets of a histogram; one with more tells nothing */
 #define ABSENT_LOOKS 12u /* a series that is not told is remembered for so many looks */
 #define SLICE_MS 100
 
-/* A total, as it was at the last look. */
+/* A series that a term has met, with its total as it was at the last look. */
 struct total {
     UT_hash_handle hh;
-    double value;
+    double value; /* NaN before the first */
     uint64_t look; /* when it was seen */
     char key[]; /* series and term */
 };
@@ -60,7 +60,7 @@ struct term {
     bool known;
     struct bound bounds[BOUNDS_MAX];
     uint32_t bound_count;
-    bool too_many; /* more than that */
+    bool too_many; /* buckets, or series */
     char name_sum[256], name_count[256], name_bucket[256];
 };
 
@@ -88,33 +88,37 @@ struct prometheus {
 
 /* --- Totals -------------------------------------------------------------------------------------- */
 
-/* How the total of TERM's SERIES has grown since the endpoint's last answer; NaN: not known. */
-static double grown(struct endpoint *endpoint, const struct term *term,
-                    const struct exposition_sample *sample)
+/* What is remembered of TERM's series; NULL if the answer had it before, or there are too many. */
+static struct total *meet(struct endpoint *endpoint, struct term *term,
+                          const struct exposition_sample *sample)
 {
-    char *key = text_format("%u %.*s", term->number, (int)sample->series_length, sample->series);
+    CLEANUP_TEXT struct text key = {0};
     struct total *total = NULL;
-    HASH_FIND_STR(endpoint->totals, key, total);
-    double difference = NAN, value = sample->value;
-    if (total && total->look == endpoint->look) {
-        free(key);
-        return NAN;
-    }
-    if (total && isfinite(value)) {
-        bool was_there = total->look == endpoint->look_before;
-        difference = value < total->value ? value : was_there ? value - total->value : NAN;
-    } else if (!total && HASH_COUNT(endpoint->totals) < SERIES_MAX) {
-        total = memory_new(sizeof(*total) + strlen(key) + 1);
-        strcpy(total->key, key);
-        HASH_ADD_STR(endpoint->totals, key, total);
-        difference = endpoint->seen_before && isfinite(value) ? value : NAN;
-    }
+    text_printf(&key, "%u ", term->number);
+    exposition_series(sample, &key);
+    HASH_FIND_STR(endpoint->totals, text_get(&key), total);
     if (total) {
-        total->value = isfinite(value) ? value : total->value;
-        total->look = endpoint->owner->look;
+        return total->look == endpoint->look ? NULL : total;
     }
-    free(key);
-    return difference;
+    if (HASH_COUNT(endpoint->totals) >= SERIES_MAX) {
+        term->too_many = true;
+        return NULL;
+    }
+    total = memory_new(sizeof(*total) + key.length + 1);
+    total->value = NAN;
+    strcpy(total->key, text_get(&key));
+    HASH_ADD_STR(endpoint->totals, key, total);
+    return total;
+}
+
+/* How much a series has grown since the endpoint's last answer; NaN: not known. */
+static double grown(const struct endpoint *endpoint, const struct total *total, double value)
+{
+    bool is_new = total->look == 0, was_there = total->look == endpoint->look_before;
+    if (is_new) {
+        return endpoint->seen_before ? value : NAN;
+    }
+    return value < total->value ? value : was_there ? value - total->value : NAN;
 }
 
 static void forget(struct endpoint *endpoint, bool all)
@@ -183,7 +187,7 @@ static void add_bucket(struct term *term, const struct exposition_sample *sample
     const char *le = exposition_label(sample, "le");
     char *end = NULL;
     double bound = le ? strtod(le, &end) : NAN;
-    if (!le || end == le || *end || isnan(bound) || isnan(difference)) {
+    if (!le || end == le || *end || isnan(bound)) {
         return;
     }
     uint32_t at = 0;
@@ -204,33 +208,52 @@ static void add_bucket(struct term *term, const struct exposition_sample *sample
     term->known = true;
 }
 
-static void add_to_term(struct endpoint *endpoint, struct term *term,
-                        const struct exposition_sample *sample)
+static void add_total(const struct endpoint *endpoint, struct term *term,
+                      const struct exposition_sample *sample, double difference)
 {
-    double difference;
+    if (isnan(difference)) {
+        return;
+    }
     switch (term->signal->function) {
     case SIGNAL_RATE:
-        difference = grown(endpoint, term, sample);
-        if (!isnan(difference) && endpoint->seconds > 0) {
+        if (endpoint->seconds > 0) {
             term->sum += difference / endpoint->seconds;
             term->known = true;
         }
         break;
     case SIGNAL_AVERAGE:
-        difference = grown(endpoint, term, sample);
-        if (!isnan(difference) && strcmp(sample->name, term->name_sum) == 0) {
+        if (strcmp(sample->name, term->name_sum) == 0) {
             term->sum += difference;
-        } else if (!isnan(difference)) {
+        } else {
             term->count += difference;
             term->known = true;
         }
         break;
+    default:
+        add_bucket(term, sample, difference);
+    }
+}
+
+static void add_to_term(struct endpoint *endpoint, struct term *term,
+                        const struct exposition_sample *sample)
+{
+    struct total *total = meet(endpoint, term, sample);
+    if (!total) {
+        return;
+    }
+    switch (term->signal->function) {
+    case SIGNAL_RATE:
+    case SIGNAL_AVERAGE:
     case SIGNAL_QUANTILE:
-        add_bucket(term, sample, grown(endpoint, term, sample));
+        if (isfinite(sample->value)) {
+            add_total(endpoint, term, sample, grown(endpoint, total, sample->value));
+        }
+        total->value = isfinite(sample->value) ? sample->value : NAN;
         break;
     default:
         add_gauge(term, sample->value);
     }
+    total->look = endpoint->look;
 }
 
 static bool name_matches(const struct term *term, const char *name)
@@ -327,7 +350,7 @@ static int ask_all(struct prometheus *prometheus, const struct sampler_look *loo
 static double quantile(const struct term *term, double q)
 {
     const struct bound *last = term->bound_count ? &term->bounds[term->bound_count - 1] : NULL;
-    double all = last && last->le == INFINITY && !term->too_many ? last->count : 0;
+    double all = last && last->le == INFINITY ? last->count : 0;
     double below = 0, lower = 0;
     if (!(all > 0)) {
         return NAN;
@@ -372,6 +395,9 @@ static void put(struct prometheus *prometheus, const struct wanted *wanted, stru
     }
     for (uint32_t i = 0; i < wanted->signal->term_count; i++) {
         const struct term *term = &prometheus->terms[wanted->first + i];
+        if (term->too_many) {
+            return;
+        }
         /* A series that is not there adds nothing where others do: no error was ever counted. */
         if (term->known) {
             sum += term_value(term, wanted->scope == HISTORY_BLOCK ? &block : NULL);

@@ -290,6 +290,45 @@ static void series_go_and_come_back(void **state)
     assert_true(got(HISTORY_SERVICE, "throughput") <= 100 / 0.05);
 }
 
+/* A gauge that is told twice is one, and so is a counter whose labels come in another order. */
+static void series_told_twice_are_one(void **state)
+{
+    (void)state;
+    answer(
+        200,
+        "f{a=\"1\",b=\"\"} 3\nf{a=\"1\"} 4\nf{ a=\"1\", } 5\nf{a=\"2\"} 5\ncores 0.4\ncores 0.4\n"
+        "r_total{code=\"200\",zone=\"a\"} 1000000\n");
+    assert_int_equal(look(NULL), VIM_OK);
+    assert_float_equal(got(HISTORY_SERVICE, "in_flight"), 8 + 5 - 3, 1e-9);
+    assert_float_equal(got(HISTORY_BLOCK, "cpu"), 0.4, 1e-9);
+    answer(200,
+           "f{a=\"1\"} 4\nf{a=\"2\"} NaN\ncores 0.2\nr_total{zone=\"a\",code=\"200\"} 1000010\n");
+    clock_sleep_ms(50);
+    assert_int_equal(look(NULL), VIM_OK);
+    assert_float_equal(got(HISTORY_SERVICE, "in_flight"), 4, 1e-9);
+    assert_float_equal(got(HISTORY_BLOCK, "cpu"), 0.2, 1e-9);
+    assert_true(got(HISTORY_SERVICE, "throughput") > 0);
+    assert_true(got(HISTORY_SERVICE, "throughput") <= 10 / 0.05);
+}
+
+/* What is more than is remembered is not left out of a sum as if it were not there. */
+static void too_many_series_tell_nothing(void **state)
+{
+    struct text many = {0};
+    (void)state;
+    service.source.size_max = 4 << 20;
+    text_add(&many, "cores 0.4\n");
+    for (int i = 0; i < 20001; i++) {
+        text_printf(&many, "r_total{code=\"200\",i=\"%d\"} 1\n", i);
+    }
+    answer(200, text_get(&many));
+    assert_int_equal(look(NULL), VIM_OK);
+    assert_int_equal(look(NULL), VIM_OK);
+    assert_true(isnan(got(HISTORY_SERVICE, "throughput")));
+    assert_float_equal(got(HISTORY_BLOCK, "cpu"), 0.4, 1e-9);
+    text_free(&many);
+}
+
 /* NaN: how many took longer than the last bound is not known. */
 static void histograms_without_an_end_tell_nothing(void **state)
 {
@@ -336,6 +375,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(goes_wrong, open_sampler, close_sampler),
         cmocka_unit_test_setup_teardown(pauses, open_sampler, close_sampler),
         cmocka_unit_test_setup_teardown(series_go_and_come_back, open_sampler, close_sampler),
+        cmocka_unit_test_setup_teardown(series_told_twice_are_one, open_sampler, close_sampler),
+        cmocka_unit_test_setup_teardown(too_many_series_tell_nothing, open_sampler, close_sampler),
         cmocka_unit_test_setup_teardown(histograms_without_an_end_tell_nothing, open_sampler,
                                         close_sampler),
         cmocka_unit_test_setup_teardown(histograms_have_many_buckets, open_sampler, close_sampler),
