@@ -2,6 +2,7 @@
  * Cinder: volumes and their snapshots. The mark of a request is the metadata key OS_TAG_KEY.
  *
  *   create   POST (see once.h), keep "wait ID", await --> available; error is a failure
+ *            (keep "fault ID" where the reason is not yet told)
  *   delete   DELETE, keep "gone ID", await --> 404
  */
 #include "cinder.h"
@@ -101,6 +102,46 @@ static int post_one(struct os_call *c, const struct os_once *once, struct os_fou
     return rc;
 }
 
+/* What Cinder tells its user about a thing that went into error, or NULL: it may have no such
+ * messages (they begin with 3.3, the filter with 3.5), and none about this one. */
+static json_t *read_message(struct os_call *c, const char *id)
+{
+    HTTP_REPLY reply = {0};
+    OS_JSON answer = NULL;
+
+    if (!os_id_is_plain(id) ||
+        os_get(c, OS_VOLUME, "3.5", &reply,
+               "/messages?resource_uuid=%s&sort=created_at:desc&limit=1", id) != VIM_OK) {
+        return NULL;
+    }
+    answer = os_json_parse(reply.body, reply.length);
+    return json_incref(json_array_get(json_object_get(answer, "messages"), 0));
+}
+
+/* The end of a create whose thing went into error. Cinder shows the state a moment before the
+ * reason, so it is asked for the reason once more. */
+static int make_failed(struct os_call *c, const struct os_once *once, const struct os_found *found,
+                       int64_t since)
+{
+    OS_JSON message = NULL;
+    const char *text;
+    struct os_cursor cursor;
+
+    os_step_note(c, "read-message");
+    message = read_message(c, found->id);
+    text = os_json_text(message, "user_message");
+    os_cursor_read(once->op->kept, &cursor);
+    if (text == NULL && strcmp(cursor.phase, "fault") != 0) {
+        os_cursor_keep(c, "fault", since, found->id);
+        c->os->host->again(c->call, 500);
+        return VIM_AGAIN;
+    }
+    return os_fail(c, os_error_is_capacity(text) ? VIM_E_QUOTA : VIM_E_FAILED,
+                   "%s %s went into %s while it was made%s%s", once->kind->name, found->id,
+                   os_json_text(found->body, "backend_status"), text == NULL ? "" : ": ",
+                   text == NULL ? "" : text);
+}
+
 /* It is known by id: the rest is to wait. */
 static int wait_made(struct os_call *c, const struct os_once *once, struct os_found *found,
                      int64_t since)
@@ -113,8 +154,7 @@ static int wait_made(struct os_call *c, const struct os_once *once, struct os_fo
         return cinder_await(c, once->kind, found->id);
     }
     if (strcmp(found->status, "ERROR") == 0) {
-        return os_fail(c, VIM_E_FAILED, "%s %s went into %s while it was made", once->kind->name,
-                       found->id, os_json_text(found->body, "backend_status"));
+        return make_failed(c, once, found, since);
     }
     rc = os_once_end(c, once, found->id, since);
     if (rc == VIM_AGAIN) {
@@ -252,8 +292,9 @@ static int create(struct os_call *c, const struct os_kind *kind, const struct vi
         return os_once_undo(c, &once);
     }
     os_cursor_read(op->kept, &cursor);
-    return strcmp(cursor.phase, "wait") == 0 ? continue_create(c, &once, &cursor)
-                                             : os_once_create(c, &once);
+    return strcmp(cursor.phase, "wait") == 0 || strcmp(cursor.phase, "fault") == 0
+               ? continue_create(c, &once, &cursor)
+               : os_once_create(c, &once);
 }
 
 /* --- Update ---------------------------------------------------------------------------------- */

@@ -16,8 +16,12 @@ const char *os_service_name(enum os_service service)
 
 int os_error_is_capacity(const char *text)
 {
-    static const char *const words[] = {"quota", "no valid host", "exceeded maximum number of",
-                                        "insufficient compute resources", "limit exceeded"};
+    static const char *const words[] = {"quota",
+                                        "no valid host",
+                                        "available weighted backend", /* Cinder's schedulers */
+                                        "exceeded maximum number of",
+                                        "insufficient compute resources",
+                                        "limit exceeded"};
 
     for (size_t at = 0; text != NULL && at < sizeof(words) / sizeof(words[0]); at++) {
         if (strcasestr(text, words[at]) != NULL) {

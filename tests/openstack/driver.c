@@ -110,10 +110,18 @@ void make(const char *kind, json_t *wanted, int number, char ret_id[256])
                         .request_id = uuid(number),
                         .attempt = 1,
                         .use_list = 1};
+    int rc = run(VIM_VERB_CREATE, kind, NULL, spec, number);
 
     ret_id[0] = '\0';
+    if (rc == VIM_E_FAILED || rc == VIM_E_QUOTA) {
+        /* The driver told, and took back, what the cloud made a mess of; such clouds are loaded. Once is
+         * the cloud's doing, twice is not. */
+        printf("note  create %s, once more: %s\n", kind, result.fail);
+        again.request_id = uuid(number + 500);
+        rc = run(VIM_VERB_CREATE, kind, NULL, spec, number + 500);
+    }
     (void)snprintf(what, sizeof(what), "create %s", kind);
-    if (check(what, run(VIM_VERB_CREATE, kind, NULL, spec, number) == VIM_OK)) {
+    if (check(what, rc == VIM_OK)) {
         (void)snprintf(ret_id, 256, "%s", result.items[result.count - 1].id);
         (void)snprintf(what, sizeof(what), "create %s again is the same one", kind);
         check(what, driver_run(driver, &again, &result) == VIM_OK &&

@@ -25,6 +25,8 @@ def handle(state, request):
         if path == '/os-availability-zone':
             return 200, {'availabilityZoneInfo': [
                 {'zoneName': 'nova', 'zoneState': {'available': True}}]}, {}
+        if path == '/messages':
+            return messages(state, request)
         match = re.fullmatch('/(volumes|snapshots)(/detail)?(?:/([^/]+))?(/action|/metadata)?', path)
         if match is None:
             raise error(404, 'The resource could not be found.')
@@ -59,7 +61,22 @@ def advance(state, name, thing):
         return None
     elif thing['status'] in PENDING:
         thing['status'] = PENDING[thing['status']]
+        if thing['status'] == 'available' and state.settings['volumes_fail'] is not None:
+            thing['status'] = 'error'
     return thing
+
+
+def messages(state, request):
+    """What went wrong: told a look later than the status has shown that something did."""
+    if request.headers.get('OpenStack-API-Version') != 'volume 3.5':
+        raise error(404, 'The resource could not be found.')
+    key = request.query['resource_uuid'][0]
+    thing, why = state.things['volumes'][key], state.settings['volumes_fail']
+    told = [{'id': new_id(), 'event_id': 'VOLUME_VOLUME_001_003', 'resource_type': 'VOLUME',
+             'resource_uuid': key, 'user_message': why, 'message_level': 'ERROR'}]
+    told = told if why and thing.get('_asked') else []
+    thing['_asked'] = True
+    return 200, {'messages': told}, {}
 
 
 def create(state, request, name):

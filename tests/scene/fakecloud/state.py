@@ -11,6 +11,7 @@ DEFAULTS = {
     'delete_views': 1,        # how often a deleted server is still seen
     'action_views': 1,        # how often a server is seen with its task
     'no_valid_host': False,   # new servers end in ERROR
+    'volumes_fail': None,     # text: new volumes end in error, and a message says so (not if empty)
     'hidden': '',             # servers whose name this expression fits are in a cell that is down
     'quota': {},              # collection -> how many there may be
     'microversion': '2.93',   # the highest

@@ -228,6 +228,35 @@ static void volumes_live_and_die(void **state)
     result_clear(&result);
 }
 
+/* What Cinder's messages tell is the reason; where they tell nothing it fails all the same. */
+static void volumes_that_fail_say_why(void **state)
+{
+    struct fixture *f = *state;
+    struct result result = {0};
+
+    fake_tell(f->fake, "settings",
+              "{\"volumes_fail\":\"schedule allocate volume:"
+              "Could not find any available weighted backend.\"}");
+    assert_int_equal(create(f, "volume", "{\"name\":\"v\",\"size\":2}", 1, &result), VIM_E_QUOTA);
+    assert_non_null(strstr(result.fail,
+                           "went into error while it was made: schedule allocate volume:"
+                           "Could not find any available weighted backend."));
+    fake_tell(f->fake, "settings",
+              "{\"volumes_fail\":\"create volume:Driver is not initialized\"}");
+    assert_int_equal(create(f, "volume", "{\"name\":\"v\",\"size\":2}", 2, &result), VIM_E_FAILED);
+    assert_non_null(strstr(result.fail, "while it was made: create volume:Driver is not"));
+    fake_tell(f->fake, "settings", "{\"volumes_fail\":\"\"}");
+    assert_int_equal(create(f, "volume", "{\"name\":\"v\",\"size\":2}", 3, &result), VIM_E_FAILED);
+    assert_null(strstr(result.fail, "made:"));
+    fake_tell(f->fake, "fault",
+              "{\"path\":\"/messages\",\"do\":\"answer\",\"status\":406,"
+              "\"times\":9}");
+    assert_int_equal(create(f, "volume", "{\"name\":\"v\",\"size\":2}", 4, &result), VIM_E_FAILED);
+    assert_null(strstr(result.fail, "made:"));
+    assert_int_equal(fake_count(f->fake, "volumes"), 0);
+    result_clear(&result);
+}
+
 static void groups_carry_their_mark_in_the_name(void **state)
 {
     struct fixture *f = *state;
@@ -416,9 +445,13 @@ static void the_cloud_tells_of_itself(void **state)
 #define CASE(function) cmocka_unit_test_setup_teardown(function, set_up, tear_down)
 
 const struct CMUnitTest kind_cases[] = {
-    CASE(routers_and_floating_ips),  CASE(a_router_is_undone),
-    CASE(volumes_live_and_die),      CASE(groups_carry_their_mark_in_the_name),
-    CASE(servers_boot_from_volumes), CASE(servers_do_more),
+    CASE(routers_and_floating_ips),
+    CASE(a_router_is_undone),
+    CASE(volumes_live_and_die),
+    CASE(volumes_that_fail_say_why),
+    CASE(groups_carry_their_mark_in_the_name),
+    CASE(servers_boot_from_volumes),
+    CASE(servers_do_more),
     CASE(the_cloud_tells_of_itself),
 };
 const size_t kind_case_count = sizeof(kind_cases) / sizeof(kind_cases[0]);
