@@ -55,7 +55,9 @@ static void print_help(void)
         "Lets scaling policies decide over a recorded trace (t_ms,scope,name,metric,value; vimd writes\n"
         "one with `record:` of a service, vim-sim with the experiment record), at the end of each window,\n"
         "or of the interval between decisions where the trace tells one (interval_ms). Prints\n"
-        "every decision, then for each policy how many of which kind, how often it agrees with the\n"
+        "every decision in columns between tabs: the end of its window (ms since 1970), policy,\n"
+        "verdict, the block that is changed (of a slow network caller>callee, else none), by how many\n"
+        "replicas, and why. Then for each policy how many of which kind, how often it agrees with the\n"
         "first one, how often it is right, and a digest of its decisions: the same trace, plugin and\n"
         "options give the same digest, on every machine of the same kind.\n"
         "\n"
@@ -149,27 +151,42 @@ static const char *truth_at(const struct labels *labels, int64_t t)
     return truth;
 }
 
-/* What a decision says is short, in the words of the labels. */
-static void print_claim(const struct snapshot *snapshot, const struct judgement *judgement,
+/* What a decision is about: the block that it changes, the edge that is slow, or none. */
+static void print_object(const struct snapshot *snapshot, const struct judgement *judgement,
+                         struct text *object)
+{
+    const struct vim_policy_decision *decision = &judgement->decision;
+
+    text_clear(object);
+    if (judgement->code == VIM_OK && decision->delta != 0 &&
+        decision->block < snapshot->view.block_count)
+        text_add(object, snapshot->blocks[decision->block].name);
+    else if (judgement->code == VIM_OK && decision->verdict == VIM_NOT_SCALABLE &&
+             decision->edge < snapshot->view.edge_count)
+        text_printf(object, "%s>%s", snapshot->blocks[snapshot->edges[decision->edge].caller].name,
+                    snapshot->blocks[snapshot->edges[decision->edge].callee].name);
+    else
+        text_add(object, "none");
+}
+
+/* What a decision says is short, in the words of the labels: nothing is where a block can do with less. */
+static void print_claim(const struct judgement *judgement, const struct text *object,
                         struct text *claim)
 {
     const struct vim_policy_decision *decision = &judgement->decision;
 
     text_clear(claim);
-    if (judgement->code == VIM_OK && decision->verdict == VIM_SCALE_OUT)
-        text_add(claim, snapshot->blocks[decision->block].name);
-    else if (judgement->code == VIM_OK && decision->verdict == VIM_NOT_SCALABLE &&
-             decision->edge < snapshot->view.edge_count)
-        text_printf(claim, "%s>%s", snapshot->blocks[snapshot->edges[decision->edge].caller].name,
-                    snapshot->blocks[snapshot->edges[decision->edge].callee].name);
-    else
-        text_add(claim, "none");
+    text_add(claim, judgement->code == VIM_OK && (decision->verdict == VIM_SCALE_OUT ||
+                                                  decision->verdict == VIM_NOT_SCALABLE)
+                        ? text_get(object)
+                        : "none");
 }
 
 static void play(struct player *player, const struct history *history, const char *truth,
                  const char *first, bool quiet, struct text *claim)
 {
     static struct snapshot snapshot;
+    CLEANUP_TEXT struct text object = {0};
     struct judgement *judgement = &player->judgement;
     const struct vim_policy_decision *decision = &judgement->decision;
     uint32_t windows = instance_policy(player->policy.instance)->windows;
@@ -181,7 +198,8 @@ static void play(struct player *player, const struct history *history, const cha
         player->has_kept = player->kept[0] != '\0';
     }
     judge_digest_add(&player->digest, &snapshot.view, judgement);
-    print_claim(&snapshot, judgement, claim);
+    print_object(&snapshot, judgement, &object);
+    print_claim(judgement, &object, claim);
     player->decisions++;
     player->refused += judgement->code != VIM_OK;
     if (judgement->code == VIM_OK)
@@ -197,7 +215,7 @@ static void play(struct player *player, const struct history *history, const cha
     if (!quiet)
         printf("%lld\t%s\t%s\t%s\t%+d\t%s\n", (long long)snapshot.view.end, player->policy.label,
                judgement->code == VIM_OK ? judge_verdict_name(decision->verdict) : "refused",
-               text_get(claim), judgement->code == VIM_OK ? decision->delta : 0,
+               text_get(&object), judgement->code == VIM_OK ? decision->delta : 0,
                judgement->code == VIM_OK ? decision->reason : judgement->why);
 }
 

@@ -43,6 +43,8 @@ replay trace.csv --labels labels.csv --policy scaler-similarity --policy scaler-
 replay trace.csv --labels labels.csv --policy scaler-similarity --policy scaler-threshold >second
 cmp first second || fail 'the same trace was decided differently'
 [ "$(grep -c digest first)" = 2 ] || fail 'no digests'
+awk -F'\t' '$3 == "scale_in" { n++; if ($5 >= 0 || index($6, $4 ":") != 1) exit 1 } END { exit !n }' first ||
+    fail 'a block that is scaled in is not named'
 replay --quiet trace.csv --policy "$plugins/scaler-similarity.so:gate=0.5" >other
 [ "$(grep -o 'digest.*' other)" != "$(grep -o 'digest.*' first | head -1)" ] ||
     fail 'other options give the same digest'
