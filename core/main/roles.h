@@ -8,7 +8,7 @@
 #include <stddef.h>
 
 enum process_role { PROCESS_API = 1, PROCESS_LOGIC = 2, PROCESS_WORKER = 4, PROCESS_SCALER = 8 };
-/* What a process is made of unless it is told otherwise. */
+/* What a process is made of unless it is told otherwise; with `services` it is the scaler too. */
 #define PROCESS_ALL (PROCESS_API | PROCESS_LOGIC | PROCESS_WORKER)
 /* Those that have a connection to the store, the queue and the VIMs. */
 #define PROCESS_ENGINE (PROCESS_LOGIC | PROCESS_WORKER)

@@ -36,8 +36,8 @@ static const struct vim_option daemon_options[] = {
      .type = VIM_LIST,
      .offset = AT(roles),
      .help =
-         "Blocks that this process is made of: api, logic, worker, scaler; left out: the first three. "
-         "--role on the command line counts more."},
+         "Blocks that this process is made of: api, logic, worker, scaler; left out: all, the last one if "
+         "there are `services`. --role on the command line counts more."},
     {.name = "spool_dir",
      .type = VIM_PATH,
      .offset = AT(spool_dir),

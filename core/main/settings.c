@@ -163,7 +163,8 @@ static void settings_vims(struct settings *settings, struct config_errors *error
     }
 }
 
-/* The roles that the file names, unless the command line does. False if one of them is none. */
+/* The roles that the file names, unless the command line does; where neither does, all that the file has
+ * something for. False if one of them is none. */
 static bool settings_roles(struct settings *settings, struct config_errors *errors)
 {
     const struct daemon_config *daemon =
@@ -178,7 +179,9 @@ static bool settings_roles(struct settings *settings, struct config_errors *erro
             right = false;
         }
     }
-    settings->roles = settings->roles ? settings->roles : named ? named : PROCESS_ALL;
+    const struct config_node *services = config_get(config_root(settings->config), "services");
+    unsigned all = PROCESS_ALL | (services && config_count(services) ? PROCESS_SCALER : 0);
+    settings->roles = settings->roles ? settings->roles : named ? named : all;
     return right;
 }
 

@@ -1,6 +1,6 @@
-"""The README's five minutes: every block marked sh runs as printed, in one shell, and where the
-README prints an answer behind it, that is what comes out. Only the build and the port are the
-test's own."""
+"""The README: every block marked sh of the five minutes and of scaling runs as printed, in one shell,
+and where the README prints an answer behind it, that is what comes out. Only the build and the port
+are the test's own."""
 import os
 import pathlib
 import re
@@ -19,8 +19,9 @@ MARK = "--- end of block ---"
 def tour():
     """Pairs of commands and what they print (None where the README does not say)."""
     text = (vimd.SOURCE / "README.md").read_text()
-    section = text.split("## Five minutes", 1)[1].split("\n## ", 1)[0]
-    return [(match[1], match[2]) for match in BLOCK.finditer(section)]
+    sections = [text.split(f"\n## {title}", 1)[1].split("\n## ", 1)[0]
+                for title in ("Five minutes", "Find what holds a service back")]
+    return [(match[1], match[2]) for section in sections for match in BLOCK.finditer(section)]
 
 
 class Readme(unittest.TestCase):

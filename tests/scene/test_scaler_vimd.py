@@ -17,7 +17,8 @@ class Watched(Vimd):
     def __init__(self):
         self.traces = tempfile.TemporaryDirectory(prefix="vimd-trace-")
         self.trace = pathlib.Path(self.traces.name) / "trace.csv"
-        settings = {"roles": ["api", "logic", "worker", "scaler"], "heartbeat": every(1000), "services": [{
+        # No roles are named: where there are services, the scaler is among them.
+        settings = {"heartbeat": every(1000), "services": [{
             "name": "itself", "mode": "advise", "window": WINDOW, "interval": WINDOW,
             "policy": "scaler-similarity",
             "source": {"type": "vimd", "timeout": "500ms"}, "record": str(self.trace),
