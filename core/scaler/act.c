@@ -87,7 +87,8 @@ bool watch_resolve(struct watch *watch, struct batch *batch, int64_t now)
         settle_done(watch, batch, block, now);
         return true;
     }
-    /* A call that was given up may yet come through. */
+    /* A call that was given up may yet come through. (What lies ahead was noted before the clock was set back.) */
+    intent->at = intent->at < now ? intent->at : now;
     if (now - intent->at < 2 * group->timeout_ms) {
         return false;
     }

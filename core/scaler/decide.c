@@ -9,6 +9,9 @@
 #include "plugin/instance.h"
 #include "scaler/watch.h"
 
+/* What was wrong is over when it has been well for so long. */
+#define WELL_WINDOWS 12
+
 /* --- What others want ----------------------------------------------------------------------------- */
 
 static void forget_waiting(struct watch *watch, struct batch *batch, enum decision_state state)
@@ -50,7 +53,7 @@ static void take_wish(struct watch *watch, struct batch *batch)
 static void tell_staleness(struct watch *watch, struct batch *batch, int64_t now)
 {
     bool stale = watch_is_stale(watch, now);
-    if (stale == watch->stale_told) {
+    if (stale == watch->told.stale) {
         return;
     }
     CLEANUP_FREE char *reason =
@@ -61,15 +64,29 @@ static void tell_staleness(struct watch *watch, struct batch *batch, int64_t now
     json_t *data = json_object();
     json_set_boolean(data, "stale", stale);
     batch_tell(batch, watch, EVENT_SCALING_STALE, reason, data);
-    watch->stale_told = stale;
+    watch->told.stale = stale;
+}
+
+/* Is it to be told that something is WRONG, or is well again? A replica that comes up, crashes and is started anew
+ * again and again is one episode. */
+static bool is_news(const struct watch *watch, struct episode *episode, bool wrong)
+{
+    int64_t now = clock_mono_ms();
+    if (wrong) {
+        episode->wrong_at = now;
+        return !episode->told;
+    }
+    return episode->told && now - episode->wrong_at >= WELL_WINDOWS * watch->service->window_ms;
 }
 
 static void tell_platforms(struct watch *watch, struct batch *batch)
 {
     for (uint32_t i = 0; i < watch->service->block_count; i++) {
-        struct watch_group *group = &watch->groups[i];
+        const struct watch_group *group = &watch->groups[i];
+        struct episode *episode = &watch->told.groups[i];
         bool wrong = group->platform && group->why[0];
-        if (!group->platform || wrong == group->told) {
+        /* Half of the batch is for what else is to be told; the others come with the next one. */
+        if (!is_news(watch, episode, wrong) || batch->count >= BATCH_MAX / 2) {
             continue;
         }
         const char *name = watch->service->blocks[i].name;
@@ -78,19 +95,23 @@ static void tell_platforms(struct watch *watch, struct batch *batch)
         json_t *data = json_object();
         json_set_text(data, "block", name);
         batch_tell(batch, watch, EVENT_SCALING_FAILED, reason, data);
-        group->told = wrong;
+        episode->told = wrong;
     }
 }
 
 static void tell_refusal(struct watch *watch, struct batch *batch)
 {
+    struct episode *episode = &watch->told.refused;
     bool refused = watch->judgement.code != VIM_OK;
-    if (refused && !watch->refused_told) {
+    if (!is_news(watch, episode, refused)) {
+        return;
+    }
+    if (refused) {
         CLEANUP_FREE char *reason = text_format("%s gave no decision: %s",
                                                 watch->service->policy.name, watch->judgement.why);
         batch_tell(batch, watch, EVENT_SCALING_REFUSED, reason, NULL);
     }
-    watch->refused_told = refused;
+    episode->told = refused;
 }
 
 /* --- What came of the last action ----------------------------------------------------------------- */
@@ -170,9 +191,9 @@ static struct judgement *approved_judgement(const struct watch *watch)
 /* --- Confirmation --------------------------------------------------------------------------------- */
 
 /* How the decision that waits stands: its state, or DECISION_EXPIRED when it is too late or gone. */
-static enum decision_state look_at_waiting(const struct watch *watch, int64_t now)
+static enum decision_state look_at_waiting(struct watch *watch, int64_t now)
 {
-    const struct state_waiting *waiting = &watch->state.waiting;
+    struct state_waiting *waiting = &watch->state.waiting;
     struct row row = {0};
     struct failure failure = {0};
     int code = store_get(watch->scaler->settings.store, COLLECTION_DECISION, waiting->decision,
@@ -181,6 +202,9 @@ static enum decision_state look_at_waiting(const struct watch *watch, int64_t no
                                 : code == VIM_E_NOT_FOUND ? DECISION_EXPIRED
                                                           : DECISION_WAITING;
     row_free(&row);
+    /* A clock that was set back gives nobody more time. */
+    int64_t latest = now + watch->service->confirm_ms;
+    waiting->until = waiting->until < latest ? waiting->until : latest;
     return state == DECISION_WAITING && now >= waiting->until ? DECISION_EXPIRED : state;
 }
 

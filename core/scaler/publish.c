@@ -105,6 +105,7 @@ bool watch_commit(struct watch *watch, struct batch *batch)
     batch_free(batch);
     if (code == VIM_OK) {
         watch->revision++;
+        watch->told_in_store = watch->told;
         return true;
     }
     if (watch->is_actor) {
@@ -115,6 +116,7 @@ bool watch_commit(struct watch *watch, struct batch *batch)
                   watch->service->name, failure.text);
     }
     watch->is_actor = false;
+    watch->told = watch->told_in_store;
     return false;
 }
 

@@ -34,9 +34,22 @@ struct watch_group {
     struct group_state state; /* as seen last */
     bool seen; /* ever */
     bool known; /* with this look */
-    bool told; /* that it is not known, or that a replica does not come up: as an event */
     char why[256]; /* why not */
     struct usage *usage;
+};
+
+/* Something that is wrong, now and then: told when it begins, and when it has been well for a while. */
+struct episode {
+    bool told;
+    int64_t wrong_at; /* monotonic ms: when it was so last */
+};
+
+/* What was told as events. */
+struct told {
+    bool stale;
+    struct episode refused; /* the policy gives no decision */
+    struct episode
+        groups[HISTORY_BLOCKS_MAX]; /* it is not known how one is, or a replica does not come up */
 };
 
 struct watch {
@@ -53,7 +66,6 @@ struct watch {
     /* Measured. */
     int64_t good; /* end of the last window that the source has told something of; 0: none */
     char source_error[256]; /* why it has not */
-    bool stale_told;
 
     /* The lease. */
     bool is_actor;
@@ -70,7 +82,8 @@ struct watch {
     json_t *decision; /* as shown; NULL: there was none */
     struct log_mark mark; /* of the last one that was logged */
     int64_t marked; /* when; 0: none was */
-    bool refused_told;
+
+    struct told told, told_in_store; /* with what is not committed yet, and without it */
 
     pthread_t thread;
     bool running;
@@ -117,7 +130,7 @@ void batch_tell(struct batch *batch, const struct watch *watch, enum event_type 
 void batch_restate(struct batch *batch, const struct watch *watch, const char *id,
                    enum decision_state state, const json_t *more);
 /* Commits BATCH with the state, under the lease, and empties it. False: nothing was written, or that is not known;
- * then this process is the actor no longer, until it has read the state again. */
+ * then this process is the actor no longer, until it has read the state again, and what was told was not. */
 bool watch_commit(struct watch *watch, struct batch *batch);
 
 /* Adds the row that GET answers from. */

@@ -1,6 +1,7 @@
 """The scaler when things go wrong: no wrong action, and an event for each."""
 import contextlib
 import re
+import sqlite3
 import time
 import unittest
 
@@ -106,6 +107,43 @@ class Faults(unittest.TestCase):
             self.assertLessEqual(len(vimd.cluster.written), before + 1)
             vimd.cluster.delay["GET"] = 0
             self.assertEqual(200, vimd.client.get("/v1/services/shop").status)
+            vimd.stop()
+
+    def test_a_platform_that_comes_and_goes(self):
+        """It is told once, until it has been well for a while: so it is with a replica that crashes again and again."""
+        with scaled(mode="advise", window="2s", interval="2s", call_timeout="500ms") as vimd:
+            def problem():
+                return "problem" in vimd.service()["blocks"][0]
+            vimd.wait_service(lambda one: "ready" in one["blocks"][0] and "problem" not in one["blocks"][0], "the replicas")
+            before = len(vimd.events("scaling.failed"))
+            for _ in range(3):
+                vimd.cluster.down = True
+                wait_for(problem, "the problem")
+                vimd.cluster.down = False
+                wait_for(lambda: not problem(), "its end")
+            told = [event["data"]["reason"] for event in vimd.events("scaling.failed")][before:]
+            self.assertEqual(["db", "web"], sorted(reason.split(":")[0] for reason in told), told)
+            wait_for(lambda: sum("well again" in event["data"]["reason"] for event in vimd.events("scaling.failed")[before:]) == 2,
+                     "the end of it")
+            vimd.stop()
+
+    def test_an_event_that_could_not_be_written(self):
+        """It is told when the store is back."""
+        with scaled(mode="advise", window="2s", interval="2s", start=False) as vimd:
+            if "store" in vimd.settings:
+                self.skipTest("the store is not a file")
+            vimd.settings["store"] = {"plugin": "store-sqlite", "timeout": "1s"}
+            vimd.write_config()
+            vimd.start()
+            shown = vimd.wait_service(lambda one: "ready" in one["blocks"][0], "the replicas")
+            vimd.wait_service(lambda one: one["updated"] > shown["updated"], "the end of a round")
+            other = sqlite3.connect(next(vimd.state.glob("*.db")), timeout=60 * PATIENCE, isolation_level=None)
+            other.execute("BEGIN IMMEDIATE")  # nothing can be written by vimd
+            vimd.cluster.down = True
+            wait_for(lambda: "what was decided on a service is not written" in vimd.log(), "a commit that fails")
+            other.execute("ROLLBACK")
+            other.close()
+            vimd.wait_event("scaling.failed")
             vimd.stop()
 
     def test_a_right_that_is_missing(self):
