@@ -102,7 +102,7 @@ static void measure_level(struct similarity *similarity)
 
     for (uint32_t i = 0; i < view->block_count; i++) {
         struct measure *measure = &similarity->measures[i];
-        double now = view_mean(similarity->held[i], from, windows);
+        double now = equation_mean(similarity->held[i], from, windows);
         double cpu = view_mean(view->blocks[i].cpu, from, windows);
 
         if (!has_source(similarity, i) || isnan(now)) {
@@ -110,7 +110,7 @@ static void measure_level(struct similarity *similarity)
             measure->level = NAN;
             continue;
         }
-        measure->growth = now - view_mean(similarity->held[i], 0, RECENT_WINDOWS);
+        measure->growth = now - equation_mean(similarity->held[i], 0, RECENT_WINDOWS);
         measure->level = now;
         sum += now;
         if (!similarity->literal && similarity->tier == VIM_TIER_IN_FLIGHT) {
@@ -287,7 +287,7 @@ static uint32_t find_hop(const struct similarity *similarity, double *ret_share)
     double all = 0, most = 0;
 
     for (uint32_t i = 0; i < view->block_count; i++) {
-        double held = view_mean(similarity->held[i], windows - RECENT_WINDOWS, windows);
+        double held = equation_mean(similarity->held[i], windows - RECENT_WINDOWS, windows);
 
         all += held > 0 ? held : 0;
     }
@@ -375,8 +375,8 @@ static int decide_out(struct similarity *similarity, struct vim_policy_decision 
     const struct vim_policy_block *at = &view->blocks[block];
     const struct measure *measure = &similarity->measures[block];
     uint32_t windows = view->snapshot.windows, wanted = measure->need, most = at->maximum;
-    double now = -view_mean(similarity->performance, windows - RECENT_WINDOWS, windows);
-    double more = now + view_mean(similarity->performance, 0, RECENT_WINDOWS);
+    double now = -equation_mean(similarity->performance, windows - RECENT_WINDOWS, windows);
+    double more = now + equation_mean(similarity->performance, 0, RECENT_WINDOWS);
     char since[16];
     int32_t delta;
 

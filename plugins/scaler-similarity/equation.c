@@ -16,7 +16,7 @@ double equation_distance(const double *x, const double *y, uint32_t points, doub
     return divisor > 0 ? sum / divisor : NAN;
 }
 
-static double mean_of(const double *values, uint32_t from, uint32_t to)
+double equation_mean(const double *values, uint32_t from, uint32_t to)
 {
     double sum = 0;
     uint32_t count = 0;
@@ -35,13 +35,13 @@ uint32_t equation_points(const double *series, uint32_t windows, uint32_t group,
     uint32_t points = windows / group, first = windows - points * group;
 
     if (step != VIM_NO_INDEX) {
-        ret_points[0] = mean_of(series, 0, step);
+        ret_points[0] = equation_mean(series, 0, step);
         /* The window in which the replicas became ready belongs to neither side. */
-        ret_points[1] = mean_of(series, step + 1, windows);
+        ret_points[1] = equation_mean(series, step + 1, windows);
         return 2;
     }
     for (uint32_t i = 0; i < points; i++)
-        ret_points[i] = mean_of(series, first + i * group, first + (i + 1) * group);
+        ret_points[i] = equation_mean(series, first + i * group, first + (i + 1) * group);
     return points;
 }
 
@@ -74,7 +74,7 @@ static void measure_distances(struct similarity *similarity, uint32_t step,
     uint32_t windows = view->snapshot.windows, points;
     uint32_t group = (uint32_t)similarity->config->aggregate;
     double x[POINTS_MAX], y[POINTS_MAX];
-    double mean = fabs(mean_of(similarity->performance, 0, windows));
+    double mean = fabs(equation_mean(similarity->performance, 0, windows));
 
     points = equation_points(similarity->performance, windows, group, step, x);
     similarity->points = points;

@@ -104,6 +104,10 @@ void in_flight_measure(struct similarity *similarity);
 /* The sum of |dx + dy| over the differences of the POINTS points, divided by DIVISOR. */
 double equation_distance(const double *x, const double *y, uint32_t points, double divisor);
 
+/* Mean of VALUES FROM..TO-1 that are there; NaN if none is. (view_mean() would hold once more what `held` and
+ * `performance` hold over gaps already.) */
+double equation_mean(const double *values, uint32_t from, uint32_t to);
+
 /* Means of GROUP windows each, the last one ending at WINDOWS; or of all windows before STEP and all
  * behind it, where STEP is a window inside (else VIM_NO_INDEX). Returns how many points. */
 uint32_t equation_points(const double *series, uint32_t windows, uint32_t group, uint32_t step,

@@ -44,7 +44,7 @@ struct replay {
     const char *trace, *labels, *directory;
     const char *specs[POLICIES_MAX];
     uint32_t policy_count;
-    bool quiet;
+    bool quiet, scores;
 };
 
 static void print_help(void)
@@ -66,6 +66,9 @@ static void print_help(void)
         "  --labels FILE   t_ms,block: which block of the trace was short from that time on; `none`, or\n"
         "                  caller>callee, two blocks between which the network is slow\n"
         "  --quiet         only the summary\n"
+        "  --scores        after each decision what the policy thinks of each block, in columns between\n"
+        "                  tabs: end, policy, `score`, block; score, similarity, saturation, level,\n"
+        "                  predicted gain, replicas that the load needs, gates (enum vim_policy_gate)\n"
         "\n"
         "Exit code 0; 1 when a policy gave nonsense, 2 when nothing could be replayed.");
 }
@@ -182,8 +185,22 @@ static void print_claim(const struct judgement *judgement, const struct text *ob
                         : "none");
 }
 
+static void print_scores(const struct snapshot *snapshot, const struct player *player)
+{
+    const struct judgement *judgement = &player->judgement;
+
+    for (uint32_t i = 0; i < judgement->block_count && judgement->code == VIM_OK; i++) {
+        const struct vim_policy_score *score = &judgement->scores[i];
+
+        printf("%lld\t%s\tscore\t%s\t%.9g\t%.9g\t%.9g\t%.9g\t%.9g\t%u\t%#x\n",
+               (long long)snapshot->view.end, player->policy.label, snapshot->blocks[i].name,
+               score->score, score->similarity, score->saturation, score->level, score->gain,
+               score->replicas, score->gates);
+    }
+}
+
 static void play(struct player *player, const struct history *history, const char *truth,
-                 const char *first, bool quiet, struct text *claim)
+                 const char *first, const struct replay *options, struct text *claim)
 {
     static struct snapshot snapshot;
     CLEANUP_TEXT struct text object = {0};
@@ -212,11 +229,13 @@ static void play(struct player *player, const struct history *history, const cha
         player->labelled++;
         player->right += strcmp(truth, text_get(claim)) == 0;
     }
-    if (!quiet)
+    if (!options->quiet)
         printf("%lld\t%s\t%s\t%s\t%+d\t%s\n", (long long)snapshot.view.end, player->policy.label,
                judgement->code == VIM_OK ? judge_verdict_name(decision->verdict) : "refused",
                text_get(&object), judgement->code == VIM_OK ? decision->delta : 0,
                judgement->code == VIM_OK ? decision->reason : judgement->why);
+    if (options->scores)
+        print_scores(&snapshot, player);
 }
 
 static void print_summary(const struct player *player, bool first, bool has_labels)
@@ -263,7 +282,7 @@ static int replay(const struct replay *replay, struct player *players, const str
             continue;
         for (uint32_t i = 0; i < replay->policy_count; i++) {
             play(&players[i], history, truth_at(labels, history_end(history)),
-                 i ? text_get(&first) : NULL, replay->quiet, &claim);
+                 i ? text_get(&first) : NULL, replay, &claim);
             if (i == 0) {
                 text_clear(&first);
                 text_add(&first, text_get(&claim));
@@ -293,13 +312,16 @@ static int replay(const struct replay *replay, struct player *players, const str
 /* 0: go on; else the exit code plus 1. */
 static int parse_options(int argc, char **argv, struct replay *replay)
 {
-    static const struct option known[] = {
-        {"policy", required_argument, NULL, 'p'}, {"plugins", required_argument, NULL, 'd'},
-        {"labels", required_argument, NULL, 'l'}, {"quiet", no_argument, NULL, 'q'},
-        {"help", no_argument, NULL, 'h'},         {0}};
+    static const struct option known[] = {{"policy", required_argument, NULL, 'p'},
+                                          {"plugins", required_argument, NULL, 'd'},
+                                          {"labels", required_argument, NULL, 'l'},
+                                          {"quiet", no_argument, NULL, 'q'},
+                                          {"scores", no_argument, NULL, 's'},
+                                          {"help", no_argument, NULL, 'h'},
+                                          {0}};
     int option;
 
-    while ((option = getopt_long(argc, argv, "p:d:l:qh", known, NULL)) != -1) {
+    while ((option = getopt_long(argc, argv, "p:d:l:qsh", known, NULL)) != -1) {
         if (option == 'p' && replay->policy_count < POLICIES_MAX) {
             replay->specs[replay->policy_count++] = optarg;
         } else if (option == 'd') {
@@ -308,6 +330,8 @@ static int parse_options(int argc, char **argv, struct replay *replay)
             replay->labels = optarg;
         } else if (option == 'q') {
             replay->quiet = true;
+        } else if (option == 's') {
+            replay->scores = true;
         } else if (option == 'h') {
             print_help();
             return 1;

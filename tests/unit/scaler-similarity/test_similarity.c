@@ -428,6 +428,24 @@ static void thin_data_decides_nothing(void **state)
     assert_int_equal(world.decision.verdict, VIM_INSUFFICIENT_DATA);
 }
 
+/* Two windows and no more, in the level as in the distance. */
+static void gaps_are_held_once(void **state)
+{
+    struct world world = make_world();
+    double gap[WINDOWS];
+
+    (void)state;
+    memcpy(gap, stepped(12, 30, WINDOWS - 1), sizeof gap);
+    for (uint32_t i = WINDOWS - 5; i < WINDOWS - 1; i++)
+        gap[i] =
+            NAN; /* the first two of four are held; of the last four windows one has a value that was held */
+    world.blocks[2].own_in_flight = gap;
+    world.blocks[1].thread_queue = flat(0);
+    decide(&world);
+    /* (12 + 30) / 2, where the two without a value would make it (12 + 12 + 12 + 30) / 4 */
+    NEAR(world.scores[2].level, 21.0 / (21 + 4 + 2), 1e-9);
+}
+
 static void lower_tiers_say_so(void **state)
 {
     struct world world = make_world();
@@ -695,6 +713,7 @@ int main(void)
         cmocka_unit_test(slow_network_is_named_where_requests_do_not_end),
         cmocka_unit_test(all_round_trips_of_a_call_are_the_networks),
         cmocka_unit_test(thin_data_decides_nothing),
+        cmocka_unit_test(gaps_are_held_once),
         cmocka_unit_test(lower_tiers_say_so),
         cmocka_unit_test(idle_services_hold_and_scale_in),
         cmocka_unit_test(idle_without_a_known_demand_scales_in),

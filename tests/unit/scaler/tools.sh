@@ -45,6 +45,12 @@ cmp first second || fail 'the same trace was decided differently'
 [ "$(grep -c digest first)" = 2 ] || fail 'no digests'
 awk -F'\t' '$3 == "scale_in" { n++; if ($5 >= 0 || index($6, $4 ":") != 1) exit 1 } END { exit !n }' first ||
     fail 'a block that is scaled in is not named'
+# With the scores of its blocks a decision is the same; who is scaled out has a score and no gate.
+replay --scores trace.csv --policy scaler-similarity >scores
+[ "$(grep -v '	score	' scores)" = "$(grep 'scaler-similarity' first | sed 's/; right in [^;]*;/;/')" ] ||
+    fail 'scores change decisions'
+awk -F'\t' '$3 == "score" { if (NF != 11 || $1 != at) exit 1; if ($4 == block && ($5 == "nan" || $11 != "0")) exit 1; n++; next }
+    { at = $1; block = $3 == "scale_out" ? $4 : "-" } END { exit !n }' scores || fail 'scores do not fit the decisions'
 replay --quiet trace.csv --policy "$plugins/scaler-similarity.so:gate=0.5" >other
 [ "$(grep -o 'digest.*' other)" != "$(grep -o 'digest.*' first | head -1)" ] ||
     fail 'other options give the same digest'
