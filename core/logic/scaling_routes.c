@@ -322,6 +322,11 @@ static void approve(struct call *call, const struct row *row)
                               .state = DECISION_APPROVED};
     int code = body ? store_commit(call->logic->environment.store, &write, 1, &failure)
                     : failure_set(&failure, VIM_E_INTERNAL, "the decision is not readable");
+    if (code == VIM_E_CONFLICT) {
+        logic_fail(call, 409, "conflict",
+                   "It has changed meanwhile, and may not wait for an approval any more.");
+        return;
+    }
     if (code != VIM_OK) {
         logic_failure(call, &failure, ORIGIN_OWN);
         return;
@@ -367,8 +372,7 @@ static bool check_mode(struct call *call, const json_t *wish, const char **ret_m
     json_object_foreach((json_t *)(uintptr_t)wish, key, value)
     {
         if (strcmp(key, "mode") != 0) {
-            char pointer[128];
-            (void)snprintf(pointer, sizeof(pointer), "/%.100s", key);
+            CLEANUP_FREE char *pointer = json_pointer(key, NULL);
             findings_add(&findings, pointer, "is not known");
         }
     }
@@ -400,6 +404,10 @@ void scaling_mode(struct call *call)
         return;
     }
     int code = scaling_wish_write(store, call->id, mode, call->principal->name, &wish, &failure);
+    if (code == VIM_E_CONFLICT) {
+        logic_fail(call, 409, "conflict", "Others set it at the same time.");
+        return;
+    }
     if (code != VIM_OK) {
         logic_failure(call, &failure, ORIGIN_OWN);
         return;

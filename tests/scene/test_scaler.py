@@ -1,4 +1,5 @@
 """The scaler: what it measures, decides, does and tells, on a scripted service and a scripted platform."""
+import concurrent.futures
 import contextlib
 import os
 import subprocess
@@ -63,9 +64,17 @@ class Scaling(unittest.TestCase):
             for role, status in (("reader", 403), ("member", 403)):
                 self.assertEqual(status, vimd.user(role).post(path.format(first["id"])).status)
 
-            def approve():
+            def approve():  # many at once: one of them does it
                 waiting = vimd.service().get("waiting")
-                return waiting and vimd.client.post(path.format(waiting)).status == 202 and waiting
+                if not waiting:
+                    return None
+                with concurrent.futures.ThreadPoolExecutor(12) as pool:
+                    answers = list(pool.map(lambda _: vimd.client.post(path.format(waiting)), range(12)))
+                statuses = sorted(one.status for one in answers)
+                self.assertIn(statuses, ([202] + 11 * [409], 12 * [409]))
+                for one in answers:
+                    self.assertNotIn(b"store: ", one.body)
+                return statuses[0] == 202 and waiting
             second = wait_for(approve, "an approval")
             vimd.wait_event("scaling.acted", lambda event: event["data"]["decision"] == second)
             self.assertEqual([("web", 2)], vimd.cluster.written)
@@ -105,6 +114,8 @@ class Scaling(unittest.TestCase):
             path = "/v1/services/shop/mode"
             for body, status in (({}, 422), ({"mode": "go"}, 422), ({"mode": "act", "x": 1}, 422), ({"mode": 1}, 422)):
                 self.assertEqual(status, vimd.client.post(path, body).status, body)
+            errors = vimd.client.post(path, {"mode": "act", "a/b~c": 1}).json["errors"]
+            self.assertEqual(["/a~1b~0c"], [one["pointer"] for one in errors])
             self.assertEqual(404, vimd.client.post("/v1/services/nothing/mode", {"mode": "off"}).status)
             self.assertEqual(403, vimd.user("reader").post(path, {"mode": "act"}).status)
             self.assertEqual(403, vimd.user("member").post(path, {"mode": "act"}).status)
