@@ -410,10 +410,8 @@ static void check_service(struct loading *loading, const struct config_node *nod
                      "timeout (%lld ms) has to be shorter than window (%lld ms)",
                      (long long)service->source.timeout_ms, (long long)service->window_ms);
     }
-    if (service->block_count == 0) {
-        const struct config_node *blocks = config_get(node, "blocks");
-        config_error(loading->errors, blocks ? blocks : node,
-                     "a service has at least one block: blocks: [{name: ...}]");
+    if (loading->needed) {
+        services_check_files(node, service, loading->errors);
     }
 }
 
@@ -441,10 +439,16 @@ static void load_service(struct loading *loading, const struct config_node *node
     take_service(service, config_data(service->section));
     load_source(loading, node, service);
     load_signals(loading, node, HISTORY_SERVICE, service, &service->signals);
+    size_t before = loading->errors->count;
     const struct config_node *list = get_list(loading, node, "blocks", HISTORY_BLOCKS_MAX);
     service->blocks = memory_new_array(list ? config_count(list) : 1, sizeof(*service->blocks));
     for (size_t i = 0; list && i < config_count(list); i++) {
         load_block(loading, config_at(list, i), service);
+    }
+    if (service->block_count == 0 && loading->errors->count == before) {
+        const struct config_node *blocks = config_get(node, "blocks");
+        config_error(loading->errors, blocks ? blocks : node,
+                     "a service has at least one block: blocks: [{name: ...}]");
     }
     list = get_list(loading, node, "edges", HISTORY_EDGES_MAX);
     service->edges = memory_new_array(list ? config_count(list) : 1, sizeof(*service->edges));

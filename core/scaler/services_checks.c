@@ -1,6 +1,11 @@
 /* What is wrong with a service although each of its keys is well. */
+#include <errno.h>
+#include <libgen.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+#include "base/cleanup.h"
 #include "base/text.h"
 #include "scaler/fleet_internal.h"
 #include "scaler/services_internal.h"
@@ -17,8 +22,6 @@ static bool is_url(const char *url)
         }
     }
     const char *host = url + scheme, *end = host + strcspn(host, "/?#");
-    const char *user = memchr(host, '@', (size_t)(end - host));
-    host = user ? user + 1 : host;
     const char *bracket = *host == '[' ? memchr(host, ']', (size_t)(end - host)) : host;
     const char *port = bracket ? memchr(bracket, ':', (size_t)(end - bracket)) : NULL;
     if (scheme == 0 || !bracket || host == end || port == host) {
@@ -32,12 +35,23 @@ static bool is_url(const char *url)
     return behind == end && port[1] >= '0' && port[1] <= '9' && number >= 1 && number <= 65535;
 }
 
+static bool has_user(const char *url)
+{
+    const char *host = strstr(url, "://");
+    host = host ? host + 3 : url;
+    return memchr(host, '@', strcspn(host, "/?#")) != NULL;
+}
+
 static void check_endpoints(const struct config_node *list, const struct vim_texts *endpoints,
                             struct config_errors *errors)
 {
     for (uint32_t i = 0; i < endpoints->count; i++) {
         const char *url = endpoints->items[i];
-        if (!is_url(url)) {
+        if (has_user(url)) {
+            config_error(errors, config_at(list, i),
+                         "a URL stands in logs and answers: no user and password in it, but token: "
+                         "${file:...} beside it");
+        } else if (!is_url(url)) {
             config_error(errors, config_at(list, i),
                          "'%s' is not a URL: expected http://HOST:PORT/PATH or https://...", url);
         }
@@ -84,12 +98,37 @@ void services_check_role(const struct config_node *node, const struct service *s
 {
     bool is_known = fleet_role(block->role) >= 0 || fleet_callee(block->role) >= 0;
     const struct config_node *role = config_get(node, "role");
+    if (role && service->source.section && service->source.kind == SOURCE_PROMETHEUS) {
+        config_error(errors, role, "is for the source vimd; this one has signals");
+    }
     /* What a platform tells of a block suffices for some policies. */
     if (service->source.section && service->source.kind == SOURCE_VIMD && !is_known &&
         (role || !block->platform)) {
         config_error(errors, role ? role : config_get(node, "name"),
                      "vimd has no block '%s': role is one of api logic worker store queue nfvi",
                      block->role);
+    }
+}
+
+void services_check_files(const struct config_node *node, const struct service *service,
+                          struct config_errors *errors)
+{
+    const char *ca_file = service->source.ca_file;
+    struct stat info;
+    if (ca_file && access(ca_file, R_OK) != 0) {
+        config_error(errors, config_get(config_get(node, "source"), "ca_file"),
+                     "%s cannot be read: %s", ca_file, strerror(errno));
+    }
+    if (!service->record) {
+        return;
+    }
+    CLEANUP_FREE char *copy = text_duplicate(service->record);
+    const char *folder = dirname(copy);
+    if (stat(service->record, &info) == 0 && S_ISDIR(info.st_mode)) {
+        config_error(errors, config_get(node, "record"), "%s is a folder: a file is needed",
+                     service->record);
+    } else if (stat(folder, &info) != 0 || !S_ISDIR(info.st_mode)) {
+        config_error(errors, config_get(node, "record"), "there is no folder %s", folder);
     }
 }
 
