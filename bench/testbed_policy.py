@@ -144,12 +144,14 @@ def judge(count, rows, decisions, last):
     results.add("logic_replicas_changed_in_the_last_third", len({row[1] for row in third}) - 1)
     results.add("requests_per_second_in_the_last_third", *(statistics.median(row[at] for row in third) for at in (2, 3)),
                 ratio=middle)
-    # Windows go up and down; the second best is no accident.
-    results.add("last_third_of_the_second_best_window", middle, sorted(ratios)[-2], 0.9)
+    # For information: with nothing changed windows differ by half, so the best of many are chance.
+    results.add("last_third_of_the_second_best_window", middle, sorted(ratios)[-2])
     best = best_of_sweep(count)
     if best:
         results.add("last_third_of_the_best_of_the_sweep", middle, best[1], 0.9)
         say(f"the best of the sweep: {best[1]:.2f} of the reference with {best[0]} logic replicas")
+    else:
+        say(f"no sweep with {count} databases to compare with: TESTBED_DATABASES={count} bench/testbed.py makes one")
     draw(name, rows, count)
     return results.write()
 
