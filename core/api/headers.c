@@ -425,7 +425,11 @@ static void headers_probe(struct exchange *exchange)
     const char *path = exchange->target.path;
     bool metrics = strcmp(path, "/metrics") == 0 && exchange->api->show_metrics;
     if (!metrics && strcmp(path, "/healthz") != 0 && strcmp(path, "/readyz") != 0) {
-        exchange_refuse(exchange, 404, "not-found", "this listener is for health checks", 0);
+        exchange_refuse(
+            exchange, 404, "not-found",
+            "this listener answers /healthz and /readyz, and /metrics where the configuration has "
+            "health: {metrics: true}",
+            0);
     } else if (metrics) {
         exchange->principal = (struct principal){
             .token_id = "-", .name = "health check", .project = "-", .role = ROLE_READER};
