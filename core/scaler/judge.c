@@ -27,6 +27,7 @@ static int refuse(struct judgement *judgement, const char *format, ...)
     vsnprintf(judgement->why, sizeof judgement->why, format, arguments);
     va_end(arguments);
     judgement->code = VIM_E_INVALID;
+    judgement->kept_set = false;
     return VIM_E_INVALID;
 }
 
@@ -75,6 +76,17 @@ static int check_action(const struct vim_policy_snapshot *snapshot, struct judge
     return VIM_OK;
 }
 
+/* One line of text: it stands in logs, and between tabs. */
+static bool is_sentence(const char *text, size_t room)
+{
+    if (!memchr(text, '\0', room) || !text_is_utf8(text, strlen(text)))
+        return false;
+    for (const char *c = text; *c; c++)
+        if ((unsigned char)*c < ' ' || *c == 0x7F)
+            return false;
+    return true;
+}
+
 int judge_check(const struct vim_policy_snapshot *snapshot, struct judgement *judgement)
 {
     struct vim_policy_decision *decision = &judgement->decision;
@@ -89,8 +101,7 @@ int judge_check(const struct vim_policy_snapshot *snapshot, struct judgement *ju
         decision->latency_p95 < 0)
         return refuse(judgement, "predicts a throughput of %g and a p95 of %g",
                       decision->throughput, decision->latency_p95);
-    if (!memchr(decision->reason, '\0', sizeof decision->reason) ||
-        !text_is_utf8(decision->reason, strlen(decision->reason)))
+    if (!is_sentence(decision->reason, sizeof decision->reason))
         return refuse(judgement, "the reason is no text");
     if (decision->verdict == VIM_NOT_SCALABLE && decision->edge != VIM_NO_INDEX &&
         decision->edge >= snapshot->edge_count)
@@ -98,7 +109,13 @@ int judge_check(const struct vim_policy_snapshot *snapshot, struct judgement *ju
     for (uint32_t i = 0; i < judgement->block_count; i++)
         if (isinf(judgement->scores[i].score))
             return refuse(judgement, "the score of %s is infinite", block_at(snapshot, i)->name);
-    return is_acting(decision->verdict) ? check_action(snapshot, judgement) : VIM_OK;
+    if (judgement->kept_set && !text_is_utf8(judgement->kept, strlen(judgement->kept)))
+        return refuse(judgement, "what it keeps is no text");
+    if (is_acting(decision->verdict))
+        return check_action(snapshot, judgement);
+    return decision->delta ? refuse(judgement, "%s by %+d replicas: that changes nothing",
+                                    judge_verdict_name(decision->verdict), decision->delta)
+                           : VIM_OK;
 }
 
 static void take_kept(struct vim_call *call, struct judgement *judgement)
@@ -137,11 +154,13 @@ int judge(struct instance *policy, const struct snapshot *snapshot, int64_t time
     judgement->block_count = snapshot->view.block_count; /* whatever it has written over */
     decision->scores = NULL;
     decision->reason[VIM_REASON_MAX - 1] = '\0';
-    if (code == VIM_OK && judge_check(&snapshot->view, judgement) == VIM_OK)
+    if (code == VIM_OK) {
         take_kept(&call, judgement);
-    else if (code != VIM_OK)
+        judge_check(&snapshot->view, judgement);
+    } else {
         snprintf(judgement->why, sizeof judgement->why, "%s%s%.200s", error_name(code),
                  call_fail_text(&call)[0] ? ": " : "", call_fail_text(&call));
+    }
     call_free(&call);
     return judgement->code;
 }

@@ -199,7 +199,7 @@ struct vim_policy_decision {
     uint32_t size;
     uint32_t verdict; /* enum vim_verdict */
     uint32_t block; /* index, or VIM_NO_INDEX */
-    int32_t delta; /* replicas to add (> 0) or to remove (< 0) */
+    int32_t delta; /* replicas to add (> 0) or to remove (< 0); 0 where nothing is to change */
     uint32_t edge; /* VIM_NOT_SCALABLE: index of the hop, or VIM_NO_INDEX */
     uint32_t tier; /* enum vim_policy_tier: which signals the decision rests on */
     double confidence; /* 0..1 */
@@ -208,7 +208,8 @@ struct vim_policy_decision {
     struct vim_policy_score *scores; /* one per block of the snapshot, in its order */
     uint32_t score_count;
     uint32_t score_stride;
-    char reason[VIM_REASON_MAX]; /* one sentence with numbers, for people, NUL-terminated: "db: 84 %
+    char reason
+        [VIM_REASON_MAX]; /* one sentence with numbers, for people, UTF-8 in one line, NUL-terminated: "db: 84 %
                                     of the +212 requests in flight since 10:02:10 wait here" */
 };
 

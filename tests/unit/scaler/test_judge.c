@@ -19,6 +19,7 @@
 static void (*behave)(struct vim_policy_decision *decision);
 static const struct vim_host *host;
 static char seen_kept[64];
+static const char *keeps = "mine";
 
 static int decide(struct vim_call *call, void *instance, const struct vim_policy_snapshot *snapshot,
                   struct vim_policy_decision *decision)
@@ -32,7 +33,7 @@ static int decide(struct vim_call *call, void *instance, const struct vim_policy
     snprintf(decision->reason, sizeof decision->reason, "because");
     if (behave)
         behave(decision);
-    host->keep(call, "mine");
+    host->keep(call, keeps);
     return VIM_OK;
 }
 
@@ -173,6 +174,17 @@ static void binary_reason(struct vim_policy_decision *decision)
     memset(decision->reason, 0xFF, sizeof decision->reason);
 }
 
+static void lines_of_reason(struct vim_policy_decision *decision)
+{
+    snprintf(decision->reason, sizeof decision->reason, "because\n0\tother\tscale_in");
+}
+
+static void hold_by_many(struct vim_policy_decision *decision)
+{
+    decision->verdict = VIM_HOLD;
+    decision->delta = 3;
+}
+
 static void unknown_edge(struct vim_policy_decision *decision)
 {
     decision->verdict = VIM_NOT_SCALABLE;
@@ -196,6 +208,8 @@ static void nonsense_is_refused(void **state)
         {unknown_verdict, "verdict 99 is unknown"},
         {no_reason, "scale_out of b without a reason"},
         {binary_reason, "the reason is no text"},
+        {lines_of_reason, "the reason is no text"},
+        {hold_by_many, "hold by +3 replicas: that changes nothing"},
         {unknown_edge, "edge 7: there are 0"},
     };
 
@@ -205,7 +219,23 @@ static void nonsense_is_refused(void **state)
         assert_int_equal(judge(policy, &snapshot, 1000, &judgement), VIM_E_INVALID);
         assert_string_equal(judgement.why, cases[i].why);
         assert_false(judgement.kept_set);
+        assert_int_equal(judge_apart(policy, &snapshot, 5000, &judgement), VIM_E_INVALID);
+        assert_string_equal(judgement.why, cases[i].why);
+        assert_false(judgement.kept_set);
     }
+}
+
+/* It is stored as JSON, which has no other: the process that takes over would not have it. */
+static void what_is_kept_is_text(void **state)
+{
+    (void)state;
+    behave = NULL;
+    keeps = "mine \xFF";
+    assert_int_equal(judge(policy, &snapshot, 1000, &judgement), VIM_E_INVALID);
+    assert_string_equal(judgement.why, "what it keeps is no text");
+    assert_false(judgement.kept_set);
+    assert_int_equal(judge_apart(policy, &snapshot, 5000, &judgement), VIM_E_INVALID);
+    keeps = "mine";
 }
 
 /* --- Misbehaviour ---------------------------------------------------------------------------- */
@@ -317,6 +347,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(sound_decisions_pass),
         cmocka_unit_test(nonsense_is_refused),
+        cmocka_unit_test(what_is_kept_is_text),
         cmocka_unit_test(hangs_and_crashes_stay_apart),
         cmocka_unit_test(what_is_there_counts_however_late_we_look),
         cmocka_unit_test(what_is_written_over_is_not_believed),
