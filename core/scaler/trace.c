@@ -136,6 +136,11 @@ static int read_line(struct trace *trace, struct text *reason)
         trace->number++;
         if (length + 1 == sizeof trace->buffer && trace->buffer[length - 1] != '\n')
             return fault(trace, reason, "longer than %d bytes", LINE_MAX_BYTES - 2);
+        /* Half a number is another number. */
+        if (length == 0 || trace->buffer[length - 1] != '\n')
+            return fault(trace, reason,
+                         feof(trace->file) ? "the line has no end: it may be cut off"
+                                           : "a byte of it is 0");
         while (length && (trace->buffer[length - 1] == '\n' || trace->buffer[length - 1] == '\r'))
             trace->buffer[--length] = '\0';
         if (length == 0 || trace->buffer[0] == '#' || strcmp(trace->buffer, HEADING) == 0)

@@ -15,7 +15,7 @@
  * `ready_ms` (end of the window in which its replicas were ready, 0: not yet) and `outcome`
  * (enum vim_outcome). A value that is missing has no line, or `nan`. Within a window the order of lines
  * does not matter, and nothing may be told twice; a trace is of one service, all of whose windows are of
- * one length. Empty lines and lines that begin with # are skipped.
+ * one length. Empty lines and lines that begin with # are skipped. Each line has an end: one without may be cut off.
  */
 #ifndef SCALER_TRACE_H
 #define SCALER_TRACE_H

@@ -208,9 +208,9 @@ struct vim_policy_decision {
     struct vim_policy_score *scores; /* one per block of the snapshot, in its order */
     uint32_t score_count;
     uint32_t score_stride;
-    char reason
-        [VIM_REASON_MAX]; /* one sentence with numbers, for people, UTF-8 in one line, NUL-terminated: "db: 84 %
-                                    of the +212 requests in flight since 10:02:10 wait here" */
+    char reason[VIM_REASON_MAX]; /* one sentence with numbers, for people, NUL-terminated: "db: 84 %
+                                    of the +212 requests in flight since 10:02:10 wait here"; one
+                                    line of UTF-8 */
 };
 
 struct vim_policy_ops {

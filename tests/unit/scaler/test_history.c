@@ -119,7 +119,7 @@ static void the_last_action_has_a_window(void **state)
 
 static char path[64];
 
-static void write_file(const char *text)
+static void write_bytes(const char *text, size_t length)
 {
     FILE *file;
     int fd;
@@ -128,17 +128,22 @@ static void write_file(const char *text)
     fd = mkstemp(path);
     assert_true(fd >= 0);
     file = fdopen(fd, "w");
-    fputs(text, file);
+    fwrite(text, 1, length, file);
     fclose(file);
 }
 
-static void check_fault(const char *text, const char *fault)
+static void write_file(const char *text)
+{
+    write_bytes(text, strlen(text));
+}
+
+static void check_fault_of(const char *text, size_t length, const char *fault)
 {
     struct text reason = {0};
     struct trace *trace = NULL;
     int code = VIM_OK;
 
-    write_file(text);
+    write_bytes(text, length);
     assert_int_equal(trace_open(path, 8, &trace, &reason), VIM_OK);
     while (code == VIM_OK)
         code = trace_next(trace, &reason);
@@ -149,6 +154,11 @@ static void check_fault(const char *text, const char *fault)
     trace_close(trace);
     unlink(path);
     text_free(&reason);
+}
+
+static void check_fault(const char *text, const char *fault)
+{
+    check_fault_of(text, strlen(text), fault);
 }
 
 static void broken_traces_name_the_line(void **state)
@@ -174,6 +184,9 @@ static void broken_traces_name_the_line(void **state)
                 ":2: block db has two values of ready at 1000");
     check_fault("1000,action,a,delta,1\n1000,action,b,delta,1\n",
                 ":2: name: b: a window tells one");
+    /* Half a number is another one. */
+    check_fault("1000,block,db,cpu,1\n2000,block,db,cpu,0.", ":2: the line has no end");
+    check_fault_of("1000,block,db,cpu,0.\0005\n", 25, ":1: a byte of it is 0");
 }
 
 static void states_that_cannot_be_name_the_line(void **state)
