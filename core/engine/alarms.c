@@ -253,14 +253,26 @@ static void tell_of_store(struct alarms *alarms)
 
 /* --- The thread ---------------------------------------------------------------------------------- */
 
-static void look(struct alarms *alarms)
+static bool has_looks(struct alarms *alarms)
+{
+    LOCK_GUARD(&alarms->mutex);
+    return alarms->looks != NULL;
+}
+
+/* OURS: it is this process's turn to look at what all can see. What only this one has seen it tells at once, of
+ * alarms as they are then. */
+static void look(struct alarms *alarms, bool ours)
 {
     uint64_t last = 0;
     struct failure failure = {0};
-    if (!look_at_store(alarms) || load(alarms, &failure) != VIM_OK) {
+    if (!look_at_store(alarms) || !(ours || alarms->store_bad_since || has_looks(alarms)) ||
+        load(alarms, &failure) != VIM_OK) {
         return;
     }
     tell_of_store(alarms);
+    if (!ours) {
+        return;
+    }
     if (events_read_last(alarms->store, &last, &failure) == VIM_OK) {
         alarms_follow(alarms, last);
     }
@@ -276,11 +288,11 @@ static struct alarm_look *take_looks(struct alarms *alarms)
     return TAKE(alarms->looks);
 }
 
-static bool pause_ms(struct alarms *alarms, int64_t ms)
+static bool pause_until(struct alarms *alarms, int64_t due)
 {
     LOCK_GUARD(&alarms->mutex);
     if (!alarms->stop) {
-        (void)clock_cond_wait_until(&alarms->cond, &alarms->mutex, clock_mono_ms() + ms);
+        (void)clock_cond_wait_until(&alarms->cond, &alarms->mutex, due);
     }
     return !alarms->stop;
 }
@@ -288,8 +300,11 @@ static bool pause_ms(struct alarms *alarms, int64_t ms)
 static void *alarms_main(void *argument)
 {
     struct alarms *alarms = argument;
+    int64_t due;
     do {
-        look(alarms);
+        bool ours;
+        due = presence_turn(alarms->settings.presence, "worker", LOOK_MS, &ours);
+        look(alarms, ours);
         struct alarm_look *look, *next;
         for (look = take_looks(alarms); look; look = next) {
             next = look->next;
@@ -298,7 +313,7 @@ static void *alarms_main(void *argument)
         if (alarms->change_count) {
             (void)alarms_commit(alarms);
         }
-    } while (pause_ms(alarms, LOOK_MS));
+    } while (pause_until(alarms, due));
     return NULL;
 }
 

@@ -15,8 +15,9 @@
 #define EVENTS_MAGIC 0x45564e54u
 /* Between moves under load: what comes up meanwhile goes along. */
 #define GATHER_MS 20
-/* While this process has the lease it looks for what others commit; else for what was left behind. */
+/* While this process has the lease it looks for what others commit. */
 #define LOOK_MS 100
+/* Among all, in turns: between looks for what was left behind, and for what is too old. */
 #define SWEEP_MS 2000
 #define FORGET_MS 10000
 
@@ -47,7 +48,7 @@ void events_free(struct events *events)
 void events_configure(struct events *events, const struct events_settings *settings)
 {
     LOCK_GUARD(&events->mutex);
-    events->settings = *settings;
+    events->settings.retention_ms = settings->retention_ms;
 }
 
 /* --- The thread ---------------------------------------------------------------------------------- */
@@ -62,8 +63,8 @@ static void outbox_changed(void *argument)
     }
 }
 
-/* Moves all there is. Returns when to look again (clock_mono_ms()). RET_PAUSE: not before, whatever
- * comes into the outbox. */
+/* Moves all there is. Returns when to look again (clock_mono_ms()); 0: only for what others may leave behind.
+ * RET_PAUSE: not before, whatever comes into the outbox. */
 static int64_t move_all(struct events *events, int64_t retention_ms, uint32_t *failures,
                         bool *ret_pause)
 {
@@ -97,37 +98,53 @@ static int64_t move_all(struct events *events, int64_t retention_ms, uint32_t *f
         return now + error_backoff_ms(100, 5000, *failures, NULL);
     }
     *failures = 0;
-    return events->head.ours && events->head.until > now ? now + LOOK_MS : now + SWEEP_MS;
+    return events->head.ours && events->head.until > now ? now + LOOK_MS : 0;
+}
+
+static void forget(struct events *events)
+{
+    struct failure failure = {0};
+    int code = events_forget(events, &failure);
+    if (code != VIM_OK) {
+        log_event(VIM_WARNING, "old events are not deleted", "error=%s text=%s", error_name(code),
+                  failure.text);
+    }
 }
 
 static void *events_main(void *argument)
 {
     struct events *events = argument;
-    int64_t due = 0, forget = clock_mono_ms(), moved = 0;
+    struct presence *presence = events->settings.presence;
+    int64_t due = 0, sweep_due = 0, forget_due = 0, moved = 0;
     uint32_t failures = 0;
-    bool pause = false;
+    bool pause = false, ours;
     pthread_mutex_lock(&events->mutex);
     while (!events->stop) {
         int64_t now = clock_mono_ms();
-        int64_t soon = moved + GATHER_MS;
-        int64_t next = events->hinted && !pause && soon < due ? soon : due;
+        int64_t soon = moved + GATHER_MS, next = due ? due : sweep_due;
+        next = events->hinted && !pause && soon < next ? soon : next;
         if (now < next) {
             (void)clock_cond_wait_until(&events->cond, &events->mutex, next);
             continue;
         }
+        /* What was left behind before the start waits for nobody's turn. */
+        bool wanted = due || events->hinted || sweep_due == 0;
         events->hinted = false;
         int64_t retention_ms = events->settings.retention_ms;
         pthread_mutex_unlock(&events->mutex);
-        due = move_all(events, retention_ms, &failures, &pause);
-        moved = clock_mono_ms();
-        if (moved >= forget) {
-            struct failure failure = {0};
-            int code = events_forget(events, &failure);
-            if (code != VIM_OK) {
-                log_event(VIM_WARNING, "old events are not deleted", "error=%s text=%s",
-                          error_name(code), failure.text);
+        if (now >= sweep_due) {
+            sweep_due = presence_turn(presence, NULL, SWEEP_MS, &ours);
+            wanted = wanted || ours;
+        }
+        if (wanted) {
+            due = move_all(events, retention_ms, &failures, &pause);
+            moved = clock_mono_ms();
+        }
+        if (now >= forget_due) {
+            forget_due = presence_turn(presence, NULL, FORGET_MS, &ours);
+            if (ours) {
+                forget(events);
             }
-            forget = moved + FORGET_MS;
         }
         pthread_mutex_lock(&events->mutex);
     }
@@ -159,12 +176,13 @@ void events_stop(struct events *events)
     if (!events->running) {
         return;
     }
-    store_watch(events->store, COLLECTION_OUTBOX, NULL, NULL);
     pthread_mutex_lock(&events->mutex);
     events->stop = true;
     pthread_cond_signal(&events->cond);
     pthread_mutex_unlock(&events->mutex);
     (void)pthread_join(events->thread, NULL);
+    /* Not before: the thread commits. */
+    store_watch(events->store, COLLECTION_OUTBOX, NULL, NULL);
     events->running = false;
 }
 

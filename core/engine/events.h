@@ -4,7 +4,7 @@
  *
  * Any process may move; to keep two from getting in each other's way whoever moves has a lease on the
  * head row for a few seconds, which every move renews. An idle system writes nothing: the lease runs out,
- * and whoever commits an event next moves it at once. That no number is given twice and no event moved
+ * and whoever commits an event next moves it at once. For what a process that has ended left behind all look in turns. That no number is given twice and no event moved
  * twice does not hang on the lease, but on the revisions that the commit expects.
  *
  * All functions may be called from any thread.
@@ -14,6 +14,7 @@
 
 #include <stdbool.h>
 #include <stdint.h>
+#include "engine/presence.h"
 #include "model/event.h"
 #include "model/store.h"
 
@@ -21,11 +22,13 @@ struct events;
 
 struct events_settings {
     int64_t retention_ms; /* how long events are kept; 0: for ever */
+    struct presence
+        *presence; /* of the processes that share the store; NULL: there are no others */
 };
 
 struct events *events_new(struct store *store, const struct events_settings *settings);
 void events_free(struct events *events); /* NULL is fine */
-/* Settings that a reload changed; they hold for events that are moved from then on. */
+/* Settings that a reload changed (not `presence`); they hold for events that are moved from then on. */
 void events_configure(struct events *events, const struct events_settings *settings);
 
 /* Starts the threads; from then on the store tells of commits to the outbox (store_watch). */

@@ -153,7 +153,8 @@ int events_move(struct events *events, int64_t retention_ms, bool *ret_more, int
 {
     *ret_more = false;
     struct batch batch = {.rows = memory_new_array(BATCH_MAX, sizeof(*batch.rows))};
-    struct vim_scan scan = {.collection = COLLECTION_OUTBOX, .limit = BATCH_MAX};
+    struct vim_scan scan = {
+        .collection = COLLECTION_OUTBOX, .flags = VIM_SCAN_FEW, .limit = BATCH_MAX};
     int code = events->head.ours ? VIM_OK : read_head(events, ret_wait_ms, failure);
     if (code == VIM_OK) {
         code = store_scan(events->store, &scan, take_row, &batch, failure);

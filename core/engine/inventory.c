@@ -47,6 +47,7 @@ static void poll_free(struct poll *poll)
     free(poll->vim);
     free(poll->kind);
     free(poll->cursor);
+    free(poll->holder);
     free(poll);
 }
 

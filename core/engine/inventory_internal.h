@@ -84,6 +84,8 @@ struct poll {
     char *cursor;
     int64_t lease_until; /* clock_mono_ms() */
     uint64_t lease_revision;
+    char *holder; /* another process that had the lease when its row was read; NULL: none had */
+    int64_t held_until; /* clock_mono_ms(): not read again before, while the holder lives */
     uint64_t want_seen[2]; /* revisions of the rows in which others want something */
 
     pthread_mutex_t mutex; /* the cache; a leaf */

@@ -11,6 +11,10 @@
 
 #define LEASE_MS 60000
 #define RENEW_MS 30000 /* when less than this is left */
+/* Who does not hold it tries so often, and reads the row so often while the holder is known and lives: there are as
+ * many rows as VIMs and kinds. */
+#define TRY_MS 1000
+#define READ_MS 10000
 
 static char *row_id(const struct poll *poll)
 {
@@ -29,17 +33,31 @@ static int write_lease(struct poll *poll, uint64_t expect, bool delete_it, struc
     return store_commit(poll->inventory->store, &write, 1, failure);
 }
 
-/* The holder of the row, and what is left of its time. */
-static bool is_held_by_other(const struct row *row, bool *ret_ours, int64_t *ret_wait_ms)
+/* Does another process hold it, as the row told that was read last? Then RET_WAIT_MS is set. */
+static bool is_held(const struct poll *poll, int64_t *ret_wait_ms)
+{
+    int64_t left = poll->held_until - clock_mono_ms();
+    bool held = poll->holder && left > 0 && !owner_is_dead(poll->holder);
+    if (held) {
+        *ret_wait_ms = left < TRY_MS ? left : TRY_MS;
+    }
+    return held;
+}
+
+/* Takes note of the holder that the row tells; none if that is this process. */
+static void note_holder(struct poll *poll, const struct row *row, bool *ret_ours)
 {
     struct json_piece piece;
-    CLEANUP_FREE char *owner = NULL;
+    char *owner = NULL;
     if (json_peek(row->body, row->body_length, "owner", &piece) == VIM_OK) {
         (void)json_piece_text(piece, &owner);
     }
     *ret_ours = text_equal(owner, owner_self());
-    *ret_wait_ms = row->due - clock_now_ms();
-    return !*ret_ours && *ret_wait_ms > 0 && !owner_is_dead(owner);
+    free(poll->holder);
+    poll->holder = *ret_ours ? NULL : TAKE(owner);
+    free(owner);
+    int64_t left = row->due - clock_now_ms();
+    poll->held_until = clock_mono_ms() + (left < READ_MS ? left : READ_MS);
 }
 
 int poll_lease_take(struct poll *poll, bool *ret_taken, int64_t *ret_wait_ms,
@@ -51,25 +69,27 @@ int poll_lease_take(struct poll *poll, bool *ret_taken, int64_t *ret_wait_ms,
     }
     CLEANUP_FREE char *id = row_id(poll);
     struct row row = {0};
-    bool ours = false, held = false;
-    int64_t wait_ms = 0;
+    bool ours = false, held = is_held(poll, ret_wait_ms);
+    if (held) {
+        return failure_set(failure, VIM_E_BUSY, "another process polls it");
+    }
     int code = store_get(poll->inventory->store, COLLECTION_POLL, id, &row, failure);
     if (code != VIM_OK && code != VIM_E_NOT_FOUND) {
         return code;
     }
     uint64_t revision = row.revision;
     if (code == VIM_OK) {
-        held = is_held_by_other(&row, &ours, &wait_ms);
+        note_holder(poll, &row, &ours);
+        held = is_held(poll, ret_wait_ms);
         row_free(&row);
     }
     if (held) {
-        *ret_wait_ms = wait_ms < 1000 ? wait_ms : 1000;
         return failure_set(failure, VIM_E_BUSY, "another process polls it");
     }
     int64_t now = clock_mono_ms();
     code = write_lease(poll, revision, false, failure);
     if (code == VIM_E_CONFLICT) {
-        *ret_wait_ms = 1000;
+        *ret_wait_ms = TRY_MS;
         return failure_set(failure, VIM_E_BUSY, "another process polls it");
     }
     if (code == VIM_OK) {

@@ -86,7 +86,8 @@ static void see_row(struct inventory *inventory, const struct want_row *row)
 void poll_wants_look(struct inventory *inventory)
 {
     struct want_rows rows = {0};
-    struct vim_scan scan = {.collection = COLLECTION_WANT, .flags = VIM_SCAN_NO_BODY};
+    struct vim_scan scan = {.collection = COLLECTION_WANT,
+                            .flags = VIM_SCAN_NO_BODY | VIM_SCAN_FEW};
     if (store_scan(inventory->store, &scan, take_row, &rows, NULL) == VIM_OK) {
         for (size_t i = 0; i < rows.count; i++) {
             see_row(inventory, &rows.items[i]);

@@ -33,6 +33,7 @@ struct presence {
     pthread_mutex_t mutex;
     pthread_cond_t cond;
     struct peers *peers;
+    int64_t told; /* clock_mono_ms(): when all was read that the rows tell, or was to be */
     bool draining, beat_now, running, stop;
     struct tasks *tasks; /* whose queue is watched; NULL: none */
     pthread_t thread;
@@ -91,20 +92,37 @@ static int store_beat(struct presence *presence, const struct beat *beat, const 
 
 struct rows {
     struct peer_row {
-        char *body;
+        char id[ID_SIZE];
+        char *body; /* NULL: not read */
         uint64_t revision;
         int64_t due;
+        uint32_t state;
     } * items;
     size_t count;
+    bool without_bodies;
 };
 
 static int take_row(void *argument, const struct vim_item *item)
 {
     struct rows *rows = argument;
     rows->items = memory_resize(rows->items, rows->count + 1, sizeof(*rows->items));
-    rows->items[rows->count++] =
-        (struct peer_row){text_duplicate(item->body ? item->body : ""), item->revision, item->due};
+    struct peer_row *row = &rows->items[rows->count++];
+    *row = (struct peer_row){
+        .body = rows->without_bodies ? NULL : text_duplicate(item->body ? item->body : ""),
+        .revision = item->revision,
+        .due = item->due,
+        .state = item->state};
+    (void)snprintf(row->id, sizeof(row->id), "%s", item->id);
     return 0;
+}
+
+static void rows_free(struct rows *rows)
+{
+    for (size_t i = 0; i < rows->count; i++) {
+        free(rows->items[i].body);
+    }
+    free(rows->items);
+    *rows = (struct rows){0};
 }
 
 /* What was read becomes what is known. Under the lock. */
@@ -115,8 +133,10 @@ static void see_rows(struct presence *presence, const struct rows *rows, int64_t
     for (size_t i = 0; i < rows->count; i++) {
         const struct peer_row *row = &rows->items[i];
         struct failure failure = {0};
-        if (peers_see(presence->peers, row->body, strlen(row->body), row->revision,
-                      row->due + CLOCK_SLACK_MS < now, &failure) != VIM_OK) {
+        if (!row->body) {
+            peers_see_again(presence->peers, row->id, row->revision, row->state);
+        } else if (peers_see(presence->peers, row->body, strlen(row->body), row->revision,
+                             row->due + CLOCK_SLACK_MS < now, &failure) != VIM_OK) {
             log_event(VIM_DEBUG, "row of a process not readable", "text=%s", failure.text);
         }
     }
@@ -139,29 +159,68 @@ static void sweep_rows(struct presence *presence)
     }
 }
 
-static int look(struct presence *presence, struct failure *failure)
+static int read_rows(struct presence *presence, bool with_bodies, struct rows *ret_rows,
+                     struct failure *failure)
 {
-    struct rows rows = {0};
-    struct vim_scan scan = {.collection = COLLECTION_PROCESS};
+    struct vim_scan scan = {.collection = COLLECTION_PROCESS,
+                            .flags = VIM_SCAN_FEW | (with_bodies ? 0 : VIM_SCAN_NO_BODY)};
+    *ret_rows = (struct rows){.without_bodies = !with_bodies};
+    return store_scan(presence->store, &scan, take_row, ret_rows, failure);
+}
+
+/* Are there only rows of processes that are known? */
+static bool are_known(struct presence *presence, const struct rows *rows)
+{
+    LOCK_GUARD(&presence->mutex);
+    size_t i = 0;
+    while (i < rows->count && peers_know(presence->peers, rows->items[i].id)) {
+        i++;
+    }
+    return i == rows->count;
+}
+
+/* Beats are long, and every process looks at those of all: so what they tell is only read if it is to be used, or if
+ * somebody is new. */
+static int look(struct presence *presence, bool with_bodies, struct failure *failure)
+{
+    struct rows rows;
     LOCK_GUARD(&presence->looking);
     int64_t began = clock_mono_ms();
-    int code = store_scan(presence->store, &scan, take_row, &rows, failure);
+    int code = read_rows(presence, with_bodies, &rows, failure);
+    if (code == VIM_OK && !with_bodies && !are_known(presence, &rows)) {
+        with_bodies = true;
+        rows_free(&rows);
+        code = read_rows(presence, true, &rows, failure);
+    }
+    pthread_mutex_lock(&presence->mutex);
     if (code == VIM_OK) {
-        pthread_mutex_lock(&presence->mutex);
         see_rows(presence, &rows, began);
-        pthread_mutex_unlock(&presence->mutex);
+    }
+    if (with_bodies) {
+        presence->told = began;
+    }
+    pthread_mutex_unlock(&presence->mutex);
+    if (code == VIM_OK) {
         sweep_rows(presence);
     }
-    for (size_t i = 0; i < rows.count; i++) {
-        free(rows.items[i].body);
-    }
-    free(rows.items);
+    rows_free(&rows);
     return code;
 }
 
 int presence_refresh(struct presence *presence, struct failure *failure)
 {
-    return presence->store ? look(presence, failure) : VIM_OK;
+    return presence->store ? look(presence, true, failure) : VIM_OK;
+}
+
+/* Has what the rows tell not older than a beat may be. */
+static void freshen(struct presence *presence)
+{
+    pthread_mutex_lock(&presence->mutex);
+    bool old = clock_mono_ms() - presence->told >= presence->interval_ms;
+    pthread_mutex_unlock(&presence->mutex);
+    if (old) {
+        (void)presence_refresh(presence, NULL);
+    }
 }
 
 /* --- Without a store ------------------------------------------------------------------------------- */
@@ -182,16 +241,13 @@ static int learn_answer(struct presence *presence, const char *answer, struct fa
     {
         rows.items = memory_resize(rows.items, rows.count + 1, sizeof(*rows.items));
         /* Whoever gave the answer has judged them: each counts as changed. */
-        rows.items[rows.count++] =
-            (struct peer_row){json_print(beat), (uint64_t)clock_mono_us(), INT64_MAX / 2};
+        rows.items[rows.count++] = (struct peer_row){
+            .body = json_print(beat), .revision = (uint64_t)clock_mono_us(), .due = INT64_MAX / 2};
     }
     pthread_mutex_lock(&presence->mutex);
     see_rows(presence, &rows, clock_mono_ms());
     pthread_mutex_unlock(&presence->mutex);
-    for (i = 0; i < rows.count; i++) {
-        free(rows.items[i].body);
-    }
-    free(rows.items);
+    rows_free(&rows);
     return VIM_OK;
 }
 
@@ -212,7 +268,7 @@ static int send_beat(struct presence *presence, const char *body, struct failure
     code = store_beat(presence, &beat, body, failure);
     bool gone = beat.state == PRESENCE_GONE;
     beat_free(&beat);
-    return code == VIM_OK && !gone ? look(presence, failure) : code;
+    return code == VIM_OK && !gone ? look(presence, false, failure) : code;
 }
 
 static void beat(struct presence *presence, enum presence_state state)
@@ -331,6 +387,24 @@ int presence_take(struct presence *presence, const char *body, size_t length, ch
     return code;
 }
 
+int64_t presence_turn(struct presence *presence, const char *role, int64_t period_ms,
+                      bool *ret_ours)
+{
+    int64_t now = clock_now_ms();
+    *ret_ours = true;
+    if (presence) {
+        size_t before;
+        bool listed;
+        LOCK_GUARD(&presence->mutex);
+        size_t count = peers_rank(presence->peers, role, presence->id, &before, &listed);
+        /* Who is not known to itself has not been able to say that it is there, or is about to leave. */
+        *ret_ours = listed ? (size_t)(now / period_ms) % count == before
+                           : count == 0 || !presence->draining;
+    }
+    /* Not a moment before it begins. */
+    return clock_mono_ms() + period_ms - now % period_ms + 1;
+}
+
 size_t presence_each(struct presence *presence, const char *role,
                      void (*each)(void *argument, const struct presence_peer *peer), void *argument)
 {
@@ -397,6 +471,7 @@ bool presence_vim_health(struct presence *presence, const char *name, struct vim
 {
     struct vim_health best = {0};
     struct vim_search search = {.self = presence->id, .name = name, .best = &best};
+    freshen(presence);
     (void)presence_each(presence, NULL, find_health, &search);
     if (search.found) {
         *ret_health = best;

@@ -9,7 +9,7 @@
  *     "gone"), started (ms since 1970), owner (see owner.h), expires_ms, cpu (processors in use),
  *     cpu_limit (that it may use), memory (bytes), load (cpu / cpu_limit), in_flight,
  *     window_ms and measured {"block.operation": {count, seconds, buckets [], in_flight}}: of calls that
- *     ended in the last window_ms, as base/metrics.h counts them; and vims {"name": {reachable, stuck, checked,
+ *     ended in the last window_ms, as base/metrics.h counts them (zeros are left out); and vims {"name": {reachable, stuck, checked,
  *     text}} of those that the process has called; and signals: totals since the process began, see totals.h.
  *
  * Clocks: hosts disagree about the time, so nobody compares a row with the clock. A process is taken as
@@ -71,7 +71,19 @@ const char *presence_id(const struct presence *presence);
 int presence_take(struct presence *presence, const char *beat, size_t length, char **ret_answer,
                   struct failure *failure);
 
-/* Looks at the rows now instead of with the next beat. */
+/* What one of those that have the store looks at for all of them, so that the store is not asked the more the more
+ * processes there are: they take turns. Time is cut into periods of PERIOD_MS, by the clock, and in each it is the turn
+ * of another one of the living that have ROLE (NULL: any with the store). RET_OURS: in this period it is ours. Returns
+ * when (clock_mono_ms()) the next one begins. PRESENCE NULL: there are no others.
+ *
+ * A turn may be lost, as its process is dead and nobody knows it yet, or taken twice, as clocks differ or one process
+ * knows of others than the next. So a turn is for what is only looked at again: what must not be done twice needs a
+ * lease or a revision. */
+int64_t presence_turn(struct presence *presence, const char *role, int64_t period_ms,
+                      bool *ret_ours);
+
+/* Reads all the rows now. With beats it is only read which rows there are and whether they have changed: what they tell
+ * beyond that (presence_peer's load, in_flight and body) is as old as the last refresh, or as the process. */
 int presence_refresh(struct presence *presence, struct failure *failure);
 
 /* A living process. Everything lives for the call. */
@@ -89,7 +101,8 @@ size_t presence_each(struct presence *presence, const char *role,
                      void (*each)(void *argument, const struct presence_peer *peer),
                      void *argument);
 
-/* The health of the VIM NAME as the process tells that has called it last; not this one. False if none has. */
+/* The health of the VIM NAME as the process tells that has called it last; not this one. False if none has. Reads the
+ * rows if what they tell was not read for as long as there is between beats. */
 bool presence_vim_health(struct presence *presence, const char *name,
                          struct vim_health *ret_health);
 

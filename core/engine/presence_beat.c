@@ -138,7 +138,23 @@ static void add_health(void *argument, struct vim_target *target)
     json_object_set_new(all, vim_target_settings(target)->name, one);
 }
 
-/* What has been measured between two samples. */
+static void add_ended(json_t *shown, const struct metrics_sum *before,
+                      const struct metrics_sum *after)
+{
+    json_t *buckets = json_array();
+    for (size_t b = 0; b <= METRICS_SECONDS_COUNT; b++) {
+        json_array_append_new(buckets,
+                              json_integer((json_int_t)(after->buckets[b] - before->buckets[b])));
+    }
+    json_set_integer(shown, "count", (int64_t)(after->count - before->count));
+    json_object_set_new(
+        shown, "seconds",
+        json_real((double)(int64_t)((after->value - before->value) * 1e6 + 0.5) / 1e6));
+    json_object_set_new(shown, "buckets", buckets);
+}
+
+/* What has been measured between two samples. Of what was not called nothing is told: most of a beat would be zeros, and
+ * all of it is written again and again. */
 static json_t *measured(const struct sample *from, const struct sample *to, int64_t *ret_in_flight)
 {
     json_t *all = json_object();
@@ -146,25 +162,23 @@ static json_t *measured(const struct sample *from, const struct sample *to, int6
     for (size_t i = 0; i < MEASURE_COUNT; i++) {
         const struct metrics_sum *before = &from->sums[i], *after = &to->sums[i];
         struct metrics_sum gauge = {0};
-        json_t *buckets = json_array();
-        for (size_t b = 0; b <= METRICS_SECONDS_COUNT; b++) {
-            json_array_append_new(
-                buckets, json_integer((json_int_t)(after->buckets[b] - before->buckets[b])));
-        }
         json_t *one = json_object();
-        json_set_integer(one, "count", (int64_t)(after->count - before->count));
-        json_object_set_new(
-            one, "seconds",
-            json_real((double)(int64_t)((after->value - before->value) * 1e6 + 0.5) / 1e6));
-        json_object_set_new(one, "buckets", buckets);
+        if (after->count != before->count) {
+            add_ended(one, before, after);
+        }
         if (measures[i].gauge) {
             metrics_sum(measures[i].gauge, NULL, &gauge);
+        }
+        if ((int64_t)gauge.value) {
             json_set_integer(one, "in_flight", (int64_t)gauge.value);
         }
         if (strncmp(measures[i].name, "store.", 6) && strncmp(measures[i].name, "queue.", 6)) {
             *ret_in_flight += (int64_t)gauge.value;
         }
-        json_object_set_new(all, measures[i].name, one);
+        if (json_object_size(one)) {
+            json_object_set(all, measures[i].name, one);
+        }
+        json_decref(one);
     }
     return all;
 }

@@ -49,11 +49,21 @@ void peers_free(struct peers *peers);
 void peers_begin(struct peers *peers, int64_t now, int64_t interval_ms);
 int peers_see(struct peers *peers, const char *body, size_t length, uint64_t revision, bool expired,
               struct failure *failure);
+/* Has the look before shown a row of this process? */
+bool peers_know(const struct peers *peers, const char *id);
+/* The same as peers_see(), of a row whose body was not read, of a process that is known: but for the state all is as the
+ * body before told. */
+void peers_see_again(struct peers *peers, const char *id, uint64_t revision, uint32_t state);
 /* The look has ended, and was complete. Declares owners dead or living. */
 void peers_end(struct peers *peers);
 
 /* A row to be swept: of a process that has been dead for long. False if there is none (any more). */
 bool peers_take_old(struct peers *peers, char ret_id[ID_SIZE], uint64_t *ret_revision);
+
+/* How many of the living that are not draining look at the store for ROLE (NULL: for any), and how many of them come
+ * before SELF; RET_LISTED: SELF is one of them. */
+size_t peers_rank(const struct peers *peers, const char *role, const char *self, size_t *ret_before,
+                  bool *ret_listed);
 
 /* Copies of the living ones, in order of id. The array and its bodies are the caller's. */
 struct peer_copy {

@@ -1,6 +1,7 @@
 /* What is known of the other processes. No locks here, no I/O. */
 #include "engine/presence_internal.h"
 
+#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 #include <uthash.h>
@@ -17,7 +18,7 @@
 struct peer {
     struct beat beat;
     char *body;
-    uint64_t revision;
+    uint64_t revision, body_revision; /* as seen last, and of `beat` and `body` */
     uint32_t look; /* the last one that showed it */
     uint32_t swept; /* the last one after which its row was swept */
     int64_t unchanged_ms; /* how long we have been looking at this revision */
@@ -72,6 +73,16 @@ void peers_begin(struct peers *peers, int64_t now, int64_t interval_ms)
     peers->look++;
 }
 
+static void note_revision(const struct peers *peers, struct peer *peer, bool is_new,
+                          uint64_t revision)
+{
+    /* A row that was deleted and written anew may have the revision that it had. */
+    peer->changed = is_new || peer->revision != revision || peer->look + 1 != peers->look;
+    peer->look = peers->look;
+    peer->revision = revision;
+    peer->unchanged_ms = peer->changed ? 0 : peer->unchanged_ms + peers->passed_ms;
+}
+
 int peers_see(struct peers *peers, const char *body, size_t length, uint64_t revision, bool expired,
               struct failure *failure)
 {
@@ -89,11 +100,11 @@ int peers_see(struct peers *peers, const char *body, size_t length, uint64_t rev
         memcpy(peer->beat.id, beat.id, ID_SIZE);
         HASH_ADD_STR(peers->table, beat.id, peer);
     }
-    /* A row that was deleted and written anew may have the revision that it had. */
-    peer->changed = is_new || peer->revision != revision || peer->look + 1 != peers->look;
-    peer->look = peers->look;
-    if (!peer->changed) {
-        peer->unchanged_ms += peers->passed_ms;
+    note_revision(peers, peer, is_new, revision);
+    if (peer->changed) {
+        peer->doubted = is_new && expired;
+    }
+    if (peer->body_revision == revision && !is_new && !peer->changed) {
         beat_free(&beat);
         return VIM_OK;
     }
@@ -101,10 +112,27 @@ int peers_see(struct peers *peers, const char *body, size_t length, uint64_t rev
     peer->beat = beat;
     free(peer->body);
     peer->body = text_duplicate_bytes(body, length);
-    peer->revision = revision;
-    peer->unchanged_ms = 0;
-    peer->doubted = is_new && expired;
+    peer->body_revision = revision;
     return VIM_OK;
+}
+
+bool peers_know(const struct peers *peers, const char *id)
+{
+    struct peer *peer = NULL;
+    HASH_FIND_STR(peers->table, id, peer);
+    return peer && peer->look == peers->look;
+}
+
+void peers_see_again(struct peers *peers, const char *id, uint64_t revision, uint32_t state)
+{
+    struct peer *peer = NULL;
+    HASH_FIND_STR(peers->table, id, peer);
+    assert(peer);
+    note_revision(peers, peer, false, revision);
+    if (peer->changed) {
+        peer->doubted = false;
+        peer->beat.state = state;
+    }
 }
 
 static void set_dead(struct peer *peer, bool dead, enum vim_level level, const char *why)
@@ -156,6 +184,26 @@ bool peers_take_old(struct peers *peers, char ret_id[ID_SIZE], uint64_t *ret_rev
         }
     }
     return false;
+}
+
+size_t peers_rank(const struct peers *peers, const char *role, const char *self, size_t *ret_before,
+                  bool *ret_listed)
+{
+    size_t count = 0;
+    *ret_before = 0;
+    *ret_listed = false;
+    for (const struct peer *peer = peers->table; peer; peer = peer->hh.next) {
+        const struct beat *beat = &peer->beat;
+        bool looks = role ? text_has_word(beat->roles, role) : strcmp(beat->roles, "api") != 0;
+        if (looks && !peer->dead && !peer->doubted && beat->state == PRESENCE_UP &&
+            !owner_is_dead(beat->owner)) {
+            int order = strcmp(beat->id, self);
+            count++;
+            *ret_before += order < 0;
+            *ret_listed = *ret_listed || order == 0;
+        }
+    }
+    return count;
 }
 
 static int by_id(const void *a, const void *b)

@@ -20,6 +20,7 @@
 #include "engine/claims.h"
 #include "engine/hints.h"
 #include "engine/owner.h"
+#include "engine/presence.h"
 #include "plugin/lane.h"
 
 #define PUSHES_MAX 5000u /* per sweep */
@@ -85,18 +86,18 @@ static int take_due(void *argument, const struct vim_item *item)
     return due->ids.count >= PUSHES_MAX;
 }
 
-static void sweep_due(struct tasks *tasks)
+static void sweep_due(struct tasks *tasks, bool ours)
 {
     /* A process that has more than it can do leaves what it would find to the others: most of it is what they
      * have parked, and each look costs all of them. */
-    if (turns_are_taken(tasks) && ++tasks->sweep_passed < PASSED_MAX) {
+    if (turns_are_taken(tasks) ? ++tasks->sweep_passed < PASSED_MAX : !ours) {
         return;
     }
     tasks->sweep_passed = 0;
     struct due_scan due = {.tasks = tasks};
     struct failure failure = {0};
     struct vim_scan scan = {.collection = COLLECTION_TASK,
-                            .flags = VIM_SCAN_BY_DUE | VIM_SCAN_NO_BODY,
+                            .flags = VIM_SCAN_BY_DUE | VIM_SCAN_NO_BODY | VIM_SCAN_FEW,
                             .due_until = clock_now_ms()};
     int code = store_scan(tasks->store, &scan, take_due, &due, &failure);
     log_failure("tasks that are due", code, &failure);
@@ -238,7 +239,7 @@ static void sweep_old(struct tasks *tasks, const struct tasks_settings *settings
     struct old old = {0};
     struct failure failure = {0};
     struct vim_scan expired = {.collection = COLLECTION_IDEMPOTENCY,
-                               .flags = VIM_SCAN_BY_DUE | VIM_SCAN_NO_BODY,
+                               .flags = VIM_SCAN_BY_DUE | VIM_SCAN_NO_BODY | VIM_SCAN_FEW,
                                .due_until = clock_now_ms()};
     int code = store_scan(tasks->store, &expired, take_expired, &old, &failure);
     log_failure("expired idempotency keys", code, &failure);
@@ -334,18 +335,20 @@ static void count_active(struct tasks *tasks)
     }
 }
 
-/* Other processes accept and end tasks too. */
+/* Other processes accept and end tasks too. Where nobody has asked how many there are nobody is told. */
 static void count_active_again(struct tasks *tasks)
 {
     int64_t bound = atomic_load(&tasks->count_ms) * COUNT_SHARE;
     int64_t interval = bound > COUNT_INTERVAL_MS ? bound : COUNT_INTERVAL_MS;
-    if (clock_mono_ms() - atomic_load(&tasks->counted) >= interval) {
+    if (clock_mono_ms() - atomic_load(&tasks->counted) >= interval &&
+        atomic_exchange(&tasks->count_asked, false)) {
         count_active(tasks);
     }
 }
 
 bool tasks_are_too_many(struct tasks *tasks, uint32_t maximum)
 {
+    atomic_store(&tasks->count_asked, true);
     if (atomic_load(&tasks->active) < maximum) {
         return false;
     }
@@ -359,12 +362,15 @@ bool tasks_are_too_many(struct tasks *tasks, uint32_t maximum)
     return atomic_load(&tasks->active) >= maximum;
 }
 
-static void sweep(struct tasks *tasks, const struct tasks_settings *settings)
+/* OURS: it is this process's turn to look for what concerns all. */
+static void sweep(struct tasks *tasks, const struct tasks_settings *settings, bool ours)
 {
-    sweep_due(tasks);
-    sweep_dead_owners(tasks);
+    sweep_due(tasks, ours || atomic_load(&tasks->queue_fails));
     parking_each_vim(tasks->parking, unpark_vim, tasks);
-    sweep_old(tasks, settings);
+    if (ours) {
+        sweep_dead_owners(tasks);
+        sweep_old(tasks, settings);
+    }
     awaits_drop_seen(tasks->awaits, SEEN_AGE_MS);
     claims_drop_old();
 }
@@ -372,20 +378,25 @@ static void sweep(struct tasks *tasks, const struct tasks_settings *settings)
 static void *sweep_main(void *argument)
 {
     struct tasks *tasks = argument;
-    int64_t last = clock_mono_ms();
+    int64_t period = 0, due = 0;
     pthread_mutex_lock(&tasks->mutex);
     while (!tasks->sweep_stop) {
         struct tasks_settings settings = tasks->settings;
-        int64_t due = last + (settings.sweep_ms > 0 ? settings.sweep_ms : 1000);
+        int64_t wanted = settings.sweep_ms > 0 ? settings.sweep_ms : 1000;
+        if (period != wanted) {
+            period = wanted;
+            due = clock_mono_ms() + period;
+        }
         if (clock_mono_ms() < due) {
             (void)clock_cond_wait_until(&tasks->sweep_cond, &tasks->mutex, due);
             continue;
         }
         pthread_mutex_unlock(&tasks->mutex);
+        bool ours;
+        due = presence_turn(tasks->presence, "worker", period, &ours);
         if (tasks->sweep_works) {
-            sweep(tasks, &settings);
+            sweep(tasks, &settings, ours);
         }
-        last = clock_mono_ms();
         count_active_again(tasks);
         pthread_mutex_lock(&tasks->mutex);
     }

@@ -68,6 +68,11 @@ void tasks_set_inventory(struct tasks *tasks, struct inventory *inventory)
     tasks->inventory = inventory;
 }
 
+void tasks_set_presence(struct tasks *tasks, struct presence *presence)
+{
+    tasks->presence = presence;
+}
+
 static int start(struct tasks *tasks, bool works, struct failure *failure)
 {
     int code = watches_start(tasks->watches);

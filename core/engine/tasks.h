@@ -22,6 +22,7 @@
 struct instance;
 struct tasks;
 struct inventory;
+struct presence;
 
 struct tasks_settings {
     int64_t deadline_ms; /* of a task that names none */
@@ -142,5 +143,8 @@ void tasks_observe_end(struct tasks *tasks, const char *vim, const char *kind, i
 /* For the inventory: does anybody await something of this VIM and kind? */
 bool tasks_awaited(struct tasks *tasks, const char *vim, const char *kind);
 void tasks_set_inventory(struct tasks *tasks, struct inventory *inventory);
+/* Before the start: of the processes that share the store, which look for what is due and forgotten in turns. NULL, or
+ * never called: there are no others. */
+void tasks_set_presence(struct tasks *tasks, struct presence *presence);
 
 #endif

@@ -38,6 +38,7 @@ struct tasks {
     struct instance *queue;
     struct vims *vims;
     struct inventory *inventory;
+    struct presence *presence; /* NULL: there are no other processes */
     struct awaits *awaits;
     struct parking *parking;
     struct watches *watches;
@@ -48,6 +49,7 @@ struct tasks {
     atomic_bool unreadable; /* the last task could not be looked at, which was told */
     atomic_llong active; /* accepted tasks that have not ended, counted anew now and then */
     atomic_llong counted, count_ms; /* when (clock_mono_ms()), and how long it took */
+    atomic_bool count_asked; /* whether they are too many, since they were counted */
     pthread_mutex_t counting; /* by one thread is enough */
 
     pthread_mutex_t mutex; /* settings, and the sweep's thread; a leaf */

@@ -237,6 +237,7 @@ static int daemon_open_store(struct daemon *daemon, struct config_errors *errors
         return code;
     }
     struct events_settings events = settings_events(daemon->settings);
+    events.presence = daemon->presence;
     daemon->events = events_new(daemon->store, &events);
     return events_start(daemon->events, failure);
 }
@@ -251,6 +252,7 @@ static int daemon_open_engine(struct daemon *daemon, struct failure *failure)
     daemon->tasks = tasks_new(daemon->store, daemon->queue_instance, daemon->vims, &tasks);
     daemon->inventory = inventory_new(daemon->store, daemon->vims, daemon->tasks, daemon->aliases);
     tasks_set_inventory(daemon->tasks, daemon->inventory);
+    tasks_set_presence(daemon->tasks, daemon->presence);
     /* What is due and forgotten, and what is at the VIMs, the workers look after. */
     bool works = daemon->roles & PROCESS_WORKER;
     if (works) {

@@ -132,6 +132,7 @@ int daemon_open_webhooks(struct daemon *daemon, struct failure *failure)
         .max_attempts = (uint32_t)config->max_attempts,
         .concurrency = (uint32_t)config->concurrency,
         .retention_ms = config->retention_ms,
+        .presence = daemon->presence,
     };
     daemon->webhooks = webhooks_new(daemon->store, &settings);
     return webhooks_start(daemon->webhooks, failure);

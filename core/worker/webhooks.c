@@ -18,6 +18,7 @@
 #include "base/thread.h"
 #include "engine/events.h"
 #include "engine/owner.h"
+#include "engine/presence.h"
 
 #define COLLECTION_LEASE "lease"
 #define LEASE_ID "webhooks"
@@ -80,7 +81,8 @@ static void subscriber_free(struct webhooks *webhooks, struct subscriber *subscr
 static void refresh(struct webhooks *webhooks)
 {
     struct findings_of_scan all = {0};
-    struct vim_scan scan = {.collection = COLLECTION_SUBSCRIPTION, .flags = VIM_SCAN_NO_BODY};
+    struct vim_scan scan = {.collection = COLLECTION_SUBSCRIPTION,
+                            .flags = VIM_SCAN_NO_BODY | VIM_SCAN_FEW};
     if (store_scan(webhooks->store, &scan, take_id, &all, NULL) != VIM_OK) {
         free(all.items);
         return;
@@ -365,13 +367,19 @@ static void *webhooks_main(void *argument)
     int64_t refresh_due = 0, look_due = 0, save_due = 0, letters_due = 0;
     while (pause_ms(webhooks, 0)) {
         int64_t now = clock_mono_ms();
+        /* Whether somebody subscribes, and who delivers, those who do not deliver look in turns. */
+        bool ours = webhooks->lease_until > now;
         if (now >= refresh_due) {
-            refresh(webhooks);
-            refresh_due = now + REFRESH_MS;
+            bool turn;
+            refresh_due = presence_turn(webhooks->settings.presence, "worker", REFRESH_MS, &turn);
+            ours = ours || turn;
+            if (ours) {
+                refresh(webhooks);
+            }
         }
-        if ((!webhooks->subscribers && !webhooks->in_flight) || !have_client(webhooks) ||
+        if (!ours || (!webhooks->subscribers && !webhooks->in_flight) || !have_client(webhooks) ||
             !have_lease(webhooks)) {
-            (void)pause_ms(webhooks, REFRESH_MS);
+            (void)pause_ms(webhooks, refresh_due - now);
             continue;
         }
         if (now >= look_due) {

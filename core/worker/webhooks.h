@@ -16,6 +16,7 @@
 #include "model/store.h"
 
 struct outbound;
+struct presence;
 struct webhooks;
 
 struct webhooks_settings {
@@ -27,6 +28,8 @@ struct webhooks_settings {
     uint32_t max_attempts; /* of one event */
     uint32_t concurrency; /* requests side by side */
     int64_t retention_ms; /* of dead letters; 0: for ever */
+    struct presence
+        *presence; /* of the processes that share the store; NULL: there are no others */
 };
 
 struct webhooks *webhooks_new(struct store *store, const struct webhooks_settings *settings);

@@ -51,7 +51,10 @@ enum vim_scan_flag {
     VIM_SCAN_DESCENDING = 1u << 0, /* by id, from the last to the first */
     VIM_SCAN_BY_DUE = 1u << 1, /* rows with 0 < due <= due_until, the earliest due first;
                                       `after` and DESCENDING do not go with it */
-    VIM_SCAN_NO_BODY = 1u << 2 /* bodies are not needed: items may have body NULL */
+    VIM_SCAN_NO_BODY = 1u << 2, /* bodies are not needed: items may have body NULL */
+    VIM_SCAN_FEW =
+        1u << 3 /* changes nothing in what is emitted: few rows or none are expected, so a store
+                              that could look for a better place to read from had better not */
 };
 
 struct vim_scan {

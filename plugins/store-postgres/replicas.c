@@ -16,8 +16,8 @@
  * writes the name of its history (of the cluster and the timeline) into a table, and a replica
  * counts only if it has replayed that row.
  *
- * A get is no more work than the question, and takes one round trip instead of two. It goes to a replica only in
- * a batch (batches.c): it had to wait anyway, and shares the question.
+ * A get, and a scan of which few rows are expected, are no more work than the question, and take one round trip instead
+ * of two. They go to a replica only in a batch (batches.c): they had to wait anyway, and share the question.
  *
  * Batches are a sign that there is too much to do. Of those the primary has its share, one of as many as there are
  * servers, unless it is busy.
@@ -391,12 +391,18 @@ static bool read_in_time(struct vim_call *call, struct postgres_store *store,
     }
 }
 
+/* Is it no more work than the question? */
+static bool is_small(const struct read *read)
+{
+    return !read->scan || (read->scan->flags & VIM_SCAN_FEW);
+}
+
 /* Is there a replica that may answer, and is the read worth the question? */
 static bool is_worth_it(struct postgres_store *store, const struct batch *batch)
 {
     unsigned char order[REPLICAS_MAX];
 
-    if (batch->count == 1 && !batch->reads[0]->scan)
+    if (batch->count == 1 && is_small(batch->reads[0]))
         return false;
     for (unsigned i = 0, count = places_in_turn(store, 0, order); i < count; i++)
         if (!is_passed_over(&store->replicas[order[i]]))

@@ -184,10 +184,12 @@ static void check_updated(struct run *run)
     require_ids(run, SCAN(.parent = "p"), "b");
     require_ids(run, SCAN(.parent = "q"), "a");
     require_ids(run, SCAN(.states = 1u << 1), "b");
+    require_ids(run, SCAN(.states = 1u << 1, .flags = VIM_SCAN_FEW), "b");
     store_client_put(run->instance, run->unique, "b", NULL, VIM_EXPECT_ANY);
     require_ids(run, SCAN(.parent = "p"), "");
     require_ids(run, SCAN(.states = 1u << 1), "");
     require_ids(run, SCAN(.limit = 0), "a");
+    require_ids(run, SCAN(.flags = VIM_SCAN_FEW), "a");
 }
 
 static void check_pages(struct run *run)

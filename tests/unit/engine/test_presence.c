@@ -159,6 +159,18 @@ static bool is_draining(void *argument)
     return found.count == 1 && found.last.draining;
 }
 
+/* In its row, by its own look behind the beat. */
+static bool is_told_draining(void *argument)
+{
+    struct presence *presence = argument;
+    struct row row = {0};
+    assert_int_equal(store_get(house.store, COLLECTION_PROCESS, presence_id(presence), &row, NULL),
+                     VIM_OK);
+    bool draining = row.state == PRESENCE_DRAINING;
+    row_free(&row);
+    return draining;
+}
+
 static void a_drain_is_told_before_the_next_beat(void **state)
 {
     (void)state;
@@ -284,6 +296,15 @@ static void look_with(struct peers *peers, const char *body, uint64_t revision, 
     peers_end(peers);
 }
 
+/* A look that reads no bodies. */
+static void look_again(struct peers *peers, const char *id, uint64_t revision, uint32_t state)
+{
+    assert_true(peers_know(peers, id));
+    peers_begin(peers, now += 1000, 1000);
+    peers_see_again(peers, id, revision, state);
+    peers_end(peers);
+}
+
 static size_t living(const struct peers *peers)
 {
     size_t count;
@@ -321,6 +342,52 @@ static void a_row_that_does_not_change_is_of_a_dead_process(void **state)
     look_with(peers, body, 2, false, 1000);
     assert_false(owner_is_dead(FAR));
     assert_int_equal(living(peers), 1);
+    peers_free(peers);
+}
+
+static void without_bodies_the_same_is_dead(void **state)
+{
+    (void)state;
+    char id[ID_SIZE], self[ID_SIZE];
+    size_t before;
+    bool listed;
+    CLEANUP_FREE char *body = beat_text(id_new(id), FAR, "up", 5000);
+    struct peers *peers = peers_new();
+    now = 1000000;
+    id_new(self);
+    assert_false(peers_know(peers, id));
+    look_with(peers, body, 1, true, 0); /* long past its time: doubted */
+    assert_int_equal(living(peers), 0);
+    look_again(peers, id, 1, PRESENCE_UP);
+    assert_int_equal(living(peers), 0);
+    look_again(peers, id, 2, PRESENCE_UP);
+    assert_int_equal(living(peers), 1);
+    assert_int_equal(peers_rank(peers, "worker", self, &before, &listed), 1);
+    for (int i = 0; i < 5; i++) {
+        look_again(peers, id, 2, PRESENCE_UP);
+        assert_false(owner_is_dead(FAR));
+    }
+    look_again(peers, id, 2, PRESENCE_UP);
+    assert_true(owner_is_dead(FAR));
+    assert_int_equal(living(peers), 0);
+    look_again(peers, id, 3, PRESENCE_DRAINING);
+    assert_false(owner_is_dead(FAR));
+    assert_int_equal(living(peers), 1);
+    assert_int_equal(peers_rank(peers, "worker", self, &before, &listed), 0);
+    /* What the body tells by now is taken when it is read, whether the row has changed since or not. */
+    CLEANUP_FREE char *other = beat_text(id, FAR, "draining", 7000);
+    look_with(peers, other, 3, false, 1000);
+    size_t count;
+    struct peer_copy *copies = peers_copy(peers, &count);
+    assert_int_equal(count, 1);
+    assert_int_equal(copies[0].beat.expires_ms, 7000);
+    assert_string_equal(copies[0].body, other);
+    beat_free(&copies[0].beat);
+    free(copies[0].body);
+    free(copies);
+    /* A row that was away for a look is that of somebody new. */
+    look_with(peers, NULL, 0, false, 1000);
+    assert_false(peers_know(peers, id));
     peers_free(peers);
 }
 
@@ -416,6 +483,86 @@ static void a_process_sees_that_another_has_died(void **state)
     assert_false(owner_is_dead(FAR));
 }
 
+/* --- Whose turn it is ------------------------------------------------------------------------------ */
+
+/* Which of PRESENCES has the turn of this moment, of which there must be one. */
+static size_t whose_turn(struct presence *const *presences, size_t count, const char *role,
+                         int64_t period_ms)
+{
+    for (;;) {
+        size_t found = count, ours_count = 0;
+        int64_t period = clock_now_ms() / period_ms;
+        for (size_t i = 0; i < count; i++) {
+            bool ours;
+            int64_t now_ms = clock_mono_ms(),
+                    next = presence_turn(presences[i], role, period_ms, &ours);
+            assert_true(next > now_ms && next <= clock_mono_ms() + period_ms + 1);
+            found = ours ? i : found;
+            ours_count += ours;
+        }
+        if (clock_now_ms() / period_ms == period) {
+            assert_int_equal(ours_count, 1);
+            return found;
+        }
+    }
+}
+
+static void those_who_have_the_store_take_turns(void **state)
+{
+    (void)state;
+    struct presence *presences[4];
+    size_t turns[4] = {0};
+    char id[ID_SIZE];
+    char *answer = NULL;
+    bool ours;
+    (void)presence_turn(NULL, NULL, 1000, &ours);
+    assert_true(ours);
+    for (size_t i = 0; i < 4; i++) {
+        presences[i] = open_presence(house.store, 3600000);
+        (void)presence_turn(presences[i], NULL, 1000, &ours);
+        assert_true(ours); /* of others nothing is known yet */
+        assert_int_equal(presence_start(presences[i], NULL), VIM_OK);
+    }
+    /* One that has no store looks at none, and one of a role only where that role does. */
+    CLEANUP_FREE char *beat = beat_text(id_new(id), FAR, "up", 60000);
+    char *roles = strstr(beat, "[\"worker\",\"logic\"]");
+    memcpy(roles, "[\"api\"]           ", strlen("[\"worker\",\"logic\"]"));
+    assert_int_equal(presence_take(presences[0], beat, strlen(beat), &answer, NULL), VIM_OK);
+    free(answer);
+    for (size_t i = 0; i < 4; i++) {
+        assert_int_equal(presence_refresh(presences[i], NULL), VIM_OK);
+        assert_int_equal(count_of(presences[i], NULL), 5);
+    }
+    /* Periods of other lengths are other turns of the same moment. */
+    for (int i = 0; i < 400; i++) {
+        turns[whose_turn(presences, 4, i % 2 ? NULL : "worker", 100000 + i)]++;
+    }
+    for (size_t i = 0; i < 4; i++) {
+        assert_true(turns[i] > 0);
+    }
+    /* Who is about to leave has none, nor who has left. */
+    presence_drain(presences[1]);
+    house_wait(is_told_draining, presences[1]);
+    presence_stop(presences[2]);
+    for (size_t i = 0; i < 4; i++) {
+        if (i != 2) {
+            assert_int_equal(presence_refresh(presences[i], NULL), VIM_OK);
+        }
+    }
+    struct presence *left[] = {presences[0], presences[1], presences[3]};
+    memset(turns, 0, sizeof(turns));
+    for (int i = 0; i < 400; i++) {
+        turns[whose_turn(left, 3, "worker", 100000 + i)]++;
+    }
+    assert_true(turns[0] > 0 && turns[1] == 0 && turns[2] > 0);
+    for (size_t i = 0; i < 4; i++) {
+        if (i != 2) {
+            presence_stop(presences[i]);
+        }
+        presence_free(presences[i]);
+    }
+}
+
 /* --- Claims --------------------------------------------------------------------------------------- */
 
 static void claim_from_afar(struct task *task)
@@ -465,10 +612,12 @@ int main(void)
         WITH_HOUSE(beats_of_others_are_checked),
         WITH_HOUSE(a_process_without_a_store_beats_through_another),
         cmocka_unit_test(a_row_that_does_not_change_is_of_a_dead_process),
+        cmocka_unit_test(without_bodies_the_same_is_dead),
         cmocka_unit_test(time_in_which_nobody_looked_does_not_count),
         cmocka_unit_test(clocks_that_differ_hurt_nobody),
         cmocka_unit_test(rows_of_the_dead_are_swept),
         WITH_HOUSE(a_process_sees_that_another_has_died),
+        WITH_HOUSE(those_who_have_the_store_take_turns),
         WITH_HOUSE(claims_end_when_the_heartbeat_has_stopped),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -103,6 +103,29 @@ static void test_sees_what_was_committed(void **state)
     close_both(fixture, writer);
 }
 
+/* Where few rows are expected nobody is asked how far the replicas are. */
+static void test_few_expected(void **state)
+{
+    struct fixture *fixture = *state;
+    struct vim_scan scan = {.size = sizeof scan, .collection = "c", .flags = VIM_SCAN_FEW};
+    void *writer = open_both(fixture);
+    unsigned before;
+
+    await_replica(fixture);
+    before = atomic_load(&answered_by_replica);
+    atomic_store(&answered_by_primary, 0);
+    for (uint32_t limit = 0; limit <= 10; limit += 10) {
+        struct vim_call call = {0};
+
+        scan.limit = limit;
+        assert_int_equal(ops->scan(&call, fixture->instance, &scan), VIM_OK);
+        assert_int_equal(call.count, 1);
+    }
+    assert_int_equal(atomic_load(&answered_by_primary), 2);
+    assert_int_equal(atomic_load(&answered_by_replica), before);
+    close_both(fixture, writer);
+}
+
 /* Until a probe tells WHAT: a connection to a replica takes its time, and is left for then. */
 static void await_told(struct fixture *fixture, const char *what)
 {
@@ -412,6 +435,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(test_sees_what_was_committed),
+        TEST(test_few_expected),
         TEST(test_probe_tells),
         TEST(test_busy_primary),
         TEST(test_paused),
