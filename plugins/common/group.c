@@ -1,9 +1,20 @@
 #include "group.h"
 
-#include <jansson.h>
 #include <math.h>
 #include <stdlib.h>
 #include <vim/sdk.h>
+
+/* More are a mistake. */
+#define COUNT_MAX 1000000
+
+int64_t group_count(const json_t *value, uint32_t absent)
+{
+    if (!value || json_is_null(value)) {
+        return absent;
+    }
+    json_int_t count = json_is_integer(value) ? json_integer_value(value) : -1;
+    return count >= 0 && count <= COUNT_MAX ? count : -1;
+}
 
 static int emit_json(const struct vim_host *host, struct vim_call *call, struct vim_item *item,
                      json_t *body)

@@ -9,6 +9,7 @@
 #ifndef VIMD_PLUGINS_COMMON_GROUP_H
 #define VIMD_PLUGINS_COMMON_GROUP_H
 
+#include <jansson.h>
 #include <stdint.h>
 #include <vim/driver.h>
 
@@ -27,6 +28,10 @@ struct group {
     const char
         *failed; /* why one does not come up, as the platform says it; NULL: nothing failed */
 };
+
+/* The number of replicas that a platform tells as VALUE, ABSENT where it tells none (NULL, null); -1 if it is no number
+ * of replicas: what is not understood is not acted upon. */
+int64_t group_count(const json_t *value, uint32_t absent);
 
 /* Emits it: ACTIVE when as many are ready as are wanted, UPDATING (pending) on the way, ERROR when one
  * does not come up. Returns what emit() returns. */

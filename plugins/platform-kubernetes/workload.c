@@ -83,18 +83,29 @@ static const char *failure_of(const json_t *status)
     return NULL;
 }
 
+static int is_strange(struct kubernetes *kubernetes, struct vim_call *call, const char *id)
+{
+    return vim_fail(kubernetes->host, call, VIM_E_UNAVAILABLE, 0,
+                    "%s: the answer does not tell how many replicas it has", id);
+}
+
+/* VIM_OK, or why it cannot be told where the workload stands. *RET_ENOUGH: no more is wanted. */
 static int emit_workload(struct kubernetes *kubernetes, struct vim_call *call, const char *id,
-                         const json_t *workload)
+                         const json_t *workload, int *ret_enough)
 {
     const json_t *spec = json_object_get(workload, "spec");
     const json_t *status = json_object_get(workload, "status");
-    const json_t *replicas = json_object_get(spec, "replicas");
-    uint32_t current = (uint32_t)json_count(status, "replicas");
+    int64_t wanted = group_count(json_object_get(spec, "replicas"), 1);
+    int64_t current = group_count(json_object_get(status, "replicas"), 0);
+    int64_t ready = group_count(json_object_get(status, "readyReplicas"), 0);
+    if (!json_is_object(spec) || wanted < 0 || current < 0 || ready < 0) {
+        return is_strange(kubernetes, call, id);
+    }
     struct group group = {
         .id = id,
-        .wanted = replicas ? (uint32_t)json_integer_value(replicas) : 1,
-        .current = current,
-        .ready = (uint32_t)json_count(status, "readyReplicas"),
+        .wanted = (uint32_t)wanted,
+        .current = (uint32_t)current,
+        .ready = (uint32_t)ready,
         .quota_cores = pod_quota(json_object_get(json_object_get(spec, "template"), "spec")),
         .failed = failure_of(status),
     };
@@ -102,8 +113,9 @@ static int emit_workload(struct kubernetes *kubernetes, struct vim_call *call, c
     int seen = json_count(status, "observedGeneration") >=
                json_count(json_object_get(workload, "metadata"), "generation");
     group.starting = group.wanted > group.ready ? group.wanted - group.ready : !seen;
-    group.stopping = seen && current > group.wanted ? current - group.wanted : 0;
-    return group_emit(kubernetes->host, call, &group);
+    group.stopping = seen && current > wanted ? (uint32_t)(current - wanted) : 0;
+    *ret_enough = group_emit(kubernetes->host, call, &group);
+    return VIM_OK;
 }
 
 struct listing {
@@ -120,7 +132,7 @@ static int list_one(void *argument, json_t *workload)
     char id[NAME_MAX_K8S + 32];
     if (!listing->enough && name &&
         snprintf(id, sizeof(id), "%s%s", listing->prefix, name) < (int)sizeof(id)) {
-        listing->enough = emit_workload(listing->kubernetes, listing->call, id, workload);
+        return emit_workload(listing->kubernetes, listing->call, id, workload, &listing->enough);
     }
     return VIM_OK;
 }
@@ -149,8 +161,16 @@ static int fetch(struct kubernetes *kubernetes, struct vim_call *call, const cha
         return code;
     }
     KUBERNETES_TEXT path = path_of(kubernetes, type, name, behind);
-    return path ? api_call(kubernetes, call, "GET", path, NULL, id, ret_document)
-                : kubernetes->host->fail(call, VIM_E_INTERNAL, 0, "out of memory");
+    if (!path) {
+        return kubernetes->host->fail(call, VIM_E_INTERNAL, 0, "out of memory");
+    }
+    code = api_call(kubernetes, call, "GET", path, NULL, id, ret_document);
+    const char *its =
+        code == VIM_OK ? json_text(json_object_get(*ret_document, "metadata"), "name") : NULL;
+    if (code == VIM_OK && (!its || strcmp(its, name) != 0)) {
+        return is_strange(kubernetes, call, id);
+    }
+    return code;
 }
 
 int workload_get(struct kubernetes *kubernetes, struct vim_call *call, const char *id,
@@ -162,11 +182,8 @@ int workload_get(struct kubernetes *kubernetes, struct vim_call *call, const cha
 int workload_emit(struct kubernetes *kubernetes, struct vim_call *call, const char *id)
 {
     KUBERNETES_JSON workload = NULL;
-    int code = workload_get(kubernetes, call, id, &workload);
-    if (code == VIM_OK) {
-        (void)emit_workload(kubernetes, call, id, workload);
-    }
-    return code;
+    int enough = 0, code = workload_get(kubernetes, call, id, &workload);
+    return code == VIM_OK ? emit_workload(kubernetes, call, id, workload, &enough) : code;
 }
 
 /* Reads the Scale object and writes it back with its resourceVersion: VIM_E_CONFLICT if somebody came
@@ -181,7 +198,11 @@ static int write_scale(struct kubernetes *kubernetes, struct vim_call *call, con
     int code = parse_id(kubernetes, call, id, &type, &name);
     code = code ? code : fetch(kubernetes, call, id, "/scale", &scale);
     json_t *spec = json_object_get(scale, "spec");
-    if (code != VIM_OK || json_count(spec, "replicas") == (json_int_t)replicas) {
+    int64_t wanted = group_count(json_object_get(spec, "replicas"), 0);
+    if (code == VIM_OK && wanted < 0) {
+        return is_strange(kubernetes, call, id);
+    }
+    if (code != VIM_OK || wanted == replicas) {
         return code;
     }
     if (!spec) {

@@ -26,18 +26,37 @@ static const char *service_name(const json_t *service)
     return json_string_value(inside(service, "Spec", "Name"));
 }
 
-/* Replicas wanted, or -1 for a service that runs once per node, or is a job. */
-static json_int_t service_wanted(const json_t *service)
+/* Does it have a size? Others run once per node, or are jobs. */
+static int is_replicated(const json_t *service)
+{
+    return json_object_get(inside(service, "Spec", "Mode"), "Replicated") != NULL;
+}
+
+/* Replicas wanted; -1 if it is not told how many. */
+static int64_t service_wanted(const json_t *service)
 {
     const json_t *replicated = json_object_get(inside(service, "Spec", "Mode"), "Replicated");
-    const json_t *count = json_object_get(replicated, "Replicas");
-    return !replicated ? -1 : count ? json_integer_value(count) : 1;
+    return group_count(json_object_get(replicated, "Replicas"), 1);
 }
 
 double task_quota(const json_t *spec)
 {
     const json_t *limits = inside(spec, "Resources", "Limits");
     return (double)json_integer_value(json_object_get(limits, "NanoCPUs")) / 1e9;
+}
+
+static int is_strange(struct swarm *swarm, struct vim_call *call, const char *name)
+{
+    return vim_fail(swarm->host, call, VIM_E_UNAVAILABLE, 0,
+                    "%s: what answers is no Docker Engine, or another one", name);
+}
+
+/* A list at PATH. */
+static int get_list(struct swarm *swarm, struct vim_call *call, const char *path, const char *what,
+                    json_t **ret_list)
+{
+    int code = swarm_get(swarm, call, path, what, ret_list);
+    return code == VIM_OK && !json_is_array(*ret_list) ? is_strange(swarm, call, what) : code;
 }
 
 /* PATH?filters=FILTERS, both plain. */
@@ -53,7 +72,7 @@ static int get_filtered(struct swarm *swarm, struct vim_call *call, const char *
         whole = NULL;
         code = swarm->host->fail(call, VIM_E_INTERNAL, 0, "out of memory");
     } else {
-        code = swarm_get(swarm, call, whole, what, ret_body);
+        code = get_list(swarm, call, whole, what, ret_body);
     }
     free(text);
     free(escaped);
@@ -155,7 +174,11 @@ static int emit_one(struct swarm *swarm, struct vim_call *call, const json_t *se
                     int *ret_enough)
 {
     const char *name = service_name(service);
+    int64_t wanted = service_wanted(service);
     SWARM_JSON tasks = NULL;
+    if (wanted < 0) {
+        return is_strange(swarm, call, name);
+    }
     int code = get_filtered(swarm, call, SWARM_API "/tasks", json_pack("{s:[s]}", "service", name),
                             name, &tasks);
     if (code == VIM_E_NOT_FOUND) {
@@ -165,7 +188,7 @@ static int emit_one(struct swarm *swarm, struct vim_call *call, const json_t *se
         return code;
     }
     struct group group = {.id = name,
-                          .wanted = (uint32_t)service_wanted(service),
+                          .wanted = (uint32_t)wanted,
                           .quota_cores = task_quota(inside(service, "Spec", "TaskTemplate"))};
     count_tasks(tasks, &group);
     /* RunningTasks counts those that still run too although they are to end. */
@@ -184,12 +207,12 @@ int service_emit(struct swarm *swarm, struct vim_call *call, const char *name)
     int code =
         name ? get_filtered(swarm, call, SWARM_API "/services?status=true",
                             json_pack("{s:[s]}", "name", name), name, &services)
-             : swarm_get(swarm, call, SWARM_API "/services?status=true", "services", &services);
+             : get_list(swarm, call, SWARM_API "/services?status=true", "services", &services);
     json_array_foreach(services, at, service)
     {
         const char *its = service_name(service);
         /* The filter takes a name for a prefix. */
-        if (code == VIM_OK && !enough && its && service_wanted(service) >= 0 &&
+        if (code == VIM_OK && !enough && its && is_replicated(service) &&
             (name ? strcmp(its, name) == 0 : swarm_is_ours(swarm, its))) {
             code = emit_one(swarm, call, service, &enough);
             found = 1;
@@ -251,12 +274,15 @@ int service_scale(struct swarm *swarm, struct vim_call *call, const char *name, 
         if (code != VIM_OK) {
             break;
         }
-        if (service_wanted(service) < 0) {
+        if (!json_is_string(json_object_get(service, "ID")) || service_wanted(service) < 0) {
+            return is_strange(swarm, call, name);
+        }
+        if (!is_replicated(service)) {
             return vim_fail(swarm->host, call, VIM_E_UNSUPPORTED, 0,
                             "%s is not a replicated service: it has no size", name);
         }
         stale = 0;
-        if (service_wanted(service) != (json_int_t)replicas) {
+        if (service_wanted(service) != replicas) {
             code = write_size(swarm, call, service, replicas, &stale);
         }
     }

@@ -77,7 +77,7 @@ class Cluster:
         if len(parts) == 1:
             return self.page_of(plural, query)
         workload = self.workloads.get((plural, parts[1]))
-        if not workload:
+        if workload is None:
             return status(404, "NotFound", f'{plural}.apps "{parts[1]}" not found')
         if len(parts) == 2:
             return 200, workload, {}
@@ -214,6 +214,31 @@ def test_refusals():
     assert answer["code"] == "denied" and "cannot list" in answer["text"], answer
     cluster.server.close()
     assert Client("platform-kubernetes", {"server": "http://10.0.0.1:8080"}).refusal().find("https://") > 0
+    client.close()
+
+
+def test_answers_that_tell_no_size():
+    """Nothing is read into them: a size that is not known would be taken for one that is too small."""
+    cluster = Cluster()
+    client = cluster.client()
+    good = copy.deepcopy(cluster.workloads["deployments", "api"])
+    assert client.body("get", "deployment/api")["wanted"] == 2
+    odd = [{}, [], "no", 7, {"status": "ok"}, {**good, "spec": None}, {**good, "spec": [2]}, {**good, "metadata": {"name": "other"}}]
+    odd += [{**good, "spec": {**good["spec"], "replicas": value}} for value in ("2", -1, 2.5, [2], True, 10**12)]
+    odd += [{**good, "status": {"replicas": 2, "readyReplicas": value}} for value in ("2", -1, {})]
+    for one in odd:
+        cluster.workloads["deployments", "api"] = one
+        answer = client("get", "deployment/api")
+        assert answer["code"] == "unavailable" and "api" in answer["text"], (one, answer)
+    cluster.workloads["deployments", "api"] = {**good, "spec": {**good["spec"], "replicas": "2"}}
+    assert client("list")["code"] == "unavailable"
+    for one in ("2", -1, [2]):
+        cluster.workloads["deployments", "api"] = {**good, "spec": {**good["spec"], "replicas": one}}
+        answer = client("scale", "deployment/api", 3)
+        assert answer["code"] == "unavailable" and not cluster.written, (one, answer)
+    # The controller has not told anything yet.
+    cluster.workloads["deployments", "api"] = {**good, "status": {}}
+    assert client.body("get", "deployment/api")["ready"] == 0
     client.close()
 
 

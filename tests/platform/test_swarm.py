@@ -261,6 +261,28 @@ def test_refusals():
     client.close()
 
 
+def test_answers_that_tell_no_size():
+    """Nothing is read into them: a size that is not known would be taken for one that is too small."""
+    engine = Engine()
+    client = engine.client()
+    for answer in ({}, {"message": "no"}, "no", 7):
+        engine.answer = (200, answer, {})
+        assert client("get", "web")["code"] == "unavailable", answer
+        assert client("list")["code"] == "unavailable", answer
+    engine.answer = (200, b'[{"ID": "s1", "Spec": {"Name": "web", "Mode": {"Repl', {})  # cut off
+    assert client("get", "web")["code"] == "unavailable"
+    engine.answer = None
+    for odd in ("2", -1, 2.5, [2], True, 10**12):
+        engine.spec["Mode"]["Replicated"]["Replicas"] = odd
+        answer = client("get", "web")
+        assert answer["code"] == "unavailable" and "web" in answer["text"], (odd, answer)
+        answer = client("scale", "web", 3)
+        assert answer["code"] == "unavailable" and not engine.written, (odd, answer)
+    engine.spec["Mode"]["Replicated"] = {}
+    assert client.body("get", "web")["wanted"] == 1
+    client.close()
+
+
 def test_an_engine_that_is_away():
     client = Client("platform-swarm", {"socket": "/nonexistent/docker.sock"})
     answer = client("get", "web")
