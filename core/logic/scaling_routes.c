@@ -378,7 +378,7 @@ static bool check_mode(struct call *call, const json_t *wish, const char **ret_m
     }
     *ret_mode = json_get_text(wish, "mode", "");
     if (strchr(*ret_mode, ' ') || !text_has_word(MODES, *ret_mode)) {
-        findings_add(&findings, "/mode", "is required: one of %s", MODES);
+        findings_add(&findings, "/mode", "has to be one of %s", MODES);
     }
     if (findings.count > 0) {
         logic_findings(call, 422, "validation", "The body is not valid.", &findings);

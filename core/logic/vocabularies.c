@@ -259,6 +259,8 @@ static const struct field scaling_fields[] = {
     BOOLEAN("watched", "Whether a process decides on it."),
     BOOLEAN("stale", "Whether nothing was measured lately."),
     TEXT("source_error", "Why not."),
+    TEXT("source_missing",
+         "Endpoints that do not answer, and signals without a series, while others have some."),
     BOOLEAN("breaker", "Whether it went to and fro, and nothing is done any more."),
     TEXT("waiting", "The decision that waits for its approval."),
     ANY("blocks", "What it is made of."),

@@ -47,7 +47,7 @@ static void settle_done(struct watch *watch, struct batch *batch, uint32_t block
     shown.starting = intent->to > shown.ready ? intent->to - shown.ready : 0;
     history_set_block(watch->history, block, &shown);
     batch_restate(batch, watch, intent->decision, DECISION_DONE, NULL);
-    batch_tell(batch, watch, EVENT_SCALING_ACTED, reason, describe(intent));
+    batch_tell(batch, watch, EVENT_SCALING_ACTED, VIM_INFO, reason, describe(intent));
     /* A rollback is not observed: it goes back to what was known. */
     bool observed = state->guard.pending.block != VIM_NO_INDEX;
     (void)snprintf(state->effect_of, sizeof(state->effect_of), "%s",
@@ -64,7 +64,7 @@ static void settle_failed(struct watch *watch, struct batch *batch, const char *
     json_set_text(more, "error", why);
     guard_failed(&watch->state.guard, clock_now_ms(), intent->block);
     batch_restate(batch, watch, intent->decision, DECISION_FAILED, more);
-    batch_tell(batch, watch, EVENT_SCALING_FAILED, reason, describe(intent));
+    batch_tell(batch, watch, EVENT_SCALING_FAILED, VIM_WARNING, reason, describe(intent));
     *intent = (struct state_intent){.decision = ""};
 }
 
@@ -159,6 +159,7 @@ enum decision_state watch_act(struct watch *watch, struct batch *batch, const ch
     CLEANUP_FREE char *reason =
         text_format("%s %+d: it is not known whether it was carried out: %s",
                     watch->state.intent.block, ruling->delta, failure.text);
-    batch_tell(batch, watch, EVENT_SCALING_FAILED, reason, describe(&watch->state.intent));
+    batch_tell(batch, watch, EVENT_SCALING_FAILED, VIM_WARNING, reason,
+               describe(&watch->state.intent));
     return DECISION_ACTING;
 }

@@ -40,7 +40,7 @@ static void take_wish(struct watch *watch, struct batch *batch)
     CLEANUP_FREE char *reason = text_format("mode %s: set by %s", wish.mode, wish.by);
     json_t *data = json_object();
     json_set_text(data, "mode", wish.mode);
-    batch_tell(batch, watch, EVENT_SCALING_MODE, reason, data);
+    batch_tell(batch, watch, EVENT_SCALING_MODE, VIM_INFO, reason, data);
     state->mode = mode;
     guard_reset(&state->guard); /* a human has looked at it */
     if (mode != SERVICE_CONFIRM) {
@@ -63,7 +63,7 @@ static void tell_staleness(struct watch *watch, struct batch *batch, int64_t now
             : text_duplicate("it is measured again");
     json_t *data = json_object();
     json_set_boolean(data, "stale", stale);
-    batch_tell(batch, watch, EVENT_SCALING_STALE, reason, data);
+    batch_tell(batch, watch, EVENT_SCALING_STALE, stale ? VIM_WARNING : VIM_INFO, reason, data);
     watch->told.stale = stale;
 }
 
@@ -94,7 +94,8 @@ static void tell_platforms(struct watch *watch, struct batch *batch)
                                           : text_format("%s: all is well again", name);
         json_t *data = json_object();
         json_set_text(data, "block", name);
-        batch_tell(batch, watch, EVENT_SCALING_FAILED, reason, data);
+        batch_tell(batch, watch, EVENT_SCALING_FAILED, wrong ? VIM_WARNING : VIM_INFO, reason,
+                   data);
         episode->told = wrong;
     }
 }
@@ -109,7 +110,7 @@ static void tell_refusal(struct watch *watch, struct batch *batch)
     if (refused) {
         CLEANUP_FREE char *reason = text_format("%s gave no decision: %s",
                                                 watch->service->policy.name, watch->judgement.why);
-        batch_tell(batch, watch, EVENT_SCALING_REFUSED, reason, NULL);
+        batch_tell(batch, watch, EVENT_SCALING_REFUSED, VIM_WARNING, reason, NULL);
     }
     episode->told = refused;
 }
@@ -142,7 +143,7 @@ static void observe(struct watch *watch, struct batch *batch, int64_t now)
     json_set_text(effect, "decision", state->effect_of[0] ? state->effect_of : NULL);
     batch_tell(batch, watch,
                event.kind == GUARD_NOT_READY ? EVENT_SCALING_NOT_READY : EVENT_SCALING_EFFECT,
-               event.text, effect);
+               event.kind == GUARD_NOT_READY ? VIM_WARNING : VIM_INFO, event.text, effect);
     state->effect_of[0] = '\0';
 }
 
@@ -288,7 +289,7 @@ static void open_breaker(struct watch *watch, struct batch *batch)
     if (watch->ruling.rule == GUARD_RULE_FLAPS) {
         watch->state.mode = SERVICE_ADVISE;
         forget_waiting(watch, batch, DECISION_SUPERSEDED);
-        batch_tell(batch, watch, EVENT_SCALING_BREAKER, watch->ruling.text, NULL);
+        batch_tell(batch, watch, EVENT_SCALING_BREAKER, VIM_WARNING, watch->ruling.text, NULL);
     }
 }
 

@@ -372,8 +372,12 @@ static struct guard_ruling rule_on(struct guard *guard, int64_t now,
     if (guard->open)
         return stand_against(ruling, GUARD_RULE_BREAKER, "the flap breaker is open");
     if (age > (int64_t)guard->rules.stale_windows * snapshot->view.window_ms)
-        return stand_against(ruling, GUARD_RULE_STALE, "the last window ended %lld s ago",
-                             (long long)age / 1000);
+        return snapshot->view.end
+                   ? stand_against(ruling, GUARD_RULE_STALE,
+                                   "the last window in which anything was measured "
+                                   "ended %lld s ago",
+                                   (long long)age / 1000)
+                   : stand_against(ruling, GUARD_RULE_STALE, "nothing was measured yet");
     count = blocks_starting(snapshot, &starting);
     if (guard->rollback && !count) {
         ruling = roll_back(guard, now, snapshot);

@@ -188,6 +188,8 @@ void watch_measure(struct watch *watch, int64_t end)
     bool good = sampler_sample(watch->sampler, &look, &failure) == VIM_OK;
     (void)snprintf(watch->source_error, sizeof(watch->source_error), "%.*s",
                    (int)sizeof(watch->source_error) - 1, good ? "" : failure.text);
+    (void)snprintf(watch->source_missing, sizeof(watch->source_missing), "%.*s",
+                   (int)sizeof(watch->source_missing) - 1, good ? failure.text : "");
     if (good) {
         watch->good = look.end;
     }

@@ -38,7 +38,7 @@ void batch_put(struct batch *batch, const char *collection, const char *id, cons
 }
 
 void batch_tell(struct batch *batch, const struct watch *watch, enum event_type type,
-                const char *reason, json_t *data)
+                enum vim_level level, const char *reason, json_t *data)
 {
     const struct service *service = watch->service;
     CLEANUP_JSON json_t *all = data ? data : json_object();
@@ -58,8 +58,7 @@ void batch_tell(struct batch *batch, const struct watch *watch, enum event_type 
                           .name = service->name,
                           .data = text};
     batch->writes[batch->count++] = event_write(&event, &batch->events[batch->event_count++]);
-    log_event(type == EVENT_SCALING_ACTED || type == EVENT_SCALING_EFFECT ? VIM_INFO : VIM_WARNING,
-              event_type_name(type), "service=%s reason=%s", service->name, reason);
+    log_event(level, event_type_name(type), "service=%s reason=%s", service->name, reason);
 }
 
 void batch_restate(struct batch *batch, const struct watch *watch, const char *id,
@@ -225,6 +224,8 @@ void watch_publish(struct watch *watch, struct batch *batch, int64_t now)
     json_object_set_new(object, "promises", show_promises(service));
     json_set_boolean(object, "stale", watch_is_stale(watch, now));
     json_set_text(object, "source_error", watch->source_error[0] ? watch->source_error : NULL);
+    json_set_text(object, "source_missing",
+                  watch->source_missing[0] ? watch->source_missing : NULL);
     json_set_boolean(object, "breaker", state->guard.open);
     json_set_text(object, "waiting", state->waiting.decision[0] ? state->waiting.decision : NULL);
     json_set_integer(object, "wish", (int64_t)state->wish);

@@ -54,7 +54,7 @@ struct sampler_source {
                 struct failure *failure);
 
     /* Measures, and puts values of the service, of its blocks and edges. VIM_OK if there is anything to tell
-     * (also if some of it is missing); else an error that says why, and nothing was put. The first look only
+     * (also if some of it is missing: FAILURE then has VIM_OK, and a text that says what); else an error that says why, and nothing was put. The first look only
      * remembers: VIM_OK. */
     int (*sample)(void *state, const struct sampler_look *look, struct failure *failure);
 

@@ -19,11 +19,11 @@
 #include "base/log.h"
 #include "base/memory.h"
 #include "base/text.h"
+#include "scaler/buckets.h"
 #include "scaler/exposition.h"
 #include "scaler/sampler.h"
 
 #define SERIES_MAX 20000u /* remembered per endpoint; a term with more tells nothing */
-#define BOUNDS_MAX 512u /* buckets of a histogram; one with more tells nothing */
 #define ABSENT_LOOKS 12u /* a series that is not told is remembered for so many looks */
 #define SLICE_MS 100
 
@@ -48,19 +48,15 @@ struct endpoint {
     char error[256];
 };
 
-struct bound {
-    double le, count;
-};
-
 /* One term of one signal, as it adds up over the endpoints of a look. */
 struct term {
     const struct signal_term *signal;
     uint32_t number;
     double sum, count; /* of SIGNAL_AVERAGE: of observations */
     bool known;
-    struct bound bounds[BOUNDS_MAX];
-    uint32_t bound_count;
-    bool too_many; /* buckets, or series */
+    bool seen; /* some endpoint has told a series that matches */
+    bool too_many; /* series */
+    struct buckets buckets;
     char name_sum[256], name_count[256], name_bucket[256];
 };
 
@@ -182,32 +178,6 @@ static void add_gauge(struct term *term, double value)
     term->known = true;
 }
 
-static void add_bucket(struct term *term, const struct exposition_sample *sample, double difference)
-{
-    const char *le = exposition_label(sample, "le");
-    char *end = NULL;
-    double bound = le ? strtod(le, &end) : NAN;
-    if (!le || end == le || *end || isnan(bound)) {
-        return;
-    }
-    uint32_t at = 0;
-    while (at < term->bound_count && term->bounds[at].le < bound) {
-        at++;
-    }
-    if (at == term->bound_count || term->bounds[at].le > bound) {
-        if (term->bound_count == BOUNDS_MAX) {
-            term->too_many = true;
-            return;
-        }
-        memmove(&term->bounds[at + 1], &term->bounds[at],
-                (term->bound_count - at) * sizeof(term->bounds[0]));
-        term->bounds[at] = (struct bound){.le = bound};
-        term->bound_count++;
-    }
-    term->bounds[at].count += difference;
-    term->known = true;
-}
-
 static void add_total(const struct endpoint *endpoint, struct term *term,
                       const struct exposition_sample *sample, double difference)
 {
@@ -230,7 +200,7 @@ static void add_total(const struct endpoint *endpoint, struct term *term,
         }
         break;
     default:
-        add_bucket(term, sample, difference);
+        term->known |= buckets_add(&term->buckets, exposition_label(sample, "le"), difference);
     }
 }
 
@@ -275,6 +245,7 @@ static void take_sample(void *argument, const struct exposition_sample *sample)
     for (uint32_t i = 0; i < prometheus->term_count; i++) {
         struct term *term = &prometheus->terms[i];
         if (name_matches(term, sample->name) && labels_match(&term->signal->selector, sample)) {
+            term->seen = true;
             add_to_term(endpoint, term, sample);
         }
     }
@@ -345,33 +316,10 @@ static int ask_all(struct prometheus *prometheus, const struct sampler_look *loo
 
 /* --- What comes of it ----------------------------------------------------------------------------- */
 
-/* The value below which the share Q of what was observed is, as Prometheus has it. Without the bucket of all (+Inf)
- * it is not known how many there were. */
-static double quantile(const struct term *term, double q)
-{
-    const struct bound *last = term->bound_count ? &term->bounds[term->bound_count - 1] : NULL;
-    double all = last && last->le == INFINITY ? last->count : 0;
-    double below = 0, lower = 0;
-    if (!(all > 0)) {
-        return NAN;
-    }
-    for (uint32_t i = 0; i < term->bound_count; i++) {
-        const struct bound *bound = &term->bounds[i];
-        if (bound->count >= q * all && bound->count > below) {
-            return isinf(bound->le)
-                       ? lower
-                       : lower + (bound->le - lower) * (q * all - below) / (bound->count - below);
-        }
-        below = bound->count > below ? bound->count : below;
-        lower = isinf(bound->le) ? lower : bound->le;
-    }
-    return lower;
-}
-
 static double term_value(const struct term *term, const struct history_block *block)
 {
     double value = term->signal->function == SIGNAL_QUANTILE
-                       ? quantile(term, term->signal->quantile)
+                       ? buckets_quantile(&term->buckets, term->signal->quantile)
                    : term->signal->function == SIGNAL_AVERAGE ? term->sum / term->count
                    : term->signal->function == SIGNAL_MEAN    ? term->sum / term->count
                                                               : term->sum;
@@ -395,7 +343,7 @@ static void put(struct prometheus *prometheus, const struct wanted *wanted, stru
     }
     for (uint32_t i = 0; i < wanted->signal->term_count; i++) {
         const struct term *term = &prometheus->terms[wanted->first + i];
-        if (term->too_many) {
+        if (term->too_many || term->buckets.too_many) {
             return;
         }
         /* A series that is not there adds nothing where others do: no error was ever counted. */
@@ -409,6 +357,71 @@ static void put(struct prometheus *prometheus, const struct wanted *wanted, stru
     }
 }
 
+static const char *why_silent(const struct endpoint *endpoint)
+{
+    return endpoint->error[0] ? endpoint->error : "it could not be asked";
+}
+
+/* Endpoints of replicas that are not there refuse all day long. Whoever answered last, and does not now, is news. */
+static int silent_failure(const struct prometheus *prometheus, const struct endpoint *silent,
+                          struct failure *failure)
+{
+    if (prometheus->endpoint_count == 1) {
+        return failure_set(failure, VIM_E_UNAVAILABLE, "%s: %s", silent->url, why_silent(silent));
+    }
+    return failure_set(failure, VIM_E_UNAVAILABLE, "none of %u endpoints answers; %s: %s",
+                       prometheus->endpoint_count, silent->url, why_silent(silent));
+}
+
+static bool has_series(const struct prometheus *prometheus, const struct wanted *wanted)
+{
+    for (uint32_t i = 0; i < wanted->signal->term_count; i++) {
+        if (prometheus->terms[wanted->first + i].seen) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static void add_signal_name(struct text *text, const struct service *service,
+                            const struct wanted *wanted)
+{
+    const char *name = history_metric_name(wanted->scope, wanted->signal->metric);
+    if (wanted->scope == HISTORY_BLOCK) {
+        text_printf(text, "%s of %s", name, service->blocks[wanted->index].name);
+    } else if (wanted->scope == HISTORY_EDGE) {
+        const struct service_edge *edge = &service->edges[wanted->index];
+        text_printf(text, "%s of %s -> %s", name, service->blocks[edge->caller].name,
+                    service->blocks[edge->callee].name);
+    } else {
+        text_add(text, name);
+    }
+}
+
+/* Sums over some of the replicas, and a name that was mistyped, look like a service with little to do. */
+static int tell_missing(const struct prometheus *prometheus, uint32_t good,
+                        const struct endpoint *silent, struct failure *failure)
+{
+    struct text text = {0};
+    bool first = true;
+    if (silent) {
+        text_printf(&text, "%u of %u endpoints answer; %s: %s", good, prometheus->endpoint_count,
+                    silent->url, why_silent(silent));
+    }
+    for (uint32_t i = 0; i < prometheus->wanted_count; i++) {
+        if (!has_series(prometheus, &prometheus->wanted[i])) {
+            text_add(&text, !first ? ", " : silent ? "; no series for " : "no series for ");
+            add_signal_name(&text, prometheus->service, &prometheus->wanted[i]);
+            first = false;
+        }
+    }
+    if (text.length) {
+        (void)failure_set(failure, VIM_OK, "%s", text_get(&text));
+    }
+    text_free(&text);
+    return VIM_OK;
+}
+
 static int prometheus_sample(void *state, const struct sampler_look *look, struct failure *failure)
 {
     struct prometheus *prometheus = state;
@@ -416,29 +429,28 @@ static int prometheus_sample(void *state, const struct sampler_look *look, struc
     for (uint32_t i = 0; i < prometheus->term_count; i++) {
         struct term *term = &prometheus->terms[i];
         term->sum = term->count = 0;
-        term->known = term->too_many = false;
-        term->bound_count = 0;
+        term->known = term->seen = term->too_many = term->buckets.too_many = false;
+        term->buckets.count = 0;
     }
     if (ask_all(prometheus, look) != VIM_OK) {
         return failure_set(failure, VIM_E_CANCELLED, "stopped");
     }
     uint32_t good = 0;
-    const char *why = "it could not be asked", *url = "";
+    const struct endpoint *silent = NULL;
     for (uint32_t i = 0; i < prometheus->endpoint_count; i++) {
         const struct endpoint *endpoint = &prometheus->endpoints[i];
         good += endpoint->good;
-        if (!endpoint->good) {
-            url = endpoint->url;
-            why = endpoint->error[0] ? endpoint->error : why;
+        if (!endpoint->good && (!silent || endpoint->at > silent->at)) {
+            silent = endpoint;
         }
     }
     if (good == 0) {
-        return failure_set(failure, VIM_E_UNAVAILABLE, "%s: %s", url, why);
+        return silent_failure(prometheus, silent, failure);
     }
     for (uint32_t i = 0; i < prometheus->wanted_count; i++) {
         put(prometheus, &prometheus->wanted[i], look->history);
     }
-    return VIM_OK;
+    return tell_missing(prometheus, good, silent, failure);
 }
 
 /* --- Life ----------------------------------------------------------------------------------------- */

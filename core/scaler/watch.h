@@ -65,7 +65,8 @@ struct watch {
 
     /* Measured. */
     int64_t good; /* end of the last window that the source has told something of; 0: none */
-    char source_error[256]; /* why it has not */
+    char source_error[512]; /* why it has not */
+    char source_missing[512]; /* what it has told nothing of, though it has told something */
 
     /* The lease. */
     bool is_actor;
@@ -125,7 +126,7 @@ void batch_put(struct batch *batch, const char *collection, const char *id, cons
                char *body, uint64_t expect, uint32_t state, int64_t due);
 /* An event about the service; DATA (taken over, may be NULL) besides `service` and `reason`. */
 void batch_tell(struct batch *batch, const struct watch *watch, enum event_type type,
-                const char *reason, json_t *data);
+                enum vim_level level, const char *reason, json_t *data);
 /* Sets the stored decision ID anew. Nothing is written if it is not there any more. */
 void batch_restate(struct batch *batch, const struct watch *watch, const char *id,
                    enum decision_state state, const json_t *more);

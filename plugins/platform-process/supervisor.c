@@ -103,9 +103,11 @@ static void bring_up(struct process_platform *platform, struct members *members,
         int64_t delay = replica->failures ? platform->config->restart_delay << (doublings - 1) : 0;
         replica->not_before = now + (delay < DELAY_MAX_MS ? delay : DELAY_MAX_MS);
         if (replica->failures > 1) {
-            (void)snprintf(reason, sizeof(reason),
-                           "%s %u ended %u times in a row soon after its start",
-                           members->program->name, number, replica->failures);
+            (void)snprintf(
+                reason, sizeof(reason),
+                "%s %u ended %u times in a row soon after its start: see what it wrote into "
+                "vimd's log",
+                members->program->name, number, replica->failures);
             tell(platform, members, reason);
         }
         vim_log(platform->host, platform->self, VIM_WARNING, "replica ended", "group=%s replica=%u",

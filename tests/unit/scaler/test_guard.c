@@ -227,6 +227,17 @@ static void stale_data_freezes(void **state)
     check_stopped(wish(a, 1), GUARD_RULE_STALE);
 }
 
+/* A service of which nothing was ever measured has no last window. */
+static void what_was_never_measured_has_no_age(void **state)
+{
+    (void)state;
+    pass(6, 100, 100, 50);
+    snapshot.view.end = 0;
+    struct guard_ruling ruling = guard_rule(&guard, now, &snapshot, &judgement);
+    check_stopped(ruling, GUARD_RULE_STALE);
+    assert_string_equal(ruling.text, "nothing was measured yet");
+}
+
 static void nothing_while_a_replica_starts(void **state)
 {
     (void)state;
@@ -534,6 +545,7 @@ int main(void)
         RULE(nothing_is_rolled_back_while_the_platform_is_away),
         RULE(refused_judgements_do_nothing),
         RULE(stale_data_freezes),
+        RULE(what_was_never_measured_has_no_age),
         RULE(nothing_while_a_replica_starts),
         RULE(cooldowns),
         RULE(a_clock_that_was_set_back_does_not_stop_everything),

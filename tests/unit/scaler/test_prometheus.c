@@ -96,6 +96,7 @@ static struct service_block block = {.name = "web"};
 static struct service service;
 static char url[64];
 static const char *urls[2];
+static uint32_t endpoint_count = 1;
 static struct history *history;
 static struct sampler *sampler;
 static int64_t end;
@@ -122,7 +123,7 @@ static int open_sampler(void **state)
     service = (struct service){.name = "shop",
                                .window_ms = 1000,
                                .source = {.kind = SOURCE_PROMETHEUS,
-                                          .endpoints = {1, urls},
+                                          .endpoints = {endpoint_count, urls},
                                           .timeout_ms = 2000,
                                           .size_max = 4096,
                                           .token = "sesame"},
@@ -254,6 +255,46 @@ static void goes_wrong(void **state)
     assert_true(got(HISTORY_SERVICE, "throughput") > 0);
 }
 
+/* Of endpoints that refuse, since their replicas are not there, and one that was there and does not answer in time, it is
+ * the latter that is told of. */
+static void tells_who_was_lost(void **state)
+{
+    struct failure failure = {0};
+    (void)state;
+    answer(200, "r_total{code=\"200\"} 1\n");
+    assert_int_equal(look(&failure), VIM_OK);
+    assert_non_null(strstr(failure.text, "1 of 2 endpoints answer; http://127.0.0.1:1/gone: "));
+    answer(503, "");
+    assert_int_equal(look(&failure), VIM_E_UNAVAILABLE);
+    assert_non_null(strstr(failure.text, "none of 2 endpoints answers; "));
+    assert_non_null(strstr(failure.text, "status 503"));
+    assert_null(strstr(failure.text, "gone"));
+}
+
+static int open_with_one_gone(void **state)
+{
+    urls[1] = "http://127.0.0.1:1/gone";
+    endpoint_count = 2;
+    int code = open_sampler(state);
+    endpoint_count = 1;
+    return code;
+}
+
+/* A name that was mistyped gives no error: no endpoint has it. */
+static void tells_what_has_no_series(void **state)
+{
+    struct failure failure = {0};
+    (void)state;
+    answer(200, "r_total{code=\"200\"} 1\ns_sum 1\ns_count 1\nf 1\n");
+    assert_int_equal(look(&failure), VIM_OK);
+    assert_string_equal(failure.text, "no series for errors, latency_p95, cpu of web");
+    failure = (struct failure){0};
+    answer(200, "r_total{code=\"200\"} 1\nr_total{code=\"500\"} 1\ncores 1\nf 1\n"
+                "s_sum 1\ns_count 1\ns_bucket{le=\"+Inf\"} 1\n");
+    assert_int_equal(look(&failure), VIM_OK);
+    assert_string_equal(failure.text, "");
+}
+
 /* An endpoint that is away for a look loses nothing: the rate is over all of the time. */
 static void pauses(void **state)
 {
@@ -373,6 +414,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(measures, open_sampler, close_sampler),
         cmocka_unit_test_setup_teardown(goes_wrong, open_sampler, close_sampler),
+        cmocka_unit_test_setup_teardown(tells_who_was_lost, open_with_one_gone, close_sampler),
+        cmocka_unit_test_setup_teardown(tells_what_has_no_series, open_sampler, close_sampler),
         cmocka_unit_test_setup_teardown(pauses, open_sampler, close_sampler),
         cmocka_unit_test_setup_teardown(series_go_and_come_back, open_sampler, close_sampler),
         cmocka_unit_test_setup_teardown(series_told_twice_are_one, open_sampler, close_sampler),

@@ -109,6 +109,22 @@ static void mistake(const char *old, const char *new, const char *wanted)
     config_errors_free(&errors);
 }
 
+/* A block with a mistake in it is a block: that there is none is not said as well. */
+static void a_mistake_is_told_once(void **state)
+{
+    struct config_errors errors = {0};
+    (void)state;
+    services_free(load("services:\n"
+                       "  - name: shop\n"
+                       "    policy: scaler-similarity\n"
+                       "    source: {type: prometheus, endpoints: [\"http://h:1/metrics\"]}\n"
+                       "    blocks: [{name: web, maximum: 4}]\n",
+                       &errors));
+    assert_int_equal(errors.count, 1);
+    assert_non_null(strstr(errors.items[0], "services[0].blocks[0].maximum: unknown key"));
+    config_errors_free(&errors);
+}
+
 static void mistakes(void **state)
 {
     (void)state;
@@ -297,6 +313,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(taken),
         cmocka_unit_test(mistakes),
+        cmocka_unit_test(a_mistake_is_told_once),
         cmocka_unit_test(mistakes_of_vimd),
         cmocka_unit_test(nothing_to_scale),
         cmocka_unit_test(state_there_and_back),
