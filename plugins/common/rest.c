@@ -228,10 +228,11 @@ static int explain(struct rest *rest, struct transfer *transfer, CURLcode result
 {
     long sent = 0;
     (void)curl_easy_getinfo(rest->handle, CURLINFO_REQUEST_SIZE, &sent);
-    int code = sent == 0 ? VIM_E_UNAVAILABLE
-               : result == CURLE_OPERATION_TIMEDOUT || result == CURLE_ABORTED_BY_CALLBACK
-                   ? VIM_E_TIMEOUT
-                   : VIM_E_LOST;
+    bool late = result == CURLE_OPERATION_TIMEDOUT || result == CURLE_ABORTED_BY_CALLBACK;
+    int code = sent == 0 ? VIM_E_UNAVAILABLE : late ? VIM_E_TIMEOUT : VIM_E_LOST;
+    if (late && sent) {
+        transfer->problem = "no answer within the time that there was";
+    }
     return vim_fail(transfer->host, transfer->call, code, 0, "%s: %s",
                     rest->unix_socket ? rest->unix_socket : rest->url,
                     transfer->problem ? transfer->problem : curl_easy_strerror(result));

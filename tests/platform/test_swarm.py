@@ -35,6 +35,7 @@ class Engine:
         self.written = []
         self.manager = True
         self.answer = None  # instead of everything
+        self.wait = None  # an event before which nothing is answered
         self.away_after_write = False
         self.look = None  # a barrier: figures are told once so many are asked for
         self.server = Scripted(self.script, unix=os.path.join(self.folder, "docker.sock"))
@@ -45,6 +46,8 @@ class Engine:
                 "ServiceStatus": {"RunningTasks": len(self.tasks), "DesiredTasks": 2}}
 
     def script(self, method, path, headers, body):
+        if self.wait:
+            self.wait.wait(20)
         if self.answer:
             return self.answer
         if self.away_after_write and self.written:
@@ -280,6 +283,18 @@ def test_answers_that_tell_no_size():
         assert answer["code"] == "unavailable" and not engine.written, (odd, answer)
     engine.spec["Mode"]["Replicated"] = {}
     assert client.body("get", "web")["wanted"] == 1
+    client.close()
+
+
+def test_an_engine_that_takes_its_time():
+    engine = Engine()
+    slow = threading.Event()
+    client = engine.client(timeout="300ms")
+    engine.wait = slow
+    answer = client("get", "web")
+    assert answer["code"] == "timeout" and "no answer within the time that there was" in answer["text"], answer
+    slow.set()
+    assert client.body("get", "web")["wanted"] == 2
     client.close()
 
 
