@@ -102,21 +102,17 @@ void watch_record(struct watch *watch)
     const struct service *service = watch->service;
     int64_t end = history_end(watch->history);
     /* A clock that was set back makes no trace whose times decrease. */
-    if (!service->record || !watch->is_actor || watch->record_failed || end <= watch->recorded) {
+    if (!service->record || !watch->is_actor || end <= watch->recorded) {
         return;
     }
     watch->recorded = end;
-    if (!watch->record) {
-        watch->record = trace_append(service->record);
-    }
-    if (watch->record) {
-        trace_write_window(watch->record, watch->history, service->interval_ms);
-    }
-    if (!watch->record || fflush(watch->record)) {
+    bool failed = trace_record(&watch->record, service->record, service->record_max, watch->history,
+                               service->interval_ms) != 0;
+    if (failed && !watch->record_failed) {
         log_event(VIM_ERROR, "the trace of a service cannot be written",
                   "service=%s file=%s error=%s", service->name, service->record, strerror(errno));
-        watch->record_failed = true;
     }
+    watch->record_failed = failed;
 }
 
 /* --- Usage ---------------------------------------------------------------------------------------- */

@@ -381,6 +381,7 @@ static void take_service(struct service *service, const struct service_config *c
     service->confirm_ms = config->confirm_ms;
     service->retention_ms = config->retention_ms;
     service->record = config->record;
+    service->record_max = config->record_max;
 }
 
 static void check_service(struct loading *loading, const struct config_node *node,

@@ -87,6 +87,7 @@ struct service {
     int64_t confirm_ms; /* how long a decision waits for its approval */
     int64_t retention_ms; /* of decisions */
     const char *record; /* file of the trace, or NULL */
+    int64_t record_max; /* bytes at which a new one begins */
     struct service_source source;
     struct signals signals;
     struct service_plugin policy, shadows[SERVICE_SHADOWS_MAX];

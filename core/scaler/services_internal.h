@@ -12,7 +12,7 @@ struct platform_config {
 struct service_config {
     const char *name, *project, *mode, *record;
     int64_t interval_ms, window_ms, windows, slo_p95_ms, confirm_ms, retention_ms;
-    int64_t cooldown_out_ms, cooldown_in_ms;
+    int64_t cooldown_out_ms, cooldown_in_ms, record_max;
     double slo_errors, budget_cores;
 };
 

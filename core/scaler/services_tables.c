@@ -131,6 +131,14 @@ static const struct vim_option service_options[] = {
      .help =
          "File that every window is added to, as vim-replay reads it; it grows by some 10 KB per "
          "minute."},
+    {.name = "record_max",
+     .type = VIM_BYTES,
+     .default_value = "1GiB",
+     .minimum = 65536,
+     .maximum = (int64_t)1 << 50,
+     .offset = AT(record_max),
+     .help = "Size at which a new `record` begins; the old one is kept as RECORD.T, T being the "
+             "t_ms of its first window."},
 };
 #undef AT
 

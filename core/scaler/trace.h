@@ -46,6 +46,12 @@ int64_t trace_interval_ms(const struct trace *trace);
  * has left unfinished is cut off. NULL with errno. */
 FILE *trace_append(const char *path);
 
+/* Adds the last window to *FILE (NULL at first: opened), which is at PATH, all of it or nothing. One that has reached
+ * SIZE_MAX gets the name PATH.T, by the time T of its first window, and a new one begins. -1 with errno; *FILE is
+ * NULL then, and the next window may go better. */
+int trace_record(FILE **file, const char *path, int64_t size_max, const struct history *history,
+                 int64_t interval_ms);
+
 /* Writes the heading, and everything known of the history's last window. Values are written so that
  * reading them gives the very same. INTERVAL_MS: between decisions, or 0. */
 void trace_write_heading(FILE *file);

@@ -4,9 +4,13 @@
 #include <math.h>
 #include <stdbool.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 #include <vim/policy.h>
 
+#include "base/cleanup.h"
+#include "base/log.h"
+#include "base/text.h"
 #include "scaler/history.h"
 #include "scaler/trace_internal.h"
 
@@ -143,4 +147,89 @@ void trace_write_window(FILE *file, const struct history *history, int64_t inter
         write_series(&pen, history, HISTORY_EDGE, i);
     }
     write_action(pen, history);
+}
+
+/* --- A file that grows ------------------------------------------------------------------------ */
+
+/* How large a regular file is; -1: it is another kind, and grows nowhere. */
+static int64_t size_of(FILE *file)
+{
+    struct stat info;
+
+    return fstat(fileno(file), &info) == 0 && S_ISREG(info.st_mode) ? (int64_t)info.st_size : -1;
+}
+
+/* Is what is at PATH the same file still? Another process may have begun a new one, or somebody has put it away. */
+static bool is_at(FILE *file, const char *path)
+{
+    struct stat mine, there;
+
+    return fstat(fileno(file), &mine) == 0 && stat(path, &there) == 0 &&
+           mine.st_ino == there.st_ino && mine.st_dev == there.st_dev;
+}
+
+/* The time of the first window in it; -1 if there is none. */
+static long long first_time(FILE *file)
+{
+    char line[LINE_MAX_BYTES];
+    long long first = -1;
+
+    rewind(file);
+    while (first < 0 && fgets(line, sizeof line, file))
+        if (sscanf(line, "%lld,", &first) != 1)
+            first = -1;
+    return first;
+}
+
+/* Gives the file at PATH the name PATH.FIRST. False with errno. */
+static bool put_away(FILE *file, const char *path)
+{
+    CLEANUP_FREE char *name = text_format("%s.%lld", path, first_time(file));
+
+    if (access(name, F_OK) == 0) {
+        errno = EEXIST;
+        return false;
+    }
+    return rename(path, name) == 0;
+}
+
+/* RET_FILE, with room for more. False with errno. */
+static bool open_for_more(FILE **ret_file, const char *path, int64_t size_max)
+{
+    if (*ret_file && size_of(*ret_file) >= 0 && !is_at(*ret_file, path)) {
+        fclose(*ret_file);
+        *ret_file = NULL;
+    }
+    if (!*ret_file)
+        *ret_file = trace_append(path);
+    if (!*ret_file || size_of(*ret_file) < size_max)
+        return *ret_file != NULL;
+    if (!put_away(*ret_file, path))
+        return false;
+    fclose(*ret_file);
+    *ret_file = trace_append(path);
+    return *ret_file != NULL;
+}
+
+int trace_record(FILE **file, const char *path, int64_t size_max, const struct history *history,
+                 int64_t interval_ms)
+{
+    int64_t before = -1;
+    int error;
+
+    if (open_for_more(file, path, size_max) && fflush(*file) == 0) {
+        before = size_of(*file);
+        trace_write_window(*file, history, interval_ms);
+        if (fflush(*file) == 0 && !ferror(*file))
+            return 0;
+    }
+    error = errno;
+    /* Half a window would be another one. */
+    if (before >= 0 && ftruncate(fileno(*file), before) != 0)
+        log_event(VIM_WARNING, "half a window is left in a trace", "file=%s", path);
+    if (*file)
+        fclose(*file);
+    *file = NULL;
+    errno = error;
+    return -1;
 }

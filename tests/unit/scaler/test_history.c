@@ -1,4 +1,5 @@
 /* The ring of windows, snapshots of it, and the traces that it is written to and read from. */
+#include <errno.h>
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -231,6 +232,71 @@ static void the_length_of_a_window_may_be_told_in_any_line(void **state)
     unlink(path);
 }
 
+/* Two of them write, one after the other, and neither writes to what the other has put away. */
+static void a_trace_that_is_full_is_kept_and_a_new_one_begins(void **state)
+{
+    struct history *history = history_new("shop", 1000, 8);
+    char folder[] = "/tmp/vimd-record-XXXXXX", name[96], all[32768] = "";
+    struct text reason = {0};
+    struct trace *trace = NULL;
+    FILE *files[2] = {NULL, NULL};
+    unsigned parts = 0, windows = 0;
+
+    (void)state;
+    assert_non_null(mkdtemp(folder));
+    snprintf(path, sizeof path, "%s/shop.csv", folder);
+    history_block(history, "db");
+    for (int i = 1; i <= 60; i++) {
+        history_open_window(history, 1000 * i);
+        assert_int_equal(trace_record(&files[i / 3 % 2], path, 1000, history, 0), 0);
+    }
+    fclose(files[0]);
+    fclose(files[1]);
+    for (int i = 1; i <= 61; i++) { /* in the order of their times, the last one at last */
+        FILE *file;
+        size_t used = strlen(all);
+
+        snprintf(name, sizeof name, "%s.%d", path, 1000 * i);
+        file = fopen(i <= 60 ? name : path, "r");
+        if (!file)
+            continue;
+        parts++;
+        used += fread(all + used, 1, sizeof all - used - 1, file);
+        all[used] = '\0';
+        fclose(file);
+        unlink(i <= 60 ? name : path);
+    }
+    assert_true(parts > 3);
+    assert_int_equal(rmdir(folder), 0); /* and nothing else is there */
+    write_file(all);
+    assert_int_equal(trace_open(path, 8, &trace, &reason), VIM_OK);
+    for (; trace_next(trace, &reason) == VIM_OK; windows++)
+        assert_int_equal(history_end(trace_history(trace)), 1000 * (windows + 1));
+    assert_int_equal(windows, 60);
+    trace_close(trace);
+    unlink(path);
+    history_free(history);
+    text_free(&reason);
+}
+
+/* What could not be written whole is taken back, and the next one is tried again. */
+static void a_trace_that_cannot_be_written(void **state)
+{
+    struct history *history = history_new("shop", 1000, 8);
+    FILE *file = NULL;
+
+    (void)state;
+    history_block(history, "db");
+    history_open_window(history, 1000);
+    assert_int_equal(trace_record(&file, "/none/shop.csv", 1000, history, 0), -1);
+    assert_int_equal(errno, ENOENT);
+    assert_null(file);
+    assert_int_equal(trace_record(&file, "/dev/full", 1000, history, 0), -1);
+    assert_int_equal(errno, ENOSPC);
+    assert_null(file);
+    history_free(history);
+}
+
 /* As a process leaves it that is killed in the middle of a write. */
 static void an_unfinished_line_is_cut_off(void **state)
 {
@@ -328,6 +394,8 @@ int main(void)
         cmocka_unit_test(gaps_are_nan),
         cmocka_unit_test(names_are_checked),
         cmocka_unit_test(the_last_action_has_a_window),
+        cmocka_unit_test(a_trace_that_is_full_is_kept_and_a_new_one_begins),
+        cmocka_unit_test(a_trace_that_cannot_be_written),
         cmocka_unit_test(broken_traces_name_the_line),
         cmocka_unit_test(states_that_cannot_be_name_the_line),
         cmocka_unit_test(the_length_of_a_window_may_be_told_in_any_line),
