@@ -83,16 +83,17 @@ static int set_share(const struct process_config *config, const char *path)
 {
     char text[64];
     int64_t period = config->cpu_period * 1000, quota = (int64_t)(config->cpu * (double)period);
-    if (!(config->cpu > 0)) {
-        return 0;
-    }
+    bool limited = config->cpu > 0;
     if (is_v2()) {
         (void)snprintf(text, sizeof(text), "%lld %lld", (long long)quota, (long long)period);
-        return write_text(path, "cpu.max", text);
+        return write_text(path, "cpu.max", limited ? text : "max");
     }
     (void)snprintf(text, sizeof(text), "%lld", (long long)period);
-    /* A quota of before would forbid a shorter period. */
-    (void)write_text(path, "cpu.cfs_quota_us", "-1");
+    /* A folder may be left of a replica before. Its quota would forbid a shorter period, and limit one that has none. */
+    int error = write_text(path, "cpu.cfs_quota_us", "-1");
+    if (error || !limited) {
+        return error;
+    }
     if (write_text(path, "cpu.cfs_period_us", text) != 0) {
         return -1;
     }

@@ -17,7 +17,8 @@ static const struct vim_option options[] = {
     VIM_OPTION_LIST(
         C, groups, VIM_REQUIRED,
         "the groups, each as NAME COMMAND [ARGUMENT]...; {replica} in an argument stands "
-        "for the replica's number from 1, which is in its environment as VIMD_REPLICA too"),
+        "for the replica's number from 1, which is in its environment as VIMD_REPLICA too; "
+        "what it writes on standard output and standard error goes where vimd's log goes"),
     VIM_OPTION_LIST(
         C, ready, 0,
         "GROUP ADDRESS:PORT or GROUP unix:/PATH, with {replica}: where a replica listens "

@@ -226,6 +226,36 @@ def test_a_share_of_the_processor():
         assert not [entry for entry in os.scandir(path) if entry.is_dir()], path
 
 
+def test_a_share_that_was_taken_away():
+    """A replica ended while the daemon was away, so its control group is still there, and limits nobody any more."""
+    place = Place()
+    try:
+        client = place.client(place.group("web"), cpu=0.2)
+        assert client("probe")["code"] == "ok"
+    except (AssertionError, BrokenPipeError):
+        print("      (no control groups may be made here)")
+        return
+    client("scale", "web", 1)
+    ready(client, "web", 1)
+    pid = place.pids(client, "web")[1]
+    client.process.kill()
+    client.process.wait()
+    os.kill(pid, signal.SIGKILL)
+    until("the end", lambda: not alive(pid))
+    options = os.path.join(client.folder, "options.yaml")
+    with open(options) as file:
+        text = file.read()
+    assert "0.2" in text, text
+    with open(options, "w") as file:
+        file.write(text.replace("0.2", "0"))
+    client.process = start_client("platform-process", options, client.folder)
+    ready(client, "web", 1)
+    assert place.pids(client, "web")[1] != pid
+    body = client("sample", "web")["items"][0]["body"]
+    assert not body.get("quota_cores"), body
+    end(client, "web")
+
+
 def test_refusals():
     place = Place()
     client = place.client(place.group("web"))
