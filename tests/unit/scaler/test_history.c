@@ -187,7 +187,7 @@ static void broken_traces_name_the_line(void **state)
                 ":2: name: b: a window tells one");
     /* Half a number is another one. */
     check_fault("1000,block,db,cpu,1\n2000,block,db,cpu,0.", ":2: the line has no end");
-    check_fault_of("1000,block,db,cpu,0.\0005\n", 25, ":1: a byte of it is 0");
+    check_fault_of("1000,block,db,cpu,0.\0005\n", 23, ":1: a byte of it is 0");
 }
 
 static void states_that_cannot_be_name_the_line(void **state)
