@@ -20,8 +20,7 @@ static int open_instance(const struct scaler *scaler, const char *name, struct s
     struct instance_settings settings = {.name = name, .state_dir = scaler->settings.state_dir};
     int code = instance_open(use->plugin, &settings, TAKE(use->options), ret_instance, &reason);
     if (code != VIM_OK) {
-        config_error(errors, use->node ? use->node : use->parent, "%s: %s", name,
-                     text_get(&reason));
+        config_error(errors, use->node ? use->node : use->parent, "%s", text_get(&reason));
     }
     return code;
 }

@@ -10,6 +10,7 @@
 
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 #include <jansson.h>
 #include <vim/plugin.h>
 
@@ -29,6 +30,14 @@ struct rest_reply {
     json_t *body; /* NULL if there is none, or it is no JSON */
     uint32_t retry_after_ms; /* 0: not told */
 };
+
+/* Is there a user, and maybe a password, in the URL? It stands in what is told of failures. */
+static inline int rest_url_has_user(const char *url)
+{
+    const char *host = strstr(url, "://");
+    host = host ? host + 3 : url;
+    return memchr(host, '@', strcspn(host, "/?#")) != NULL;
+}
 
 /* NULL when memory is short. */
 struct rest *rest_new(const struct rest_settings *settings);

@@ -1,5 +1,6 @@
 #include "kubernetes.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -68,6 +69,13 @@ static int request(struct kubernetes *kubernetes, struct vim_call *call, const c
                    const char *path, const char *body, struct rest_reply *ret_reply)
 {
     char *token = read_token(&kubernetes->access);
+    /* A service account's is looked for where nothing was said; a proxy on loopback needs none. */
+    int is_named = kubernetes->config->token_file || kubernetes->config->kubeconfig;
+    if (!token && kubernetes->access.token_file && is_named) {
+        return vim_fail(kubernetes->host, call, VIM_E_CREDENTIAL, 0,
+                        "the token cannot be read: %.200s: %s", kubernetes->access.token_file,
+                        strerror(errno));
+    }
     int code =
         rest_call(kubernetes->rest, kubernetes->host, call, method, path, token, body, ret_reply);
     if (token) {

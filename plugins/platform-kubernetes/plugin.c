@@ -4,6 +4,7 @@
  */
 #include "kubernetes.h"
 
+#include <arpa/inet.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -95,17 +96,30 @@ static int check_options(const struct kubernetes_config *config, const struct vi
     return VIM_OK;
 }
 
+static int is_loopback(const char *host, size_t length)
+{
+    char text[INET_ADDRSTRLEN] = "";
+    struct in_addr address;
+    if (length < sizeof(text)) {
+        memcpy(text, host, length);
+    }
+    return strcmp(text, "localhost") == 0 || strcmp(text, "[::1]") == 0 ||
+           (inet_pton(AF_INET, text, &address) == 1 && ntohl(address.s_addr) >> 24 == 127);
+}
+
 /* A token that goes over a line which others can read is everybody's. */
 static int check_server(const struct access *access, const struct vim_host *host,
                         struct vim_call *call)
 {
-    static const char *const loopback[] = {"http://127.", "http://localhost:", "http://[::1]"};
-    for (size_t i = 0; i < VIM_COUNT(loopback); i++) {
-        if (strncmp(access->server, loopback[i], strlen(loopback[i])) == 0) {
-            return VIM_OK;
-        }
+    static const char plain[] = "http://";
+    const char *server = access->server, *at = server + sizeof(plain) - 1;
+    if (rest_url_has_user(server)) {
+        return host->fail(call, VIM_E_INVALID, 0,
+                          "server: stands in logs and answers: no user and password in it");
     }
-    return strncmp(access->server, "https://", 8) == 0
+    return strncmp(server, "https://", 8) == 0 ||
+                   (strncmp(server, plain, sizeof(plain) - 1) == 0 &&
+                    is_loopback(at, *at == '[' ? strcspn(at, "]") + 1 : strcspn(at, ":/?#")))
                ? VIM_OK
                : host->fail(call, VIM_E_INVALID, 0,
                             "server: has to begin with https:// (or be on loopback)");

@@ -87,6 +87,10 @@ static int swarm_open(struct vim_call *call, const struct vim_host *host, struct
                           "url: an engine is reached over https://, or over its socket: who can "
                           "speak to it is root on its machine");
     }
+    if (config->url && rest_url_has_user(config->url)) {
+        return host->fail(call, VIM_E_INVALID, 0,
+                          "url: stands in logs and answers: no user and password in it");
+    }
     if (!config->certificate != !config->key) {
         return host->fail(call, VIM_E_INVALID, 0, "`certificate` and `key` go together");
     }

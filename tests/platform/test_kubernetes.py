@@ -197,6 +197,11 @@ def test_a_token_that_is_replaced():
     assert answer["code"] == "credential" and "Unauthorized" in answer["text"] and "first" not in answer["text"], answer
     cluster.write_token("second")
     assert client("probe")["code"] == "ok"
+    os.remove(cluster.token_path)
+    asked = len(cluster.server.requests)
+    answer = client("probe")
+    assert answer["code"] == "credential" and "token cannot be read" in answer["text"] and cluster.token_path in answer["text"], answer
+    assert asked == len(cluster.server.requests), "nobody is asked without it"
     client.close()
 
 
@@ -213,7 +218,14 @@ def test_refusals():
     answer = client("list")
     assert answer["code"] == "denied" and "cannot list" in answer["text"], answer
     cluster.server.close()
-    assert Client("platform-kubernetes", {"server": "http://10.0.0.1:8080"}).refusal().find("https://") > 0
+    for server in ("http://10.0.0.1:8080", "http://127.evil.example", "http://127.0.0.1.evil.example/", "http://localhost.example:80",
+                   "http://[::1].example", "ftp://127.0.0.1", "127.0.0.1"):
+        assert "https://" in Client("platform-kubernetes", {"server": server}).refusal(), server
+    for server in ("http://127.0.0.1@evil.example", "http://localhost:80@evil.example", "https://me:sesame@evil.example/"):
+        why = Client("platform-kubernetes", {"server": server}).refusal()
+        assert "no user and password" in why and "sesame" not in why, (server, why)
+    for server in ("http://127.3.2.1", "http://localhost/", "http://[::1]:80", "http://127.0.0.1:1/x@y"):
+        Client("platform-kubernetes", {"server": server, "token_file": cluster.token_path}).close()
     client.close()
 
 

@@ -307,6 +307,8 @@ def test_an_engine_that_is_away():
 
 def test_options():
     assert "root" in Client("platform-swarm", {"url": "http://manager:2375"}).refusal()
+    why = Client("platform-swarm", {"url": "https://me:sesame@manager:2376"}).refusal()
+    assert "no user and password" in why and "sesame" not in why, why
     assert "not both" in Client("platform-swarm", {"url": "https://m:2376", "socket": "/x"}).refusal()
     assert "go together" in Client("platform-swarm", {"url": "https://m:2376", "key": "/x"}).refusal()
 

@@ -165,6 +165,17 @@ class Faults(unittest.TestCase):
             vimd.wait_event("scaling.acted")
             vimd.stop()
 
+    def test_what_cannot_be_opened(self):
+        """Told once, at its place in the configuration."""
+        with scaled(start=False) as vimd:
+            vimd.settings["platforms"][0]["options"] = {"server": "http://10.0.0.1"}
+            vimd.write_config()
+            vimd.start(ready=False)
+            self.assertNotEqual(0, vimd.wait_end())
+            number = next(at for at, line in enumerate(vimd.config_path.read_text().splitlines(), 1) if "10.0.0.1" in line)
+            self.assertRegex(vimd.log(), rf"vimd.yaml:{number}:\d+: platforms\[0\].options: cluster: plugin platform-kubernetes "
+                                         r"cannot be opened: invalid: server: has to begin with https://")
+
     def test_stale_metrics(self):
         with scaled(cooldown_out="0s", mode="advise") as vimd:
             vimd.wait_service(lambda one: one.get("decision", {}).get("verdict") == "scale_out", "a decision")
