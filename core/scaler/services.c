@@ -411,6 +411,7 @@ static void check_service(struct loading *loading, const struct config_node *nod
                      "timeout (%lld ms) has to be shorter than window (%lld ms)",
                      (long long)service->source.timeout_ms, (long long)service->window_ms);
     }
+    services_check_promises(node, service, loading->errors);
     if (loading->needed) {
         services_check_files(node, service, loading->errors);
     }

@@ -110,6 +110,34 @@ void services_check_role(const struct config_node *node, const struct service *s
     }
 }
 
+static bool has_signal(const struct service *service, const char *name)
+{
+    uint32_t metric = history_metric(HISTORY_SERVICE, name);
+    for (uint32_t i = 0; i < service->signals.count; i++) {
+        if (service->signals.items[i].metric == metric) {
+            return true;
+        }
+    }
+    return false;
+}
+
+void services_check_promises(const struct config_node *node, const struct service *service,
+                             struct config_errors *errors)
+{
+    if (!service->source.section || service->source.kind != SOURCE_PROMETHEUS) {
+        return; /* the other one measures both */
+    }
+    if (service->slo_p95_ms > 0 && !has_signal(service, "latency_p95")) {
+        config_warning(errors, config_get(node, "slo_p95"),
+                       "nobody sees whether it is kept without the signal latency_p95");
+    }
+    if (service->slo_error_share > 0 &&
+        !(has_signal(service, "errors") && has_signal(service, "offered"))) {
+        config_warning(errors, config_get(node, "slo_errors"),
+                       "nobody sees whether it is kept without the signals errors and offered");
+    }
+}
+
 void services_check_files(const struct config_node *node, const struct service *service,
                           struct config_errors *errors)
 {

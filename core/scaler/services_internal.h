@@ -42,6 +42,9 @@ void services_check_source(const struct config_node *node, const struct service_
 /* Is the block one that the source vimd can tell of? */
 void services_check_role(const struct config_node *node, const struct service *service,
                          const struct service_block *block, struct config_errors *errors);
+/* A promise needs the signals that tell whether it is kept. A warning: it does no harm. */
+void services_check_promises(const struct config_node *node, const struct service *service,
+                             struct config_errors *errors);
 /* Are there the files that it names, as far as they have to be there? */
 void services_check_files(const struct config_node *node, const struct service *service,
                           struct config_errors *errors);

@@ -10,8 +10,6 @@
 /* The network has to hold so much of all requests before it is to blame. */
 #define NETWORK_SHARE 0.4
 
-/* A promise is broken when it is not kept on the mean of so many windows. */
-#define SLO_WINDOWS 2u
 #define DRAIN_WINDOWS 8u
 
 /* The load to come keeps a block at most so many times as busy as it is: what says more was learnt with other requests. */
@@ -377,7 +375,7 @@ static int decide_out(struct similarity *similarity, struct vim_policy_decision 
     uint32_t windows = view->snapshot.windows, wanted = measure->need, most = at->maximum;
     double now = -equation_mean(similarity->performance, windows - RECENT_WINDOWS, windows);
     double more = now + equation_mean(similarity->performance, 0, RECENT_WINDOWS);
-    char since[16];
+    char since[16], remark[80];
     int32_t delta;
 
     if (measure->peak < 1e6 && most > floor(measure->peak) + 1)
@@ -405,15 +403,16 @@ static int decide_out(struct similarity *similarity, struct vim_policy_decision 
         return view_decide(
             view, decision, VIM_SCALE_OUT, block, delta,
             "%.60s: %.0f %% of the +%.0f requests in flight since %s wait here; "
-            "utilisation %.2f, %u -> %u replicas",
+            "utilisation %.2f, %u -> %u replicas%s",
             at->name, 100 * (measure->growth > more ? 1 : measure->growth / more), more,
             view_time(view->snapshot.end - (int64_t)windows * view->snapshot.window_ms, since),
-            measure->utilisation, at->desired, at->desired + (uint32_t)delta);
+            measure->utilisation, at->desired, at->desired + (uint32_t)delta,
+            promise_remark(similarity, block, remark));
     return view_decide(view, decision, VIM_SCALE_OUT, block, delta,
                        "%.60s: %.0f %% of %.0f requests in flight wait here; utilisation %.2f, "
-                       "%u -> %u replicas",
+                       "%u -> %u replicas%s",
                        at->name, 100 * measure->level, now, measure->utilisation, at->desired,
-                       at->desired + (uint32_t)delta);
+                       at->desired + (uint32_t)delta, promise_remark(similarity, block, remark));
 }
 
 /* The block with the most replicas that the largest load of late did not need. */

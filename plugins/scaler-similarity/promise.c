@@ -8,6 +8,7 @@
  * with the spare s, s P / AIM is the one with which it will be AIM.
  */
 #include <math.h>
+#include <stdio.h>
 
 #include "similarity.h"
 
@@ -101,4 +102,20 @@ double promise_gate(const struct similarity *similarity, uint32_t block, double 
         return similarity->config->gate;
     return promise_utilisation(SATURATED_SHARE * similarity->spare,
                                servers_of(similarity, block, replicas));
+}
+
+const char *promise_remark(const struct similarity *similarity, uint32_t block, char ret_text[80])
+{
+    const struct view *view = &similarity->view;
+    uint32_t windows = view->snapshot.windows,
+             from = windows > SLO_WINDOWS ? windows - SLO_WINDOWS : 0;
+    double p95 = view_mean(view->snapshot.latency_p95, from, windows);
+    double promise = view->snapshot.slo_p95_ms;
+
+    if (!(promise > 0 && p95 > promise) ||
+        similarity->measures[block].utilisation >=
+            promise_gate(similarity, block, view->blocks[block].desired))
+        return "";
+    (void)snprintf(ret_text, 80, "; p95 of %.0f ms breaks the promise of %.0f ms", p95, promise);
+    return ret_text;
 }

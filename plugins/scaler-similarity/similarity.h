@@ -121,6 +121,8 @@ void equation_little(struct similarity *similarity);
 
 #define SEEN_ENOUGH 12u
 #define SEEN_MOST 60u /* means are over so many decisions */
+/* A promise is broken when it is not kept on the mean of so many windows. */
+#define SLO_WINDOWS 2u
 
 /* Visits that a replica serves at once, as they are tried. */
 extern const double slots_tried[SLOTS_TRIED];
@@ -172,6 +174,8 @@ void promise_learn(struct similarity *similarity, bool settled);
 /* Utilisation that so many replicas of a block are sized for, and from which on they are saturated. */
 double promise_target(const struct similarity *similarity, uint32_t block, double replicas);
 double promise_gate(const struct similarity *similarity, uint32_t block, double replicas);
+/* Why BLOCK is scaled out although it is not saturated: the promise that is broken; "" where it is saturated. */
+const char *promise_remark(const struct similarity *similarity, uint32_t block, char ret_text[80]);
 
 /* --- memory.c: what is kept --------------------------------------------------------------------- */
 void memory_parse(struct similarity *similarity, const char *kept);

@@ -313,6 +313,30 @@ static void queue_is_handed_on_to_what_it_waits_for(void **state)
                         "utilisation 0.99, 1 -> 2 replicas");
 }
 
+/* What is next to idle is scaled out for one reason only, and the sentence has it. */
+static void a_broken_promise_is_named(void **state)
+{
+    struct world world = make_world();
+
+    (void)state;
+    world.snapshot.in_flight = flat(0.3);
+    for (uint32_t i = 0; i < 3; i++) {
+        world.blocks[i].in_flight = world.blocks[i].own_in_flight = flat(0.1);
+        world.blocks[i].thread_queue = flat(0);
+    }
+    world.edges[0].in_flight = world.edges[1].in_flight = flat(0.1);
+    world.snapshot.latency_p95 = flat(400);
+    world.snapshot.slo_p95_ms = 300;
+    decide(&world);
+    assert_int_equal(world.decision.verdict, VIM_SCALE_OUT);
+    assert_non_null(
+        strstr(world.decision.reason, " replicas; p95 of 400 ms breaks the promise of 300 ms"));
+    world.snapshot.slo_p95_ms = 500;
+    decide(&world);
+    assert_int_not_equal(world.decision.verdict, VIM_SCALE_OUT);
+    assert_null(strstr(world.decision.reason, "breaks the promise"));
+}
+
 /* Numbers of one block that do not fit together, each a few per cent off: the queue still waits for the
  * db, and is not taken for logic's own. */
 static void a_queue_longer_than_the_total_stays_a_queue(void **state)
@@ -707,6 +731,7 @@ int main(void)
         cmocka_unit_test(spare_is_what_the_promise_leaves),
         cmocka_unit_test(spare_follows_the_promise),
         cmocka_unit_test(queue_is_handed_on_to_what_it_waits_for),
+        cmocka_unit_test(a_broken_promise_is_named),
         cmocka_unit_test(a_queue_longer_than_the_total_stays_a_queue),
         cmocka_unit_test(literal_equation_three),
         cmocka_unit_test(slow_network_is_named),

@@ -125,6 +125,37 @@ static void a_mistake_is_told_once(void **state)
     config_errors_free(&errors);
 }
 
+/* It says what is promised, and nothing that would tell of it. */
+static void promises_that_nobody_sees(void **state)
+{
+    static const char *const wanted[] = {
+        "x.yaml:3:14: services[0].slo_p95: nobody sees whether it is kept without the signal latency_p95",
+        "x.yaml:4:17: services[0].slo_errors: nobody sees whether it is kept without the signals errors and offered"};
+    struct config_errors errors = {0};
+    (void)state;
+    for (int whole = 0; whole < 2; whole++) {
+        char *yaml =
+            text_format("services:\n"
+                        "  - name: shop\n"
+                        "    slo_p95: 300ms\n"
+                        "    slo_errors: 0.01\n"
+                        "    policy: scaler-similarity\n"
+                        "    source: {type: prometheus, endpoints: [\"http://h:1/metrics\"]}\n"
+                        "    signals: {errors: rate(a)%s}\n"
+                        "    blocks: [{name: web}]\n",
+                        whole ? ", offered: rate(b), latency_p95: p95(c)" : "");
+        services_free(load(yaml, &errors));
+        free(yaml);
+        assert_int_equal(errors.count, 0);
+        assert_int_equal(errors.warning_count, whole ? 0 : 2);
+        for (size_t i = 0; i < errors.warning_count; i++) {
+            assert_non_null(strstr(errors.warnings[i], wanted[i]));
+        }
+        config_errors_free(&errors);
+        errors = (struct config_errors){0};
+    }
+}
+
 static void mistakes(void **state)
 {
     (void)state;
@@ -312,6 +343,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(taken),
+        cmocka_unit_test(promises_that_nobody_sees),
         cmocka_unit_test(mistakes),
         cmocka_unit_test(a_mistake_is_told_once),
         cmocka_unit_test(mistakes_of_vimd),
