@@ -96,15 +96,20 @@ static int check_options(const struct kubernetes_config *config, const struct vi
     return VIM_OK;
 }
 
-static int is_loopback(const char *host, size_t length)
+/* Is the host that AT begins with this machine? */
+static int is_loopback(const char *at)
 {
-    char text[INET_ADDRSTRLEN] = "";
+    char host[INET_ADDRSTRLEN] = "";
     struct in_addr address;
-    if (length < sizeof(text)) {
-        memcpy(text, host, length);
+    size_t length = *at == '[' ? strcspn(at, "/?#") : strcspn(at, ":/?#");
+    if (strncmp(at, "[::1]", 5) == 0 && (length == 5 || at[5] == ':')) {
+        return 1;
     }
-    return strcmp(text, "localhost") == 0 || strcmp(text, "[::1]") == 0 ||
-           (inet_pton(AF_INET, text, &address) == 1 && ntohl(address.s_addr) >> 24 == 127);
+    if (length < sizeof(host)) {
+        memcpy(host, at, length);
+    }
+    return strcmp(host, "localhost") == 0 ||
+           (inet_pton(AF_INET, host, &address) == 1 && ntohl(address.s_addr) >> 24 == 127);
 }
 
 /* A token that goes over a line which others can read is everybody's. */
@@ -113,13 +118,12 @@ static int check_server(const struct access *access, const struct vim_host *host
 {
     static const char plain[] = "http://";
     const char *server = access->server, *at = server + sizeof(plain) - 1;
+    int is_plain = strncmp(server, plain, sizeof(plain) - 1) == 0;
     if (rest_url_has_user(server)) {
         return host->fail(call, VIM_E_INVALID, 0,
                           "server: stands in logs and answers: no user and password in it");
     }
-    return strncmp(server, "https://", 8) == 0 ||
-                   (strncmp(server, plain, sizeof(plain) - 1) == 0 &&
-                    is_loopback(at, *at == '[' ? strcspn(at, "]") + 1 : strcspn(at, ":/?#")))
+    return strncmp(server, "https://", 8) == 0 || (is_plain && is_loopback(at))
                ? VIM_OK
                : host->fail(call, VIM_E_INVALID, 0,
                             "server: has to begin with https:// (or be on loopback)");
