@@ -421,6 +421,8 @@ static uint32_t find_surplus(const struct similarity *similarity)
     const struct view *view = &similarity->view;
     uint32_t found = VIM_NO_INDEX, most = 0;
 
+    if (!sizing_is_stable(view))
+        return found;
     for (uint32_t i = 0; i < view->block_count; i++) {
         const struct measure *measure = &similarity->measures[i];
         uint32_t desired = view->blocks[i].desired;

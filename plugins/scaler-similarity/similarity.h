@@ -159,6 +159,10 @@ uint32_t sizing_need(double load, double demand, double target);
 /* Over how long the largest load counts: 120 s, or all windows that there are. */
 int64_t sizing_stable_ms(const struct view *view);
 
+/* Was so much seen? Not after a start of whoever measures: what the load was before is not known then, and replicas
+ * that seem superfluous may not be. */
+bool sizing_is_stable(const struct view *view);
+
 /* Learns demands and levels from what was measured, and fills need, need_long, need_lately, peak and tried. */
 void sizing_measure(struct similarity *similarity);
 

@@ -191,6 +191,11 @@ int64_t sizing_stable_ms(const struct view *view)
     return seen < STABLE_MS ? seen : STABLE_MS;
 }
 
+bool sizing_is_stable(const struct view *view)
+{
+    return view->snapshot.windows >= SEEN_WINDOWS || sizing_stable_ms(view) >= STABLE_MS;
+}
+
 /* Of the last BACK windows. */
 static double largest_load(const struct view *view, uint32_t back)
 {
@@ -308,7 +313,7 @@ static uint32_t need_of_idle(const struct similarity *similarity, uint32_t block
     const struct view *view = &similarity->view;
     uint32_t windows = view->snapshot.windows, ready = view->blocks[block].ready;
 
-    if (ready == 0 || (windows < SEEN_WINDOWS && sizing_stable_ms(view) < STABLE_MS))
+    if (ready == 0 || !sizing_is_stable(view))
         return 0;
     for (uint32_t at = 0; at < windows; at++) {
         double used = similarity->held[block][at];

@@ -512,6 +512,10 @@ static void idle_services_hold_and_scale_in(void **state)
     assert_int_equal(world.decision.verdict, VIM_SCALE_IN);
     assert_int_equal(world.decision.block, 2);
     assert_int_equal(world.decision.delta, -1);
+    /* Whoever measures has begun 115 s ago: what the load was before is not known. */
+    world.snapshot.windows = 23;
+    decide(&world);
+    assert_int_equal(world.decision.verdict, VIM_HOLD);
 }
 
 /* The load has gone at once: a block that was saturated before and next to idle since has shown no demand. */
