@@ -165,10 +165,11 @@ static int fetch(struct kubernetes *kubernetes, struct vim_call *call, const cha
         return kubernetes->host->fail(call, VIM_E_INTERNAL, 0, "out of memory");
     }
     code = api_call(kubernetes, call, "GET", path, NULL, id, ret_document);
-    const char *its =
-        code == VIM_OK ? json_text(json_object_get(*ret_document, "metadata"), "name") : NULL;
-    if (code == VIM_OK && (!its || strcmp(its, name) != 0)) {
-        return is_strange(kubernetes, call, id);
+    if (code == VIM_OK) {
+        const char *its = json_text(json_object_get(*ret_document, "metadata"), "name");
+        int fits =
+            its ? strcmp(its, name) == 0 : json_is_object(json_object_get(*ret_document, "spec"));
+        code = fits ? VIM_OK : is_strange(kubernetes, call, id);
     }
     return code;
 }

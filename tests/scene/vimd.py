@@ -114,24 +114,34 @@ def is_duration(value):
 HELD = []
 
 
-def free_port():
-    """One at which nobody listens, and that no other test was given. Below those that the kernel hands out to connections: one
-    of these could have taken it by the time that vimd starts again; and below those of the servers (servers/common.sh)
-    and of what test_scaler_processes starts."""
+def hold_port(port):
+    """Is nobody listening there, and was it given to no other test? Then it is this one's until it ends."""
+    held = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    try:
+        held.bind(f"\0vimd-test-port-{port}")
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", port))
+    except OSError:
+        held.close()
+        return False
+    HELD.append(held)
+    return True
+
+
+def port_range():
+    """Of what tests are given: below the ports that the kernel hands out to connections (one of these could have taken it
+    by the time that vimd starts again), and below those of the servers (servers/common.sh) and of what
+    test_scaler_processes starts."""
     first = int(pathlib.Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
     least = min(10240, first // 2)
+    return range(least, least + (first - least) * 4 // 9)
+
+
+def free_port():
     for _ in range(1000):
-        port = random.SystemRandom().randrange(least, least + (first - least) * 4 // 9)
-        held = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-        try:
-            held.bind(f"\0vimd-test-port-{port}")
-            with socket.socket() as probe:
-                probe.bind(("127.0.0.1", port))
-        except OSError:
-            held.close()
-            continue
-        HELD.append(held)
-        return port
+        port = random.SystemRandom().choice(port_range())
+        if hold_port(port):
+            return port
     raise Broken("no port is free")
 
 
