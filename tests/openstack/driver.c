@@ -113,9 +113,9 @@ void make(const char *kind, json_t *wanted, int number, char ret_id[256])
     int rc = run(VIM_VERB_CREATE, kind, NULL, spec, number);
 
     ret_id[0] = '\0';
-    if (rc == VIM_E_FAILED || rc == VIM_E_QUOTA) {
-        /* The driver told, and took back, what the cloud made a mess of; such clouds are loaded. Once is
-         * the cloud's doing, twice is not. */
+    if (rc != VIM_OK && strstr(result.fail, "went into error while") != NULL) {
+        /* Cinder itself says that it failed, and the driver told and took back what there was. Once is the
+         * cloud's doing, twice is not. */
         printf("note  create %s, once more: %s\n", kind, result.fail);
         again.request_id = uuid(number + 500);
         rc = run(VIM_VERB_CREATE, kind, NULL, spec, number + 500);
