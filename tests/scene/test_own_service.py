@@ -4,17 +4,14 @@ import os
 import pathlib
 import random
 import re
-import shlex
-import signal
-import subprocess
 import sys
 import tempfile
 import unittest
 
+import printed
 import vimd
 
 BLOCK = re.compile(r"```sh\n(.*?)```\n(?:```\n(.*?)```\n)?", re.S)
-MARK = "--- end of block ---"
 CGROUPS = [pathlib.Path("/sys/fs/cgroup", name) for name in ("", "cpu", "cpuacct", "memory")]
 
 
@@ -46,37 +43,20 @@ class OwnService(unittest.TestCase):
             script = ["set -eu", "trap 'kill -9 $(jobs -p) $(cat $VIMD_STATE_DIR/here/web.[1-4]) 2>/dev/null || true' EXIT"]
             for commands, _ in blocks:
                 commands = re.sub(r"\b90(0[1-4])\b", rf"{ports}\1", commands)
-                script += [commands.replace("127.0.0.1:8780", f"127.0.0.1:{port}"),
-                           f"echo {shlex.quote(MARK)}"]
-            # A session of its own, so that a failure in the middle leaves no daemon behind.
-            run = subprocess.Popen(
-                ["bash"], cwd=home, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT, text=True, start_new_session=True,
-                env=dict(os.environ, VIMD_LISTEN=f"127.0.0.1:{port}", PORTS=ports, TMPDIR=folder,
-                         PWD=str(home), PATH=f"{vimd.BUILD / 'bin'}:{os.environ['PATH']}"))
+                script += [commands.replace("127.0.0.1:8780", f"127.0.0.1:{port}"), printed.END_OF_BLOCK]
             try:
-                output, _ = run.communicate("\n".join(script), timeout=600 * vimd.PATIENCE)
-            except subprocess.TimeoutExpired:
-                # First TERM: the trap of the shell ends what is in sessions of its own.
-                run.send_signal(signal.SIGTERM)
-                output = run.communicate()[0]
+                parts = printed.run(self, home, script, {
+                    "VIMD_LISTEN": f"127.0.0.1:{port}", "PORTS": ports, "TMPDIR": folder, "PWD": str(home),
+                    "PATH": f"{vimd.BUILD / 'bin'}:{os.environ['PATH']}"}, 600)
             finally:
-                try:
-                    os.killpg(run.pid, signal.SIGKILL)
-                except ProcessLookupError:
-                    pass
                 for group in CGROUPS:
                     for left in (*(group / f"vimd-{ports}").glob("web-*"), group / f"vimd-{ports}"):
                         if left.is_dir():
                             vimd.wait_for(lambda: not (left / "cgroup.procs").read_text(), left)
                             left.rmdir()
-            log = home / "vimd.log"
-            self.assertEqual(run.returncode, 0, output + (log.read_text() if log.exists() else ""))
-            parts = output.split(MARK + "\n")
-            self.assertEqual(len(parts), len(blocks) + 1)
-            for (commands, expected), printed in zip(blocks, parts):
+            for (commands, expected), answer in zip(blocks, parts):
                 if expected:
-                    self.assertEqual(printed, expected, commands)
+                    self.assertEqual(answer, expected, commands)
             self.assertIn("fewer than its minimum of 1", parts[0])
             self.assertIn("1 of 4 endpoints answer; ", parts[2])
             answers, failures = map(int, re.search(r"(\d+) answers, (\d+) failures", parts[3]).groups())

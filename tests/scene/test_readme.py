@@ -1,19 +1,15 @@
 """The README: every block marked sh of the five minutes and of scaling runs as printed, in one shell,
 and where the README prints an answer behind it, that is what comes out. Only the build and the port
 are the test's own."""
-import os
 import pathlib
 import re
-import shlex
-import signal
-import subprocess
 import tempfile
 import unittest
 
+import printed
 import vimd
 
 BLOCK = re.compile(r"```sh\n(.*?)```\n(?:```\n(.*?)```\n)?", re.S)
-MARK = "--- end of block ---"
 
 
 def tour():
@@ -37,27 +33,11 @@ class Readme(unittest.TestCase):
             script = ["set -eu", "trap 'kill -9 $(jobs -p) 2>/dev/null || true' EXIT",
                       "make() { :; }"]
             for commands, _ in blocks:
-                script += [commands.replace("127.0.0.1:8780", f"127.0.0.1:{port}"),
-                           f"echo {shlex.quote(MARK)}"]
-            # A session of its own, so that a failure in the middle leaves no daemon behind.
-            run = subprocess.Popen(
-                ["bash"], cwd=home, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
-                start_new_session=True,
-                env=dict(os.environ, VIMD_LISTEN=f"127.0.0.1:{port}", TMPDIR=folder))
-            try:
-                output, _ = run.communicate("\n".join(script), timeout=300 * vimd.PATIENCE)
-            finally:
-                try:
-                    os.killpg(run.pid, signal.SIGKILL)
-                except ProcessLookupError:
-                    pass
-            log = home / "vimd.log"
-            self.assertEqual(run.returncode, 0, output + (log.read_text() if log.exists() else ""))
-            parts = output.split(MARK + "\n")
-            self.assertEqual(len(parts), len(blocks) + 1)
-            for (commands, expected), printed in zip(blocks, parts):
+                script += [commands.replace("127.0.0.1:8780", f"127.0.0.1:{port}"), printed.END_OF_BLOCK]
+            parts = printed.run(self, home, script, {"VIMD_LISTEN": f"127.0.0.1:{port}", "TMPDIR": folder}, 300, stderr=None)
+            for (commands, expected), answer in zip(blocks, parts):
                 if expected is not None:
-                    self.assertEqual(printed, expected, commands)
+                    self.assertEqual(answer, expected, commands)
 
 
 if __name__ == "__main__":

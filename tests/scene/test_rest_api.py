@@ -5,16 +5,13 @@ import json
 import os
 import pathlib
 import re
-import shlex
-import signal
-import subprocess
 import tempfile
 import unittest
 
+import printed
 import vimd
 
 BLOCK = re.compile(r"```sh\n(.*?)```\n(?:```json\n(.*?)```\n)?", re.S)
-MARK = "--- end of block ---"
 
 # A task that ended before its cancel came is a conflict; nothing else may be refused.
 START = r"""
@@ -39,30 +36,14 @@ class RestApi(unittest.TestCase):
             (home / "etc").symlink_to(vimd.SOURCE / "etc")
             script = [START]
             for commands, _ in blocks:
-                script += [commands.replace("127.0.0.1:8780", f"127.0.0.1:{port}"),
-                           f"echo; echo {shlex.quote(MARK)}"]
+                script += [commands.replace("127.0.0.1:8780", f"127.0.0.1:{port}"), "echo", printed.END_OF_BLOCK]
             script.append(END)
-            # A session of its own, so that a failure in the middle leaves no daemon behind.
-            run = subprocess.Popen(
-                ["bash"], cwd=home, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT, text=True, start_new_session=True,
-                env=dict(os.environ, VIMD_LISTEN=f"127.0.0.1:{port}",
-                         VIMD_STATE_DIR=str(home / "state"),
-                         PATH=f"{vimd.BUILD / 'bin'}:{os.environ['PATH']}"))
-            try:
-                output, _ = run.communicate("\n".join(script), timeout=300 * vimd.PATIENCE)
-            finally:
-                try:
-                    os.killpg(run.pid, signal.SIGKILL)
-                except ProcessLookupError:
-                    pass
-            log = home / "vimd.log"
-            self.assertEqual(run.returncode, 0, output + (log.read_text() if log.exists() else ""))
-            parts = output.split(MARK + "\n")
-            self.assertEqual(len(parts), len(blocks) + 1)
-            for (commands, expected), printed in zip(blocks, parts):
+            parts = printed.run(self, home, script, {
+                "VIMD_LISTEN": f"127.0.0.1:{port}", "VIMD_STATE_DIR": str(home / "state"),
+                "PATH": f"{vimd.BUILD / 'bin'}:{os.environ['PATH']}"}, 300)
+            for (commands, expected), answer in zip(blocks, parts):
                 if expected:
-                    self.assertEqual(set(json.loads(expected)), set(json.loads(printed)), commands)
+                    self.assertEqual(set(json.loads(expected)), set(json.loads(answer)), commands)
 
 
 if __name__ == "__main__":
